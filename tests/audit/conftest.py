@@ -1,0 +1,246 @@
+"""A small log of two projects in which every grade occurs, and a writer for bundles of it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from worker.audit import bodies
+from worker.audit.bodies import Graded, Intent, Tried
+from worker.audit.bundle import Scope, write_bundle
+from worker.audit.checkpoint import Checkpoint, sign_checkpoint
+from worker.audit.entry import Entry
+from worker.audit.envelope import Leaf, make_leaf, project_pseudonym
+from worker.audit.findings import Report
+from worker.audit.merkle import root_of
+from worker.audit.note import Ed25519Signer
+from worker.audit.verify import verify_bundle
+from worker.model.decision import Decision, Hold, HoldScope, Outcome
+from worker.model.evidence import (
+    Children,
+    Class,
+    Control,
+    Observation,
+    Pass,
+    Reread,
+    Step,
+    fold,
+    grade,
+)
+from worker.model.ids import HoldId, ThreadId
+from worker.model.thread import Account, Kind, Thread
+from worker.model.work import Stage
+
+PSEUDONYM_KEY = b"k" * 32
+START = datetime(2026, 11, 1, tzinfo=UTC)
+PROJECT = "support-eu"
+POLICIES = '{"policies":["support-30d"]}'
+DIGEST = "sha256:" + hashlib.sha256(POLICIES.encode()).hexdigest()
+GONE = (Class.OBJECT_ABSENT, Control.GOOD)
+
+# name -> (passes, a later read)
+STORIES: dict[str, tuple[tuple[Pass, ...], Reread | None]] = {
+    "confirmed": ((Pass(before=Class.PRESENT, armed=True, answer=Class.ACKNOWLEDGED, afters=(GONE,)),), None),
+    "crash": (
+        (
+            Pass(before=Class.PRESENT, armed=True),
+            Pass(before=Class.OBJECT_ABSENT, control=Control.GOOD),
+        ),
+        None,
+    ),
+    "absent": ((Pass(before=Class.OBJECT_ABSENT, control=Control.GOOD),), None),
+    "partial": ((Pass(before=Class.PRESENT, children=Children.SOME),), None),
+    "retired": ((Pass(before=Class.ROUTE_ABSENT, control=Control.FAILED),), None),
+    "unseen": (
+        (
+            Pass(
+                before=Class.PRESENT,
+                armed=True,
+                answer=Class.ACKNOWLEDGED,
+                afters=((Class.ERROR, Control.NONE),),
+            ),
+        ),
+        None,
+    ),
+    "sustained": (
+        (Pass(before=Class.PRESENT, armed=True, answer=Class.ACKNOWLEDGED, afters=(GONE,)),),
+        Reread(seen=Class.OBJECT_ABSENT, control=Control.GOOD),
+    ),
+}
+
+
+def _thread(name: str, project: str) -> Thread:
+    return Thread(
+        id=ThreadId(f"thr_{name}"),
+        kind=Kind.CONVERSATION,
+        external_id=f"conv_{name}",
+        project=project,
+        owner="=cmd|' /C calc'!A0" if name == "confirmed" else "team-ü",
+        registered_at=START,
+        tags={"env": "prod", "Ключ": "+1"},
+        account=Account(provider="openai", base_url="https://api.openai.com/v1"),
+    )
+
+
+def _seen(step: Step, seen: Class, at: datetime, subject: str = "") -> Observation:
+    return Observation(step=step, seen=seen, at=at, subject=subject, status=200, request_id="req_1")
+
+
+def _observations(passes: Sequence[Pass], at: datetime) -> list[Observation]:
+    made = []
+    for one in passes:
+        made.append(_seen(Step.BEFORE, one.before, at))
+        if one.answer is not Class.NONE:
+            made.append(_seen(Step.DELETE, one.answer, at))
+        made += [_seen(Step.AFTER, after, at) for after, _ in one.afters]
+        if Control.GOOD in {one.control, *(control for _, control in one.afters)}:
+            made.append(_seen(Step.CONTROL, Class.PRESENT, at, "thr_sibling"))
+    return made
+
+
+def _story(thread: Thread, passes: Sequence[Pass], reread: Reread | None, at: datetime) -> list[Entry]:
+    made = [bodies.thread_registered(thread, at=at, actor="key_1")]
+    tried = [Tried(item="itm_1", fence=fence, saw=one) for fence, one in enumerate(passes, 1)]
+    for one in tried:
+        if one.saw.armed:
+            intent = Intent(
+                item=one.item,
+                fence=one.fence,
+                stage=Stage.CONTAINER,
+                sweep="swp_1",
+                policy="support-30d",
+                decision=Decision(outcome=Outcome.DUE, decided_by="support-30d", bundle=DIGEST),
+                before=_seen(Step.BEFORE, one.saw.before, at),
+                protection_version=1,
+            )
+            made.append(bodies.delete_intended(thread, intent, at=at, actor="worker"))
+        if one.saw.armed and one.saw.answer is not Class.NONE:
+            answer = _seen(Step.DELETE, one.saw.answer, at)
+            made.append(
+                bodies.delete_answered(
+                    thread,
+                    item=one.item,
+                    fence=one.fence,
+                    stage=Stage.CONTAINER,
+                    answer=answer,
+                    at=at,
+                    actor="worker",
+                )
+            )
+    graded = Graded(
+        item="itm_1",
+        fence=len(passes),
+        sweep="swp_1",
+        policy="support-30d",
+        bundle=DIGEST,
+        grade=grade(fold(passes, reread=reread)),
+        tried=tried,
+        observations=_observations(passes, at),
+        deletion_semantics="Items may remain up to 30 days.",
+        attempts=len(tried),
+        credential="env:OPENAI_API_KEY",
+        reread=reread,
+        eligible_at=at,
+    )
+    return [*made, bodies.thread_graded(thread, graded, at=at, actor="worker")]
+
+
+@pytest.fixture(scope="session")
+def entries() -> list[Entry]:
+    """Every story for the exported project, in between a foreign project and entries of none."""
+    hold = Hold(id=HoldId("hld_1"), matter="M-1", scope=HoldScope(ids=("thr_other",)))
+    made = [bodies.bundle_activated(DIGEST, previous=None, policies=1, at=START, actor="beat")]
+    for day, (name, (passes, reread)) in enumerate(STORIES.items()):
+        at = START + timedelta(days=day, microseconds=7)
+        made += _story(_thread(name, PROJECT), passes, reread, at)
+        made += _story(_thread("other", "research"), *STORIES["confirmed"], at)
+    made.append(
+        bodies.hold_placed(
+            hold,
+            reason="dispute",
+            matched=1,
+            too_late=[],
+            uncertain=[],
+            at=START,
+            actor="key_2",
+            project=PROJECT,
+        )
+    )
+    return made
+
+
+@pytest.fixture(scope="session")
+def as_leaves() -> Callable[[Sequence[Entry]], list[Leaf]]:
+    """Write entries with fixed ids and salts."""
+
+    def made(entries: Sequence[Entry]) -> list[Leaf]:
+        return [
+            make_leaf(entry, entry_id=f"{n:032x}", salt=n.to_bytes(16, "big"), pseudonym_key=PSEUDONYM_KEY)
+            for n, entry in enumerate(entries)
+        ]
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def leaves(entries: list[Entry], as_leaves: Callable[[Sequence[Entry]], list[Leaf]]) -> list[Leaf]:
+    return as_leaves(entries)
+
+
+@pytest.fixture(scope="session")
+def signer() -> Ed25519Signer:
+    return Ed25519Signer.from_seed("example.org/retention/test", b"\x07" * 32)
+
+
+@pytest.fixture(scope="session")
+def pseudonym() -> str:
+    return project_pseudonym(PSEUDONYM_KEY, PROJECT)
+
+
+@pytest.fixture(scope="session")
+def bundled(signer: Ed25519Signer, pseudonym: str) -> Callable[[Sequence[Leaf]], bytes]:
+    """Write the bundle of a log and return its bytes."""
+
+    def made(leaves: Sequence[Leaf]) -> bytes:
+        head = Checkpoint(origin=signer.name, size=len(leaves), root=root_of(one.hash for one in leaves))
+        out = io.BytesIO()
+        scope = Scope(
+            project=PROJECT,
+            pseudonym=pseudonym,
+            window=(START, START + timedelta(days=60)),
+            tool="tenure 0.1.0",
+            made_at=START + timedelta(days=61),
+        )
+        write_bundle(
+            out,
+            scope=scope,
+            checkpoint_note=sign_checkpoint(head, signer),
+            vkeys=[signer.vkey],
+            signer=signer,
+            envelopes=(one.envelope for one in leaves),
+            bodies=((n, one.body) for n, one in enumerate(leaves) if pseudonym.encode() in one.envelope),
+            policies={DIGEST: POLICIES},
+        )
+        return out.getvalue()
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def whole(leaves: Sequence[Leaf], bundled: Callable[[Sequence[Leaf]], bytes]) -> bytes:
+    return bundled(leaves)
+
+
+@pytest.fixture
+def check(tmp_path: Path, signer: Ed25519Signer) -> Callable[[bytes], Report]:
+    def checked(raw: bytes) -> Report:
+        path = tmp_path / "bundle.zip"
+        path.write_bytes(raw)
+        return verify_bundle(path, keys=[signer.vkey])
+
+    return checked

@@ -1,0 +1,192 @@
+"""`db`, `doctor` and `sandbox`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.ran import Run
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _sql(folder: Path, statement: str) -> None:
+    with closing(sqlite3.connect(folder / "data" / "tenure.db")) as db, db:
+        db.execute(statement)
+
+
+def _statuses(tenure: Run, code: int = 0) -> dict[str, str]:
+    return {one["check"]: one["status"] for one in tenure("doctor", "-o", "json", code=code).json}
+
+
+def test_a_database_is_migrated_once_and_checked(tenure: Run) -> None:
+    assert tenure("db", "check", "-o", "json", code=3).json["revision"] is None
+    done = tenure("db", "upgrade", "-o", "json").json
+    assert done["before"] is None
+    assert tenure("db", "upgrade", "-o", "json").json == {
+        "before": done["revision"],
+        "revision": done["revision"],
+    }
+    assert tenure("db", "current", "-o", "json").json["needed"] == done["revision"]
+    assert tenure("db", "check", "-o", "json").json["differences"] == []
+
+
+def test_a_database_that_was_changed_by_hand_is_told(tenure: Run, folder: Path) -> None:
+    tenure("db", "upgrade")
+    _sql(folder, "ALTER TABLE fact ADD COLUMN extra TEXT")
+    assert "extra" in tenure("db", "check", code=1).out
+
+
+def test_the_doctor_says_how_to_begin_and_makes_nothing(tenure: Run, folder: Path) -> None:
+    told = tenure("doctor", code=1)
+    assert "tenure up" in told.out
+    assert not (folder / "data").exists()
+    (folder / "data").mkdir()
+    tenure("doctor", code=1)
+    assert list((folder / "data").iterdir()) == []
+
+
+def test_the_doctor_finds_a_sound_folder_sound(tenure: Run, register: Callable[..., Any]) -> None:
+    register("conv_1")
+    statuses = _statuses(tenure)
+    assert {
+        statuses[name] for name in ("settings", "data folder", "database", "log", "policies", "parked")
+    } == {"ok"}
+    assert statuses["beat"] == "warning"
+
+
+def test_the_doctor_reads_settings_that_cannot_be(tenure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENURE_TICK_SECONDS", "never")
+    assert _statuses(tenure, code=1) == {"settings": "problem"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM audit_leaf WHERE idx = 1",
+        "UPDATE audit_leaf SET envelope = x'00' WHERE idx = 0",
+        "INSERT INTO audit_leaf VALUES (99, x'00')",
+    ],
+)
+def test_the_doctor_sees_a_log_that_was_changed_below_tenure(
+    tenure: Run, register: Callable[..., Any], folder: Path, statement: str
+) -> None:
+    register("conv_1")
+    _sql(folder, statement)
+    assert _statuses(tenure, code=1)["log"] == "problem"
+
+
+@pytest.mark.parametrize(
+    ("check", "statement"),
+    [
+        ("parked", "UPDATE thread SET state = 'parked', reason = 'partial'"),
+        ("beat", "INSERT INTO fact VALUES ('beat.ticked', '{}', '2026-01-01 00:00:00.000000')"),
+        ("policies", "UPDATE fact SET value = '[\"p.yaml:1:1 RP005\"]' WHERE name = 'bundle.refused'"),
+        (
+            "control",
+            """INSERT INTO stopped_pair (project, kind, since, probe_at, failures) VALUES
+            ('demo-support', 'file', '2026-01-01 00:00:00.000000', '2026-01-01 00:00:00.000000', 3)""",
+        ),
+        ("database", "UPDATE alembic_version SET version_num = 'other'"),
+    ],
+)
+def test_the_doctor_names_what_needs_a_person(
+    tenure: Run, register: Callable[..., Any], folder: Path, statement: str, check: str
+) -> None:
+    register("conv_1")
+    _sql(folder, statement)
+    told = tenure("doctor", "-o", "json", code=1).json
+    problems = {one["check"]: one for one in told if one["status"] == "problem"}
+    assert set(problems) == {check}
+    assert problems[check]["repair"]
+
+
+def test_parked_threads_are_counted_by_reason(
+    tenure: Run, register: Callable[..., Any], folder: Path
+) -> None:
+    for number in range(5):
+        register(f"conv_{number}")
+    _sql(
+        folder, "UPDATE thread SET state = 'parked', reason = 'account_changed' WHERE external_id < 'conv_4'"
+    )
+    told = tenure("failures", "list", "-o", "json").json
+    assert [(one["reason"], one["threads"], len(one["examples"])) for one in told] == [
+        ("account_changed", 4, 3)
+    ]
+    assert tenure("failures", "list", "--project", "demo-finance", "-o", "json").json == []
+
+
+def test_policies_that_were_broken_later_leave_the_last_good_ones_in_force(
+    tenure: Run, register: Callable[..., Any], folder: Path
+) -> None:
+    register("conv_1")
+    (folder / "policies" / "retention.yaml").unlink()
+    (folder / "policies" / "bad.yaml").write_text("kind: nonsense\n")
+    assert tenure("threads", "list", "-o", "json").json[0]["external_id"] == "conv_1"
+    assert _statuses(tenure, code=1)["policies"] == "problem"
+
+
+def test_a_folder_that_is_gone_is_a_warning_once_policies_are_in_force(
+    tenure: Run, register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("conv_1")
+    monkeypatch.setenv("TENURE_POLICIES", "nowhere")
+    assert "last good policies stay in force" in tenure("threads", "list").err
+
+
+def test_policies_that_never_were_in_force_stop_a_registration(tenure: Run, folder: Path) -> None:
+    (folder / "policies" / "bad.yaml").write_text("kind: nonsense\n")
+    told = tenure("register", "conv_1", "--project", "demo-support", "--owner", "me", code=1)
+    assert "refused" in told.err
+    assert "bad.yaml:1:" in told.err
+    tenure("keys", "list")
+
+
+def test_commands_leave_the_policies_to_a_service_that_runs(tenure: Run, folder: Path) -> None:
+    from worker.cli.service import service_lock
+    from worker.settings import load_settings
+
+    tenure("threads", "list")
+    (folder / "policies" / "projects.yaml").unlink()
+    with service_lock(load_settings()) as ours:
+        assert ours
+        tenure("register", "conv_1", "--project", "demo-support", "--owner", "me")
+    told = tenure("register", "conv_2", "--project", "demo-support", "--owner", "me", code=1)
+    assert "No such project" in told.err
+
+
+def test_the_sandbox_lists_its_faults_and_refuses_others(offline: Run) -> None:
+    assert "lost-reply" in offline("sandbox", "--fault", "list").out
+    assert "Known faults" in offline("sandbox", "--fault", "nonsense", code=1).err
+    assert "300/min" in offline("sandbox", "--rate", "fast", code=1).err
+
+
+def test_the_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "sandbox", "--port", "0"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        headers = {"Authorization": "Bearer x", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{url}/conversations", data=b"{}", headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "sandbox" in said

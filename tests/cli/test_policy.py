@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.ran import Run
+from worker.cli.policy_tests import FAILED, UNCOVERED, run_tests
+from worker.policy.document import Bundle
+from worker.policy.load import load_texts
+
+_POLICIES = """
+apiVersion: retention/v1
+kind: RetentionPolicy
+metadata: {name: p30, owner: tests}
+spec:
+  mode: enforce
+  match: {projects: [support]}
+  delete: {after: 30d}
+  guards: {max_deletes: 10, max_percent: 100, min_population: 0, window: 24h}
+"""
+_THREAD = "{id: t, project: support, owner: me, kind: conversation, created_at: 2026-10-01T00:00:00Z}"
+
+
+def _thread(more: str) -> str:
+    created = "" if "created_at" in more else ", created_at: 2026-10-01T00:00:00Z"
+    return "{id: t, project: support, owner: me, kind: file, " + more + created + "}"
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    found = load_texts({"p.yaml": _POLICIES}).bundle
+    assert found is not None
+    return found
+
+
+def _told(bundle: Bundle, text: str) -> list[str]:
+    return [str(one) for one in run_tests({"p.test.yaml": text}, bundle).findings]
+
+
+def _case(expect: str, more: str = "", thread: str = _THREAD) -> str:
+    return f"now: 2026-11-22T00:00:00Z\nthreads:\n  - {thread}\n{more}expect:\n  - {expect}\n"
+
+
+def test_the_shipped_tests_hold(tenure: Run) -> None:
+    assert "11 expectations held" in tenure("policy", "test", "policies").err
+    assert tenure("policy", "test", "policies", "-o", "json").json == {"cases": 1, "held": 11, "findings": []}
+
+
+def test_a_test_runs_without_settings_projects_or_data(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    (tmp_path / "p.test.yaml").write_text(_case("{id: t, outcome: DUE, decided_by: p30}"))
+    for path in (".", "p.test.yaml", "p.yaml"):
+        assert "1 expectations held" in offline("policy", "test", path).err
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["p.test.yaml", "p.yaml"]
+
+
+def test_an_expectation_that_fails_names_its_place_and_both_values(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    (tmp_path / "p.test.yaml").write_text(_case("{id: t, outcome: PENDING}"))
+    assert (
+        "p.test.yaml:5:5 FAILED t: outcome is DUE, not PENDING." in offline("policy", "test", ".", code=1).out
+    )
+    annotated = offline("policy", "test", ".", "--format", "github", code=1).out
+    assert annotated.startswith("::error file=p.test.yaml,line=5,col=5,title=FAILED::t: outcome is DUE")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _case("{id: t, outcome: DUE}"),
+        _case('{id: t, outcome: DUE, eligible_at: "2026-10-31T00:00:00Z"}'),
+        _case("{id: t, decided_by: hold:m}", "holds: [{matter: m, scope: {owners: ['m*']}}]\n"),
+        _case("{id: t, outcome: HELD, eligible_at: null}", "holds: [{matter: m, scope: {ids: [t]}}]\n"),
+        _case("{id: t, decided_by: erasure}", "erasures: [{owner: me, at: 2026-11-21T00:00:00Z}]\n"),
+        _case("{id: t, outcome: PENDING}", thread=_thread("created_at: 2026-11-20T00:00:00Z")),
+        _case("{id: t, outcome: UNKNOWN}", thread=_thread("created_at: null")),
+        _case("{id: t, outcome: SKIP}", thread=_thread("state: deleted")),
+        _case("{id: t, outcome: QUARANTINED}", thread=_thread("created_at: 2019-01-01T00:00:00Z")),
+        _case("{id: t, decided_by: producer-ttl}", thread=_thread("ttl: 1d, tags: {keep: true}")),
+    ],
+)
+def test_cases_read_as_they_are_described(bundle: Bundle, text: str) -> None:
+    assert [one for one in _told(bundle, text) if UNCOVERED not in one] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (_case("{id: x, outcome: DUE}"), "no thread of this test has this id"),
+        (_case("{id: x, outcome: DUE}"), "t: is DUE, and nothing is expected of it"),
+        (_case("{id: t}"), "nothing is expected of t"),
+        (_case("{id: t, outcome: GONE}"), "GONE"),
+        (_case("{id: t, outcom: DUE}"), "unknown field"),
+        (_case("{id: t, outcome: DUE}").replace("2026-11-22T00:00:00Z", "soon"), "must be an instant"),
+        (_case("{id: t, outcome: DUE}", "holds: [{matter: m, scope: {}}]\n"), "scope of a hold is empty"),
+        (
+            _case("{id: t, outcome: DUE}", "erasures: [{at: 2026-11-21T00:00:00Z}]\n"),
+            "either an owner or ids",
+        ),
+        (_case("{id: t, outcome: DUE}", f"  - {_THREAD}\n"), "two threads have the id"),
+        ("threads: []\n", "now is missing"),
+    ],
+)
+def test_a_mistake_in_a_test_fails_it_and_names_the_place(bundle: Bundle, text: str, told: str) -> None:
+    lines = _told(bundle, text)
+    assert any(told in line for line in lines), lines
+    assert all(line.startswith(("p.test.yaml:", "p.yaml:")) for line in lines)
+
+
+def test_every_expectation_counts_once(bundle: Bundle) -> None:
+    tested = run_tests(
+        {"a.test.yaml": _case("{id: t, outcome: DUE}"), "b.test.yaml": _case("{id: t, outcome: HELD}")},
+        bundle,
+    )
+    assert (tested.cases, tested.held) == (2, 1)
+    assert [one.code for one in tested.findings] == [FAILED]
+
+
+def test_a_policy_that_no_test_reaches_is_a_warning(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    thread = "{id: t, project: x, owner: me, kind: file, created_at: 2026-10-01T00:00:00Z}"
+    (tmp_path / "p.test.yaml").write_text(_case("{id: t, outcome: UNMANAGED}", thread=thread))
+    assert "UNCOVERED warning: no test reaches the policy p30" in offline("policy", "test", ".").out
+    offline("policy", "test", ".", "--strict", code=1)
+
+
+def test_no_tests_is_no_success(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    assert "no tests" in offline("policy", "test", ".", code=1).err
+    (tmp_path / "p.test.yaml").write_text("# nothing\n")
+    assert "No test was run" in offline("policy", "test", ".", code=1).err
+
+
+def test_refused_policies_are_not_tested(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES.replace("30d", "30"))
+    (tmp_path / "p.test.yaml").write_text(_case("{id: t, outcome: DUE}"))
+    assert "nothing was tested" in offline("policy", "test", ".", code=1).err
+
+
+def test_validate_tells_every_finding_with_its_place(tenure: Run, folder: Path) -> None:
+    assert tenure("policy", "validate", "policies").out == ""
+    bad = folder / "policies" / "bad.yaml"
+    bad.write_text(_POLICIES.replace("after: 30d", "after: 30d, aftr: 1d").lstrip())
+    told = tenure("policy", "validate", "policies", code=1).out
+    assert "policies/bad.yaml:7:" in told
+    assert "RP005" in told
+    assert "RP020" in told
+    as_json = tenure("policy", "validate", "policies", "--format", "json", code=1).json
+    assert as_json["valid"] is False
+    assert as_json["findings"][0]["file"] == "policies/bad.yaml"
+    annotated = tenure("policy", "validate", "policies", "--format", "github", code=1).out
+    assert annotated.startswith("::error file=policies/bad.yaml,line=7,")
+    rows = tenure("policy", "validate", "policies", "-o", "jsonl", code=1).lines
+    assert {one["code"] for one in rows} == {"RP005", "RP020"}
+
+
+def test_an_annotation_cannot_be_ended_by_what_it_quotes(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p%0A,x.yaml").write_text(_POLICIES.replace("after: 30d", "after: 100%"))
+    assert "no tests" in offline("policy", "test", "p%0A,x.yaml", code=1).err
+    (tmp_path / "p.test.yaml").write_text(_case("{id: t, outcome: DUE}"))
+    line = offline("policy", "test", "p.test.yaml", "--format", "github", code=1).out.splitlines()[0]
+    assert "file=p%250A%2Cx.yaml," in line
+
+
+def test_warnings_fail_only_where_that_is_asked_for(tenure: Run, folder: Path) -> None:
+    (folder / "policies" / "projects.yaml").unlink()
+    assert "RP019 warning" in tenure("policy", "validate", "policies").out
+    tenure("policy", "validate", "policies", "--strict", code=1)
+
+
+def test_one_file_is_validated_by_itself(tenure: Run) -> None:
+    assert (
+        json.loads(tenure("policy", "validate", "policies/retention.yaml", "-o", "json").out)["valid"] is True
+    )
+    tenure("policy", "validate", "nowhere", code=2)

@@ -1,0 +1,89 @@
+"""Holds, erasures, the kill switch and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.cli.ran import Run
+
+
+def test_a_hold_protects_names_what_it_does_not_know_and_is_released(
+    tenure: Run, register: Callable[..., Any]
+) -> None:
+    register("conv_1", "me", "--created-at", "2020-06-01")
+    placed = tenure(
+        *("hold", "place", "--matter", "case-7", "--reason", "court", "--id", "conv_1"),
+        *("--id", "conv_9", "-o", "json"),
+    )
+    assert (placed.json["matched"], placed.json["unknown"]) == (1, ["conv_9"])
+    assert "warning: conv_9" in placed.err
+    assert tenure("threads", "show", "conv_1", "-o", "json").json["decision"]["decided_by"] == "hold:case-7"
+    assert [one["matter"] for one in tenure("hold", "list", "--state", "active", "-o", "json").json] == [
+        "case-7"
+    ]
+    hold = placed.json["id"]
+    assert tenure("hold", "release", hold, "--reason", "closed", "-o", "json").json["state"] == "released"
+    assert "already" in tenure("hold", "release", hold, "--reason", "again", code=1).err
+    assert tenure("threads", "show", "conv_1", "-o", "json").json["decision"]["outcome"] == "DUE"
+
+
+def test_a_hold_takes_owners_projects_and_tags(tenure: Run, register: Callable[..., Any]) -> None:
+    register("conv_1", "team-a", "--tag", "case=7")
+    register("conv_2", "team-b", "--tag", "case=8")
+    args = ("hold", "place", "--matter", "m", "--reason", "r", "-o", "json")
+    assert tenure(*args, "--owner", "team-*", "--tag", "case=7").json["matched"] == 1
+    assert tenure(*args, "--project", "demo-support", "--tag", "case").json["matched"] == 2
+
+
+def test_a_hold_without_a_scope_or_with_a_bad_tag_is_a_usage_error(tenure: Run) -> None:
+    args = ("hold", "place", "--matter", "m", "--reason", "r")
+    assert "scope" in tenure(*args, code=2).err
+    assert "KEY" in tenure(*args, "--tag", "=x", code=2).err
+
+
+def test_an_erasure_answers_with_a_receipt(tenure: Run, register: Callable[..., Any]) -> None:
+    register("conv_1", "user-1")
+    register("conv_2", "user-1")
+    tenure("hold", "place", "--matter", "m", "--reason", "r", "--id", "conv_2")
+    told = tenure("erase", "--owner", "user-1", "-o", "json").json
+    lines = {one["external_id"]: (one["status"], one["reason"]) for one in told["threads"]}
+    assert lines == {"conv_1": ("pending", None), "conv_2": ("refused", "hold:m")}
+    shown = tenure("erase", "--id", "conv_1", "--id", "conv_9", "--reason", "asked")
+    assert "conv_1" in shown.out
+    assert "1 pending" in shown.err
+    assert "conv_9 is not registered" in shown.err
+
+
+def test_an_erasure_needs_exactly_one_of_owner_and_ids(tenure: Run) -> None:
+    tenure("erase", code=2)
+    tenure("erase", "--owner", "me", "--id", "conv_1", code=2)
+
+
+def test_the_kill_switch_is_thrown_and_taken_back(tenure: Run, register: Callable[..., Any]) -> None:
+    register("conv_1")
+    assert tenure("pause", "--project", "demo-support", "-o", "json").json["enabled"] is False
+    assert "paused for demo-support" in tenure("doctor").out
+    assert tenure("resume", "--project", "demo-support", "-o", "json").json["enabled"] is True
+    assert "paused" not in tenure("doctor").out
+    assert "No such project" in tenure("pause", "--project", "nope", code=1).err
+
+
+def test_a_key_is_made_listed_and_revoked(tenure: Run) -> None:
+    made = tenure("keys", "create", "--label", "app", "--scope", "threads:write", "-o", "json").json
+    assert made["key"].startswith("tnr_")
+    assert made["projects"] == ["*"]
+    listed = tenure("keys", "list", "-o", "json")
+    assert [one["id"] for one in listed.json] == [made["id"]]
+    assert made["key"].split("_")[2] not in listed.out
+    assert tenure("keys", "revoke", made["id"], "-o", "json").json["revoked_at"] is not None
+    assert "already" in tenure("keys", "revoke", made["id"], code=1).err
+
+
+def test_one_key_never_joins_release_and_sweeping(tenure: Run) -> None:
+    args = ("keys", "create", "--label", "x", "--scope", "holds:release", "--scope", "sweeps:run")
+    assert "two people" in tenure(*args, code=1).err
+
+
+def test_nothing_is_parked_in_a_new_folder(tenure: Run) -> None:
+    assert tenure("failures", "list", "-o", "json").json == []

@@ -1,0 +1,108 @@
+"""The main job in production's shape: one API, one worker, two beats, PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from tests.end_to_end.conftest import PROVIDER_KEY, Fleet
+from tests.world.world import ORIGIN, PROJECT
+from worker.audit.note import Ed25519Signer
+from worker.audit.verify import verify_bundle
+from worker.flows.export import export
+from worker.flows.seal import Sealer
+from worker.model.clock import SystemClock, rfc3339
+from worker.sandbox.control import make_sample
+from worker.sandbox.kinds import ObjectKind
+from worker.store.tables import sweep
+
+_CLOCK = SystemClock()
+
+
+def _register(
+    fleet: Fleet, kind: ObjectKind, *, days: int = 40, owner: str = "team", children: int = 0
+) -> Any:
+    created = _CLOCK.now() - timedelta(days=days)
+    external_id = make_sample(
+        fleet.sandbox.store,
+        kind,
+        created_at=int(created.timestamp()),
+        children=children,
+        project="proj_test",
+    )
+    body = {
+        "external_id": external_id,
+        "project": PROJECT,
+        "owner": owner,
+        "created_at": rfc3339(created.replace(microsecond=0)),
+    }
+    return fleet.call("POST", "/v1/threads", body)
+
+
+@pytest.mark.timeout(240)
+def test_beats_own_tick_deletes_what_is_due_and_never_what_is_held(fleet: Fleet) -> None:
+    fleet.start("beat")
+    fleet.start("beat")
+    fleet.start("worker")
+    fleet.start("api")
+    fleet.eventually(lambda: fleet.call("GET", "/v1/policies").get("digest"), within=60)
+    due = [_register(fleet, ObjectKind.CONVERSATION, children=2) for _ in range(4)]
+    due += [_register(fleet, ObjectKind.RESPONSE) for _ in range(3)]
+    young = [_register(fleet, kind, days=3) for kind in (ObjectKind.CONVERSATION, ObjectKind.RESPONSE)]
+    held = _register(fleet, ObjectKind.CONVERSATION, owner="witness")
+    placed = fleet.call(
+        "POST", "/v1/holds", {"matter": "case-7", "reason": "court", "scope": {"owners": ["witness"]}}
+    )
+    assert placed["matched"] == 1
+
+    def settled() -> bool:
+        return all(fleet.call("GET", f"/v1/threads/{one['id']}")["state"] == "deleted" for one in due)
+
+    try:
+        # The policy's slot comes each minute; nobody but beat starts this sweep.
+        fleet.eventually(settled, within=150)
+    except pytest.fail.Exception:
+        pytest.fail(fleet.logs())
+    grades = {fleet.call("GET", f"/v1/threads/{one['id']}")["evidence"]["grade"] for one in due}
+    assert grades == {"confirmed"}
+    store = fleet.sandbox.store
+    assert not any(store.exists(ObjectKind(one["kind"]), one["external_id"]) for one in due)
+    assert all(store.exists(ObjectKind(one["kind"]), one["external_id"]) for one in [*young, held])
+    assert fleet.call("GET", f"/v1/threads/{held['id']}")["decision"]["outcome"] == "HELD"
+    _two_beats_made_one_sweep_per_slot(fleet)
+    _nothing_ambient_was_sent(fleet)
+    _the_export_verifies(fleet, deleted=len(due))
+
+
+def _two_beats_made_one_sweep_per_slot(fleet: Fleet) -> None:
+    with fleet.database.read() as db:
+        slots = db.execute(
+            select(sweep.c.policy, sweep.c.slot, func.count()).group_by("policy", "slot")
+        ).all()
+    assert slots
+    assert all(count == 1 for _, _, count in slots)
+
+
+def _nothing_ambient_was_sent(fleet: Fleet) -> None:
+    requests = fleet.sandbox.requests()
+    assert requests
+    for one in requests:
+        assert one.headers["authorization"] == f"Bearer {PROVIDER_KEY}"
+        assert one.headers.get("openai-project") == "proj_test"
+        assert "openai-organization" not in one.headers
+        assert "x-ambient" not in one.headers
+
+
+def _the_export_verifies(fleet: Fleet, *, deleted: int) -> None:
+    signer = Ed25519Signer.from_seed(ORIGIN, b"\7" * 32)
+    sealer = Sealer(origin=ORIGIN, signer=lambda: signer, actor="test")
+    now = _CLOCK.now()
+    out = fleet.folder / "evidence.zip"
+    window = (now - timedelta(days=1), now + timedelta(days=1))
+    export(fleet.database, sealer, project=PROJECT, window=window, out=out, actor="test", clock=_CLOCK)
+    report = verify_bundle(out, keys=[signer.vkey])
+    assert report.verified, report.problems
+    assert report.grades == {"confirmed": deleted}

@@ -1,0 +1,284 @@
+"""What the provider says is never believed further than it was seen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.world.world import World
+from worker.model.thread import Kind, ThreadState
+from worker.model.work import ItemState
+from worker.store.threads import StoredThread
+
+DAY = timedelta(days=1)
+LATER = (timedelta(minutes=1, seconds=1), timedelta(minutes=10, seconds=1), timedelta(hours=1, seconds=1))
+
+
+def due_with_sibling(world: World, kind: Kind = Kind.CONVERSATION) -> StoredThread:
+    """Register one thread that is due, and a younger one of the same kind."""
+    due = world.register(kind=kind)
+    world.register(kind=kind, age=3 * DAY)
+    return due
+
+
+def run(world: World, *, hours: int = 0) -> None:
+    """Sweep and drain, then let as many hours pass, draining at each."""
+    world.sweep()
+    world.drain()
+    for _ in range(hours):
+        world.clock.move(timedelta(hours=1, seconds=1))
+        world.drain()
+
+
+def nothing_was_called_deleted(world: World) -> bool:
+    deleted = {"confirmed", "inferred", "sustained"}
+    return not [one for one in world.entries("thread.graded") if one["grade"] in deleted]
+
+
+@pytest.mark.parametrize("fault", ["endpoint-retired:thread", "endpoint-retired"])
+def test_a_retired_endpoint_parks_every_thread_and_calls_none_deleted(world: World, fault: str) -> None:
+    threads = [world.register(kind=Kind.THREAD) for _ in range(3)]
+    world.register(kind=Kind.THREAD, age=3 * DAY)
+    world.faults(fault)
+    run(world, hours=2)
+    assert {world.grade(one) for one in threads} == {"unverifiable/endpoint_retired"}
+    assert {world.state(one) for one in threads} == {ThreadState.PARKED}
+    assert nothing_was_called_deleted(world)
+    assert not world.deletes()
+
+
+@pytest.mark.parametrize("fault", ["refused-key", "forbidden"])
+def test_a_key_that_is_refused_parks_the_thread_as_forbidden(world: World, fault: str) -> None:
+    due = due_with_sibling(world)
+    world.faults(fault)
+    run(world)
+    assert (world.grade(due), world.state(due)) == ("unverifiable/forbidden", ThreadState.PARKED)
+    assert world.exists(due)
+    assert not world.deletes()
+
+
+def test_a_key_of_another_project_makes_no_thread_absent(world: World) -> None:
+    due, sibling = world.register(kind=Kind.THREAD), world.register(kind=Kind.THREAD, age=3 * DAY)
+    # Such a key sees neither of them: the provider answers "no thread found" to both.
+    world.vanish(due)
+    world.vanish(sibling)
+    run(world)
+    assert (world.grade(due), world.state(due)) == ("unverifiable/control_failed", ThreadState.PARKED)
+    assert nothing_was_called_deleted(world)
+
+
+def test_a_thread_that_was_gone_at_first_sight_is_absent_when_a_sibling_is_there(world: World) -> None:
+    due = due_with_sibling(world)
+    world.vanish(due)
+    run(world)
+    assert (world.grade(due), world.state(due)) == ("absent", ThreadState.ABSENT)
+    assert not world.deletes()
+
+
+def test_a_thread_that_was_gone_at_first_sight_without_a_sibling_is_unverifiable(world: World) -> None:
+    due = world.register()
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.vanish(due)
+    run(world)
+    assert (world.grade(due), world.state(due)) == ("unverifiable/control_failed", ThreadState.PARKED)
+
+
+@pytest.mark.parametrize("fault", ["lost-reply*1", "error-after*1"])
+def test_a_delete_whose_answer_did_not_come_is_inferred_and_never_sent_twice(
+    world: World, fault: str
+) -> None:
+    due = due_with_sibling(world)
+    world.faults(fault)
+    run(world, hours=2)
+    assert (world.grade(due), world.state(due)) == ("inferred", ThreadState.DELETED)
+    assert len(world.deletes(due.thread.external_id)) == 1
+
+
+def test_a_success_that_is_a_lie_is_read_again_three_times_and_then_still_present(world: World) -> None:
+    due = due_with_sibling(world)
+    world.faults("lying-200")
+    run(world)
+    for number, wait in enumerate(LATER):
+        assert (world.state(due), world.grade(due)) == (ThreadState.LIVE, None)
+        item = world.item(due)
+        assert (item.state, item.rereads) == (ItemState.WAITING, number + 1)
+        world.drain()
+        assert world.item(due).rereads == number + 1, "it was read again too early"
+        world.clock.move(wait)
+        world.drain()
+    assert (world.grade(due), world.state(due)) == ("still_present", ThreadState.PARKED)
+    assert len(world.deletes(due.thread.external_id)) == 1
+    assert world.exists(due)
+
+
+def test_a_lie_that_comes_true_at_the_second_look_is_confirmed(world: World) -> None:
+    due = due_with_sibling(world)
+    world.faults("lying-200")
+    run(world)
+    world.vanish(due)
+    world.clock.move(LATER[0])
+    world.drain()
+    assert (world.grade(due), world.state(due)) == ("confirmed", ThreadState.DELETED)
+    assert len(world.deletes(due.thread.external_id)) == 1
+
+
+def test_deletes_that_say_false_are_tried_five_times_and_then_still_present(world: World) -> None:
+    due = due_with_sibling(world)
+    world.faults("deleted-false")
+    run(world, hours=8)
+    assert (world.grade(due), world.state(due)) == ("still_present", ThreadState.PARKED)
+    assert len(world.deletes(due.thread.external_id)) == 5
+    assert world.exists(due)
+
+
+@pytest.mark.parametrize("fault", ["lost-request@delete", "error-500@delete"])
+def test_deletes_that_fail_without_effect_are_tried_five_times(world: World, fault: str) -> None:
+    due = due_with_sibling(world)
+    world.faults(fault)
+    run(world, hours=8)
+    assert (world.grade(due), world.state(due)) == ("still_present", ThreadState.PARKED)
+    assert len(world.deletes(due.thread.external_id)) == 5
+
+
+def test_a_failing_delete_that_works_later_is_confirmed(world: World) -> None:
+    due = due_with_sibling(world)
+    world.faults("error-500@delete*2")
+    run(world, hours=3)
+    assert (world.grade(due), world.state(due)) == ("confirmed", ThreadState.DELETED)
+    assert len(world.deletes(due.thread.external_id)) == 3
+
+
+def test_reads_that_fail_are_tried_eight_times_and_nothing_is_deleted(world: World) -> None:
+    due = due_with_sibling(world)
+    world.faults("error-500@get")
+    run(world, hours=12)
+    assert (world.grade(due), world.state(due)) == ("unverifiable/provider_error", ThreadState.PARKED)
+    assert world.reads(due.thread.external_id) == 8
+    assert not world.deletes()
+
+
+def test_a_throttled_thread_waits_ungraded_and_is_lost_to_nobody(world: World) -> None:
+    due = due_with_sibling(world)
+    world.faults("throttled*12")
+    world.sweep()
+    for _ in range(13):
+        world.drain(most=1)
+        world.clock.move(timedelta(seconds=30))
+        if world.state(due) is ThreadState.DELETED:
+            break
+        assert (world.state(due), world.grade(due)) == (ThreadState.LIVE, None)
+        # The pause is the pacer's own, on a clock that nobody moves: a new one has forgotten it.
+        world.forget_cooldown()
+    assert world.grade(due) == "confirmed"
+    graded = world.entries("thread.graded")
+    assert [one["grade"] for one in graded] == ["confirmed"]
+
+
+def test_the_time_that_a_throttling_provider_names_is_kept(world: World) -> None:
+    due = due_with_sibling(world)
+    world.faults("throttled*1")
+    world.sweep()
+    world.drain(most=1)
+    assert world.item(due).state == ItemState.WAITING
+    world.clock.move(timedelta(seconds=30))
+    world.drain()
+    first, second = [one.at for one in world.sandbox.requests() if one.path.endswith(due.thread.external_id)][
+        :2
+    ]
+    assert second - first >= timedelta(seconds=0.9)
+    assert world.grade(due) == "confirmed"
+
+
+@pytest.mark.parametrize("fault", ["redirect@delete", "html-200@delete"])
+def test_an_answer_that_is_no_deletion_confirms_nothing(world: World, fault: str) -> None:
+    due = due_with_sibling(world)
+    world.faults(fault)
+    run(world, hours=8)
+    assert (world.grade(due), world.state(due)) == ("still_present", ThreadState.PARKED)
+    assert nothing_was_called_deleted(world)
+    assert world.exists(due)
+
+
+@pytest.mark.parametrize("fault", ["redirect", "html-200"])
+def test_a_gateway_that_answers_everything_alike_leads_to_no_delete(world: World, fault: str) -> None:
+    due = due_with_sibling(world)
+    world.faults(fault)
+    run(world, hours=12)
+    assert (world.grade(due), world.state(due)) == ("unverifiable/provider_error", ThreadState.PARKED)
+    assert not world.deletes()
+
+
+def test_the_last_thread_of_its_kind_is_acknowledged_until_a_sibling_exists(world: World) -> None:
+    due = world.register()
+    run(world)
+    assert (world.grade(due), world.state(due)) == ("acknowledged", ThreadState.ACKNOWLEDGED)
+    world.register(age=3 * DAY)
+    world.clock.move(LATER[0])
+    world.drain()
+    assert (world.grade(due), world.state(due)) == ("confirmed", ThreadState.DELETED)
+    assert len(world.deletes(due.thread.external_id)) == 1
+
+
+def test_the_last_thread_of_its_kind_is_parked_when_no_sibling_ever_comes(world: World) -> None:
+    due = world.register()
+    run(world)
+    for wait in LATER:
+        assert world.state(due) is ThreadState.ACKNOWLEDGED
+        world.clock.move(wait)
+        world.drain()
+    assert (world.grade(due), world.state(due)) == ("acknowledged", ThreadState.PARKED)
+    assert nothing_was_called_deleted(world)
+    assert len(world.deletes(due.thread.external_id)) == 1
+
+
+def test_the_endpoint_retired_between_delete_and_re_read_confirms_nothing(world: World) -> None:
+    due = world.register(kind=Kind.THREAD)
+    world.register(kind=Kind.THREAD, age=3 * DAY)
+    world.after_first_delete("endpoint-retired:thread")
+    run(world, hours=3)
+    assert nothing_was_called_deleted(world)
+    assert (world.grade(due), world.state(due)) == ("acknowledged", ThreadState.PARKED)
+
+
+def test_a_control_that_fails_stops_the_pair_and_no_other(world: World) -> None:
+    sibling = world.register(age=3 * DAY)
+    first = world.register()
+    other_kind = [world.register(kind=Kind.FILE), world.register(kind=Kind.FILE, age=3 * DAY)]
+    world.vanish(sibling)
+    run(world)
+    assert world.grade(first) == "acknowledged"
+    sent = len(world.deletes("")) - len(world.deletes(other_kind[0].thread.external_id))
+    second = world.register()
+    world.sweep()
+    world.drain()
+    assert world.item(second).state == ItemState.PLANNED
+    assert len(world.deletes("")) - len(world.deletes(other_kind[0].thread.external_id)) == sent
+    assert world.grade(other_kind[0]) == "confirmed"
+
+
+def test_within_a_batch_nothing_more_is_deleted_of_a_pair_whose_control_failed(world: World) -> None:
+    sibling = world.register(age=3 * DAY)
+    gone = world.register()
+    world.vanish(sibling)
+    world.vanish(gone)
+    kept_back = world.register()
+    world.sweep()
+    world.drain(most=1)
+    # The last one of the pair stayed readable, so it supports the others itself.
+    assert world.grade(gone) in {"absent", "unverifiable/control_failed"}
+    if world.grade(gone) == "unverifiable/control_failed":
+        assert not world.deletes(kept_back.thread.external_id)
+
+
+def test_a_stopped_pair_goes_on_when_its_control_holds_again(world: World) -> None:
+    sibling = world.register(age=3 * DAY)
+    first = world.register()
+    world.vanish(sibling)
+    run(world)
+    second, fresh = world.register(), world.register(age=3 * DAY)
+    world.sweep()
+    world.clock.move(timedelta(minutes=2))
+    world.drain()
+    assert world.exists(fresh)
+    assert (world.grade(first), world.grade(second)) == ("confirmed", "confirmed")

@@ -1,0 +1,207 @@
+"""A hold that has answered protects; what left before its answer is named in it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.world.crash import gate, in_background, wait
+from tests.world.world import ACTOR, POLICIES, PROJECT, World, project_document
+from worker.flows import sending
+from worker.flows.hold import AlreadyReleased, release_hold
+from worker.model.decision import HoldScope, TagSelector
+from worker.model.errors import Invalid
+from worker.model.thread import Kind, ThreadState
+from worker.model.work import ItemState
+from worker.store.protections import StoredHold
+from worker.store.tables import attempt
+from worker.store.threads import StoredThread
+
+DAY = timedelta(days=1)
+
+
+def release(world: World, hold: StoredHold) -> None:
+    release_hold(world.database, hold.hold.id, reason="settled", actor=ACTOR, clock=world.clock)
+
+
+def kept(world: World, stored: StoredThread) -> bool:
+    return world.exists(stored) and world.state(stored) is ThreadState.LIVE
+
+
+def test_a_hold_placed_before_the_sweep_keeps_the_thread_out_of_the_plan(world: World) -> None:
+    held, other = world.register(), world.register()
+    world.register(age=3 * DAY)
+    answer = world.hold(HoldScope(ids=(held.thread.external_id,))).answer
+    assert (answer["matched"], answer["unknown"], answer["too_late"], answer["uncertain"]) == (1, [], [], [])
+    assert world.sweep().planned == 1
+    world.drain()
+    assert kept(world, held)
+    assert world.grade(other) == "confirmed"
+
+
+def test_a_hold_placed_after_the_release_spares_the_thread_and_says_so(world: World) -> None:
+    held = world.register()
+    world.register(age=3 * DAY)
+    world.sweep()
+    world.hold(HoldScope(ids=(held.thread.id,)))
+    world.drain()
+    assert kept(world, held)
+    assert world.item(held).state == ItemState.SPARED
+    [entry] = world.entries("delete.spared", held)
+    assert "hold:case-7" in entry["reason"]
+    assert not world.deletes()
+
+
+def test_releasing_the_hold_lets_the_next_sweep_delete(world: World) -> None:
+    held = world.register()
+    world.register(age=3 * DAY)
+    hold = world.hold(HoldScope(ids=(held.thread.id,)))
+    assert world.sweep().planned == 0
+    release(world, hold)
+    with pytest.raises(AlreadyReleased):
+        release(world, hold)
+    assert world.sweep().planned == 1
+    world.drain()
+    assert world.grade(held) == "confirmed"
+
+
+def test_one_of_two_holds_is_enough(world: World) -> None:
+    held = world.register()
+    world.register(age=3 * DAY)
+    first = world.hold(HoldScope(ids=(held.thread.id,)), matter="case-1")
+    world.hold(HoldScope(owners=("te*",)), matter="case-2")
+    release(world, first)
+    assert world.sweep().planned == 0
+    assert kept(world, held)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        HoldScope(owners=("team-?/*",)),
+        HoldScope(tags=(TagSelector(key="case", operator="In", values=("7",)),)),
+        HoldScope(projects=(PROJECT,)),
+        HoldScope(projects=("demo-*",), owners=("team-a/ann",)),
+    ],
+    ids=["owner-glob", "tag", "project", "project-glob-and-owner"],
+)
+def test_a_hold_catches_what_is_registered_and_what_comes_later(world: World, scope: HoldScope) -> None:
+    def one() -> StoredThread:
+        return world.register(owner="team-a/ann", tags={"case": "7"})
+
+    before = one()
+    world.sweep()
+    assert world.hold(scope).answer["matched"] == 1
+    after = one()
+    world.sweep()
+    world.drain()
+    assert kept(world, before)
+    assert kept(world, after)
+    assert not world.deletes()
+
+
+def test_a_hold_on_an_id_that_nobody_registered_catches_it_later(world: World) -> None:
+    external_id = world.make()
+    answer = world.hold(HoldScope(ids=(external_id,))).answer
+    assert (answer["matched"], answer["unknown"]) == (0, [external_id])
+    held = world.register(external_id)
+    world.sweep()
+    world.drain()
+    assert kept(world, held)
+
+
+@pytest.mark.parametrize("scope", [HoldScope(), HoldScope(owners=("[ab]",))], ids=["empty", "bracket"])
+def test_a_hold_that_would_protect_nothing_is_refused(world: World, scope: HoldScope) -> None:
+    with pytest.raises(Invalid):
+        world.hold(scope)
+
+
+def test_a_hold_that_answers_during_a_delete_names_it_as_too_late(world: World) -> None:
+    due = world.register()
+    world.register(age=3 * DAY)
+    world.faults("slow@delete")
+    world.sweep()
+    with in_background(world) as (worker,):
+        world.sandbox.wait_for(lambda log: any(one.method == "DELETE" for one in log))
+        assert world.exists(due)
+        answer = world.hold(HoldScope(ids=(due.thread.id,))).answer
+        assert answer["too_late"] == [{"id": due.thread.id, "what": "thread", "children_deleted": 0}]
+        assert answer["uncertain"] == []
+        assert not world.exists(due)
+        worker.result(10)
+    assert world.grade(due) == "confirmed"
+
+
+def test_a_hold_that_cannot_learn_how_a_delete_ended_calls_it_uncertain(world: World) -> None:
+    due = world.register()
+    world.register(age=3 * DAY)
+    world.sweep()
+    gates = gate(world, after_delete=True)
+    with in_background(world) as (worker,):
+        world.sandbox.wait_for(lambda log: any(one.method == "DELETE" for one in log))
+        wait(gates[0].reached)
+        world.clock.hurry()
+        answer = world.hold(HoldScope(ids=(due.thread.id,))).answer
+        gates[0].open()
+        worker.result(10)
+    assert (answer["too_late"], answer["uncertain"]) == ([], [due.thread.id])
+
+
+def test_a_hold_between_children_and_container_keeps_the_container(world: World) -> None:
+    due = world.register(children=3)
+    world.register(age=3 * DAY)
+    world.sweep()
+    world.faults("slow:item@delete")
+    with in_background(world) as (worker,):
+        world.sandbox.wait_for(lambda log: any(one.method == "DELETE" for one in log))
+        answer = world.hold(HoldScope(ids=(due.thread.id,))).answer
+        worker.result(20)
+    [named] = answer["too_late"]
+    assert (named["id"], named["what"], named["children_deleted"]) == (due.thread.id, "children", 3)
+    assert kept(world, due)
+    [spared] = world.entries("delete.spared", due)
+    assert spared["children_deleted"] == 3
+    assert not world.deletes(due.thread.external_id)
+
+
+def test_an_arming_that_is_five_seconds_old_is_asked_again_between_two_children(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "ARMED_FOR_SECONDS", 0.2)
+    due = world.register(children=4)
+    world.register(age=3 * DAY)
+    world.sweep()
+    world.faults("slow:item@delete")
+    with in_background(world) as (worker,):
+        world.sandbox.wait_for(lambda log: any(one.method == "DELETE" for one in log))
+        answer = world.hold(HoldScope(ids=(due.thread.id,))).answer
+        left = len(world.sandbox.store.children(due.thread.external_id))
+        worker.result(20)
+    assert answer["too_late"] == [{"id": due.thread.id, "what": "children", "children_deleted": 4 - left}]
+    assert len(world.sandbox.store.children(due.thread.external_id)) == left > 0
+    assert kept(world, due)
+
+
+def test_no_delete_leaves_under_an_old_arming_even_when_every_seat_is_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "ARMED_FOR_SECONDS", 0.2)
+    project = project_document(world.sandbox.base_url).replace("concurrency: 16", "concurrency: 1")
+    world.policies(POLICIES + project)
+    due = [world.register(kind=Kind.FILE) for _ in range(4)]
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.faults("slow@get")
+    world.sweep()
+    world.drain()
+    with world.database.read() as db:
+        armed = {row.thread_id: row.armed_at for row in db.execute(attempt.select())}
+    late = []
+    for one in due:
+        [sent] = [
+            request.at
+            for request in world.sandbox.requests()
+            if request.method == "DELETE" and request.path.endswith(one.thread.external_id)
+        ]
+        late.append(sent - armed[one.thread.id])
+    assert max(late) < timedelta(seconds=0.3)

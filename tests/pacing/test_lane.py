@@ -1,0 +1,262 @@
+"""Who gets the next slot of a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+
+from worker.pacing.base import Bucket, CoolingDown, Later, PacerUnavailable, Reservation
+from worker.pacing.lane import Lane, Rank, Slot
+from worker.pacing.memory import MemoryPacer
+
+BUCKET = Bucket(key="b", per_second=10)
+Answer = Reservation | Later | Exception
+
+
+class HandClock:
+    """Moves only when somebody sleeps; ``sleeping`` can be held up by ``awake``."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+        self.slept: list[float] = []
+        self.awake = asyncio.Event()
+        self.awake.set()
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.at, UTC)
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def wait(self, seconds: float) -> None:
+        raise NotImplementedError  # would stop the loop
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.awake.wait()
+        self.at += seconds
+        await asyncio.sleep(0)
+
+
+class HandPacer:
+    """Answers what is put into ``answers``, one by one; counts how many ask at a time."""
+
+    def __init__(self) -> None:
+        self.answers: asyncio.Queue[Answer] = asyncio.Queue()
+        self.asked = 0
+        self.asking = 0
+        self.most_at_once = 0
+
+    async def reserve(self, bucket: Bucket) -> Reservation | Later:
+        assert bucket is BUCKET
+        self.asked += 1
+        self.asking += 1
+        self.most_at_once = max(self.most_at_once, self.asking)
+        try:
+            answer = await self.answers.get()
+        finally:
+            self.asking -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def cool_down(self, bucket: Bucket, seconds: float) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        return None
+
+    def grant(self, *waits: float) -> None:
+        for wait in waits:
+            self.answers.put_nowait(Reservation(wait=wait))
+
+
+def scenario(body: Callable[[Lane, HandPacer, HandClock], Awaitable[None]]) -> None:
+    async def run() -> None:
+        clock, pacer = HandClock(), HandPacer()
+        await asyncio.wait_for(body(Lane(pacer, BUCKET, clock, sleep=clock.sleep), pacer, clock), 10)
+
+    asyncio.run(run())
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_the_most_urgent_goes_first_then_the_lowest_order_then_the_first_to_come() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        served: list[str] = []
+
+        async def want(name: str, rank: Rank, order: float) -> None:
+            await lane.slot(rank, order)
+            served.append(name)
+
+        wanted = [
+            ("read 1", Rank.READ, 1.0),
+            ("control", Rank.CONTROL, 9.0),
+            ("delete 2", Rank.DELETE, 2.0),
+            ("read 1 again", Rank.READ, 1.0),
+            ("delete 1", Rank.DELETE, 1.0),
+            ("read 0", Rank.READ, 0.0),
+        ]
+        tasks = [asyncio.create_task(want(*one)) for one in wanted]
+        await settle()
+        pacer.grant(*[0.0] * len(wanted))
+        await asyncio.gather(*tasks)
+        assert served == ["delete 1", "delete 2", "control", "read 0", "read 1", "read 1 again"]
+        assert (pacer.asked, pacer.most_at_once) == (len(wanted), 1)
+
+    scenario(body)
+
+
+def test_a_slot_begins_at_its_time() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.25)
+        slot = await lane.slot(Rank.DELETE, 0)
+        assert (slot.at, clock.at) == (101.25, 100.0)
+        await slot.wait()
+        assert clock.at == 101.25
+        await slot.wait()
+        assert clock.slept == [1.25]
+
+    scenario(body)
+
+
+def test_beyond_the_horizon_the_lane_waits_and_asks_again() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        for answer in (Later(wait=40), Later(wait=0.5), Reservation(wait=2)):
+            pacer.answers.put_nowait(answer)
+        slot = await lane.slot(Rank.DELETE, 0)
+        assert (pacer.asked, slot.at) == (3, 142.5)
+
+    scenario(body)
+
+
+def test_a_slot_that_is_kept_for_a_read_goes_to_a_delete_that_comes_in_time() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        clock.awake.clear()
+        read = asyncio.create_task(lane.slot(Rank.READ, 0))
+        pacer.grant(2.0)
+        await settle()
+        assert clock.slept == [pytest.approx(1.9)]
+        urgent = await lane.slot(Rank.DELETE, 0)
+        assert urgent.at == 102.0
+        assert not read.done()
+        clock.awake.set()
+        pacer.grant(0.3)
+        assert (await read).at > 102.0
+
+    scenario(body)
+
+
+def test_a_slot_for_a_delete_is_given_as_soon_as_it_is_reserved() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(0.5, 1.0, 1.5)
+        slots = [await lane.slot(Rank.DELETE, order) for order in range(3)]
+        assert [one.at for one in slots] == [100.5, 101.0, 101.5]
+        assert clock.slept == []
+
+    scenario(body)
+
+
+def test_who_is_cancelled_before_the_grant_leaves_it_to_the_next() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        first = asyncio.create_task(lane.slot(Rank.DELETE, 0))
+        second = asyncio.create_task(lane.slot(Rank.DELETE, 1))
+        await settle()
+        first.cancel()
+        pacer.grant(0.5)
+        assert (await second).at == 100.5
+        assert first.cancelled()
+        assert pacer.asked == 1
+
+    scenario(body)
+
+
+def test_who_is_cancelled_after_the_grant_but_before_he_saw_it_leaves_it_to_the_next() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        granted: list[Slot] = []
+
+        async def want() -> None:
+            granted.append(await lane.slot(Rank.DELETE, 0))
+
+        first = asyncio.create_task(want())
+        await settle()
+        second = asyncio.create_task(lane.slot(Rank.DELETE, 1))
+        pacer.grant(0.5)
+        # Step by step, until the slot is given and nobody has seen it.
+        for _ in range(20):
+            if lane._waiters[0].order == 1:
+                break
+            await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).at == 100.5
+        assert granted == []
+
+    scenario(body)
+
+
+def test_a_slot_that_nobody_wanted_serves_the_next_who_comes_in_time() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        gone = asyncio.create_task(lane.slot(Rank.DELETE, 0))
+        await settle()
+        gone.cancel()
+        pacer.grant(1.0)
+        await settle()
+        clock.at += 0.9
+        assert (await lane.slot(Rank.READ, 0)).at == 101.0
+        assert pacer.asked == 1
+
+    scenario(body)
+
+
+def test_a_slot_that_nobody_wanted_in_time_is_not_used_late() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        gone = asyncio.create_task(lane.slot(Rank.DELETE, 0))
+        await settle()
+        gone.cancel()
+        pacer.grant(1.0)
+        await settle()
+        clock.at += 5
+        pacer.grant(0.2)
+        assert (await lane.slot(Rank.DELETE, 0)).at == pytest.approx(105.2)
+        assert pacer.asked == 2
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("problem", [PacerUnavailable("gone"), CoolingDown(90), RuntimeError("unforeseen")])
+def test_everybody_who_waits_hears_that_there_is_no_permit_and_the_lane_goes_on(problem: Exception) -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        waiting = [asyncio.create_task(lane.slot(rank, 0)) for rank in Rank]
+        await settle()
+        pacer.answers.put_nowait(problem)
+        heard = await asyncio.gather(*waiting, return_exceptions=True)
+        assert heard == [problem] * len(Rank)
+        pacer.grant(0.0)
+        assert (await lane.slot(Rank.DELETE, 0)).at == clock.at
+
+    scenario(body)
+
+
+def test_a_lane_in_front_of_a_pacer_keeps_the_rate_and_loses_nothing_of_it() -> None:
+    async def run() -> None:
+        clock = HandClock()
+        lane = Lane(MemoryPacer(clock.monotonic), BUCKET, clock, sleep=clock.sleep)
+        begun: list[float] = []
+
+        async def work(rank: Rank, order: float) -> None:
+            slot = await lane.slot(rank, order)
+            await slot.wait()
+            begun.append(slot.at)
+
+        await asyncio.gather(*(work(list(Rank)[n % 3], n) for n in range(60)))
+        begun.sort()
+        assert all(late - early == pytest.approx(0.1) for early, late in pairwise(begun))
+
+    asyncio.run(run())

@@ -1,0 +1,206 @@
+"""Without its server the pacer grants nothing; with it back, it goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from tests.servers.valkey import valkey
+from worker.pacing import redis as subject
+from worker.pacing.base import Bucket, PacerUnavailable, Reservation
+from worker.pacing.redis import RedisPacer
+
+BUCKET = Bucket(key="b", per_second=1000)
+
+
+class Line:
+    """A TCP line to the server that can be cut, silenced and laid to another server."""
+
+    def __init__(self, url: str) -> None:
+        self.target = urlsplit(url)
+        self.silent = False
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return self.target._replace(netloc=f":{self.target.password or ''}@127.0.0.1:{self.port}").geturl()
+
+    async def connect(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        far_reader, far_writer = await asyncio.open_connection(self.target.hostname, self.target.port)
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+        self._tasks.discard(task)
+        for one in (writer, far_writer):
+            one.close()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if not self.silent:
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+
+@asynccontextmanager
+async def _line(url: str) -> AsyncIterator[Line]:
+    line = Line(url)
+    await line.connect()
+    try:
+        yield line
+    finally:
+        await line.cut()
+
+
+@asynccontextmanager
+async def _pacer(url: str, prefix: str) -> AsyncIterator[RedisPacer]:
+    pacer = RedisPacer(url, prefix)
+    try:
+        yield pacer
+    finally:
+        await pacer.aclose()
+
+
+def test_a_cut_line_gives_no_permit_and_a_mended_one_does(redis_url: str, redis_prefix: str) -> None:
+    async def scenario() -> None:
+        async with _line(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
+            assert isinstance(await pacer.reserve(BUCKET), Reservation)
+            await line.cut()
+            for _ in range(3):
+                with pytest.raises(PacerUnavailable, match="nothing is sent"):
+                    await pacer.reserve(BUCKET)
+                with pytest.raises(PacerUnavailable):
+                    await pacer.cool_down(BUCKET, 5)
+            await line.connect()
+            assert isinstance(await pacer.reserve(BUCKET), Reservation)
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_falls_silent_gives_no_permit(
+    redis_url: str, redis_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "_SOCKET_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with _line(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
+            assert isinstance(await pacer.reserve(BUCKET), Reservation)
+            line.silent = True
+            with pytest.raises(PacerUnavailable):
+                await pacer.reserve(BUCKET)
+            line.silent = False
+            assert isinstance(await pacer.reserve(BUCKET), Reservation)
+
+    asyncio.run(scenario())
+
+
+def test_a_restarted_server_that_knows_neither_script_nor_keys_is_used_again() -> None:
+    async def scenario(first: str, second: str) -> None:
+        async with _line(first) as line, _pacer(line.url, "p:") as pacer:
+            assert isinstance(await pacer.reserve(BUCKET), Reservation)
+            await line.cut()
+            with redis.Redis.from_url(second) as other:
+                other.config_set("requirepass", urlsplit(first).password or "")
+            line.target = urlsplit(first)._replace(netloc=urlsplit(second).netloc)
+            await line.connect()
+            assert isinstance(await pacer.reserve(BUCKET), Reservation)
+
+    with valkey() as first, valkey() as second:
+        asyncio.run(scenario(first, second))
+
+
+def test_a_server_that_may_not_be_written_gives_no_permit() -> None:
+    async def scenario(url: str) -> None:
+        async with _pacer(url, "p:") as pacer:
+            with redis.Redis.from_url(url) as server:
+                server.config_set("maxmemory", 1)
+                server.config_set("maxmemory-policy", "noeviction")
+            with pytest.raises(PacerUnavailable):
+                await pacer.reserve(BUCKET)
+
+    with valkey() as url:
+        asyncio.run(scenario(url))
+
+
+def test_no_server_at_all_gives_no_permit() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
+
+    async def scenario() -> None:
+        async with _pacer(url, "p:") as pacer:
+            with pytest.raises(PacerUnavailable, match="TENURE_REDIS_URL"):
+                await pacer.reserve(BUCKET)
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_question_does_not_confuse_the_next_answer(redis_url: str, redis_prefix: str) -> None:
+    slow = Bucket(key="slow", per_second=1)
+
+    async def scenario() -> None:
+        async with _line(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
+            assert await pacer.reserve(BUCKET) is not None
+            line.silent = True
+            asked = asyncio.create_task(pacer.reserve(slow))
+            await asyncio.wait({asked}, timeout=0.05)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            line.silent = False
+            assert await pacer.reserve(Bucket(key="fresh", per_second=1)) == Reservation(wait=0)
+
+    asyncio.run(scenario())
+
+
+def test_keys_carry_the_prefix_and_go_away_by_themselves(redis_url: str, redis_prefix: str) -> None:
+    async def scenario() -> None:
+        async with _pacer(redis_url, redis_prefix) as pacer:
+            await pacer.reserve(Bucket(key="b", per_second=0.5, burst=2))
+            await pacer.cool_down(Bucket(key="b", per_second=0.5), 30)
+
+    asyncio.run(scenario())
+    with redis.Redis.from_url(redis_url, decode_responses=True) as server:
+        assert set(server.scan_iter(match=f"{redis_prefix}*")) == {
+            f"{redis_prefix}:tat:b",
+            f"{redis_prefix}:cd:b",
+        }
+        # Whole microseconds: a rounded one would let the limit drift.
+        assert all(str(server.get(key)).isdigit() for key in server.scan_iter(match=f"{redis_prefix}*"))
+        assert 0 < server.pttl(f"{redis_prefix}:tat:b") <= 2001
+        assert 25_000 < server.pttl(f"{redis_prefix}:cd:b") <= 30_001
+
+
+def test_a_server_clock_that_was_set_back_stops_nothing_for_long(redis_url: str, redis_prefix: str) -> None:
+    with redis.Redis.from_url(redis_url) as server:
+        server.set(f"{redis_prefix}:tat:b", 10**16)
+
+    async def scenario() -> None:
+        async with _pacer(redis_url, redis_prefix) as pacer:
+            got = await pacer.reserve(Bucket(key="b", per_second=10))
+            assert got.wait <= 2.1
+
+    asyncio.run(scenario())

@@ -1,0 +1,137 @@
+"""Reading a bundle that may be damaged or hostile: bounded, streamed, nothing written to disk."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from worker.model.errors import TenureError
+
+MAX_MEMBERS = 10_000
+MAX_SMALL = 16 * 1024 * 1024
+_MAX_EXPANSION = 1000  # more than a member of real rows reaches
+_CHUNK = 1 << 16
+_ENCRYPTED = 0x1
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,  # also NotImplementedError: a feature of zip that bundles do not use
+    ValueError,
+    LookupError,
+    OverflowError,
+)
+
+
+class BadArchive(TenureError):
+    """The file or one of its members cannot be read as part of a bundle."""
+
+    code = "bad_archive"
+
+
+class Archive:
+    """A zip file whose directory was looked through before anything is read."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it; raises BadArchive, and FileNotFoundError where there is no file."""
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except FileNotFoundError:
+            raise
+        except _UNREADABLE as broken:
+            raise BadArchive(f"This is no readable zip file ({broken}).") from broken
+        self._members = {one.filename: one for one in self._zip.infolist()}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The members' names."""
+        return frozenset(self._members)
+
+    def defects(self) -> Iterator[tuple[str, str]]:
+        """Yield (member, what is wrong) for all that a bundle's directory never has."""
+        infos = self._zip.infolist()
+        if len(infos) > MAX_MEMBERS:
+            yield "", f"{len(infos)} members; {MAX_MEMBERS} is the limit"
+        if len(infos) != len(self._members):
+            yield "", "a member stands there twice"
+        if self._zip.comment:
+            yield "", "the archive has a comment"
+        for one in infos[:MAX_MEMBERS]:
+            if _strange_name(one):
+                yield one.orig_filename, "the name leads out of the bundle or is no plain file's"
+            elif one.flag_bits & _ENCRYPTED:
+                yield one.filename, "the member is encrypted"
+            elif one.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                yield one.filename, "the member uses a compression that bundles do not use"
+            elif one.file_size > MAX_SMALL + _MAX_EXPANSION * one.compress_size:
+                yield one.filename, "the member expands beyond measure"
+
+    def read(self, name: str) -> bytes:
+        """Return a small member whole; raises BadArchive."""
+        try:
+            with self._zip.open(self._members[name]) as member:
+                raw = member.read(MAX_SMALL + 1)
+        except _UNREADABLE as broken:
+            raise _damaged(name, broken) from broken
+        if len(raw) > MAX_SMALL:
+            raise BadArchive(f"{name} is larger than {MAX_SMALL} bytes.")
+        return raw
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield a member's bytes; raises BadArchive."""
+        try:
+            with self._zip.open(self._members[name]) as member:
+                while chunk := member.read(_CHUNK):
+                    yield chunk
+        except _UNREADABLE as broken:
+            raise _damaged(name, broken) from broken
+
+    def sha256(self, name: str) -> str:
+        """Return a member's digest in hex; raises BadArchive."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks(name):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def lines(self, name: str, limit: int) -> Iterator[bytes]:
+        """Yield the lines of a gzip member without their newlines; raises BadArchive, also over ``limit``."""
+        try:
+            with self._zip.open(self._members[name]) as member, gzip.GzipFile(fileobj=member) as plain:
+                yield from _lines(plain, name, limit)
+        except _UNREADABLE as broken:
+            raise _damaged(name, broken) from broken
+
+
+def _lines(plain: gzip.GzipFile, name: str, limit: int) -> Iterator[bytes]:
+    while line := plain.readline(limit + 2):
+        if not line.endswith(b"\n"):
+            raise BadArchive(f"{name} has a line that is longer than {limit} bytes or has no end.")
+        yield line[:-1]
+
+
+def _strange_name(one: zipfile.ZipInfo) -> bool:
+    name = one.orig_filename
+    parts = name.split("/")
+    return (
+        name != one.filename
+        or "\\" in name
+        or ":" in name
+        or not name.isascii()
+        or not name.isprintable()
+        or any(part in {"", ".", ".."} for part in parts)
+    )
+
+
+def _damaged(name: str, broken: BaseException) -> BadArchive:
+    return BadArchive(f"{name} cannot be read ({type(broken).__name__}: {broken}).")

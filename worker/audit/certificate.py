@@ -1,0 +1,176 @@
+"""``certificate.html``: the page for people. It claims what was seen, and begins with what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from string import Template
+
+from worker.audit.manifest import Manifest
+from worker.audit.tally import MAX_EXCEPTIONS, Tally
+
+_MEANINGS = {
+    "confirmed": "read present, DELETE acknowledged, then read absent beside a control that was read present",
+    "sustained": "as confirmed or inferred, and read absent again 24 hours later or more beside a control",
+    "inferred": "read present and DELETE sent, its answer lost or unclear, then read absent beside a control",
+    "absent": "gone before Tenure deleted it, or for another reason; not claimed as deleted by Tenure",
+    "acknowledged": "the DELETE was acknowledged, but absence could not be seen; not claimed as deleted",
+    "partial": "the container or some of its children could not be confirmed gone; not claimed as deleted",
+    "still_present": "still readable after the DELETE; not deleted",
+    "unverifiable": "nothing can be claimed: the answers could also come from a retired or wrong endpoint",
+}
+
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Certificate of deletion evidence: $project</title>
+<style>
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; max-width: 60rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin-bottom: .25rem; }
+h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #999; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ddd;
+  overflow-wrap: anywhere; }
+th[scope=row] { font-weight: 600; white-space: nowrap; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; font-size: .85rem; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+.lead { color: #444; margin-top: 0; }
+.stop { border-left: .3rem solid #b00020; padding-left: .8rem; }
+.good { border-left: .3rem solid #2e7d32; padding-left: .8rem; }
+@media print { body { margin: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; }
+  tr, pre { break-inside: avoid; } thead { display: table-header-group; } }
+</style>
+</head>
+<body>
+<h1>Certificate of deletion evidence</h1>
+<p class="lead">Project <strong>$project</strong>, $start to $end (UTC, the end not included)</p>
+<h2>Exceptions</h2>
+$exceptions
+<h2>Threads by grade</h2>
+$grades
+<h2>Reconciliation</h2>
+$reconciliation
+<h2>What is claimed</h2>
+<p>$scope</p>
+$accounts
+<p>Only <em>confirmed</em>, <em>sustained</em> and <em>inferred</em> are called deleted. Logical deletion
+through the provider's API is claimed; sanitisation of the provider's media is not asserted.</p>
+<h2>What the providers say remains</h2>
+$semantics
+<h2>How it was seen</h2>
+<p>Each thread was read, its deletion was recorded as intended before DELETE was sent, and it was read again.
+An absent read counts only beside a control: another object of the same kind and project that the same client
+read present within five minutes. A 404 alone proves nothing. $controls Grades are a function of the recorded
+observations (grader version $grader); the verifier computes them again.</p>
+<h2>Checkpoint</h2>
+<pre>$note</pre>
+<p>$entries entries of this project in the period; the log has $size. Root (hex): <code>$root</code>.
+Check offline with
+<code>tenure audit verify FILE.zip --keys keys.txt</code>, with keys that came another way.</p>
+<p class="lead">Made by $tool at $made_at. The evidence is the log's entries in this bundle;
+this page is a view.</p>
+</body>
+</html>
+""")
+
+
+def render(manifest: Manifest, tally: Tally, *, note: str) -> str:
+    """Return the page; everything from outside is escaped, nothing is loaded or run."""
+    plain = {
+        "project": manifest.project,
+        "start": manifest.start,
+        "end": manifest.end,
+        "grader": str(manifest.grader_version),
+        "note": note,
+        "entries": str(manifest.entries),
+        "size": str(manifest.size),
+        "root": manifest.root,
+        "tool": manifest.tool,
+        "made_at": manifest.made_at,
+        "scope": _scope(),
+        "controls": _controls(tally),
+    }
+    return _PAGE.substitute(
+        {key: escape(value) for key, value in plain.items()},
+        exceptions=_exceptions(tally),
+        grades=_grades(tally),
+        reconciliation=_reconciliation(tally),
+        semantics=_semantics(tally),
+        accounts=_accounts(tally),
+    )
+
+
+def _scope() -> str:
+    return (
+        "A thread that is called deleted was not retrievable through API X with credential Y at time T: "
+        "X and Y are listed here, T is its absent_at in deletions.csv. "
+        "Nothing is claimed of other credentials, of other routes, or of what happened after T."
+    )
+
+
+def _exceptions(tally: Tally) -> str:
+    if not tally.exceptional:
+        return '<p class="good">None: every graded thread of this period may be called deleted.</p>'
+    more = tally.exceptional - len(tally.exceptions)
+    rest = f"<p>{more} more are in deletions.csv; {MAX_EXCEPTIONS} are shown.</p>" if more else ""
+    cells = (
+        (one.grade, one.kind, one.external_id, one.owner, one.graded_at, str(one.entry))
+        for one in tally.exceptions.values()
+    )
+    told = f"{tally.exceptional} of {len(tally.newest)} graded threads may not be called deleted."
+    return (
+        f'<p class="stop">{told}</p>'
+        + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at", "Entry"), cells)
+        + rest
+    )
+
+
+def _grades(tally: Tally) -> str:
+    if not tally.newest:
+        return "<p>No thread was graded in this period.</p>"
+    rows = (
+        f'<tr><th scope="row">{escape(word)}</th><td class="n">{count}</td>'
+        f"<td>{escape(_MEANINGS.get(word, ''))}</td></tr>"
+        for word, count in tally.grades.items()
+    )
+    return _framed(("Grade", "Threads", "Means"), "".join(rows))
+
+
+def _reconciliation(tally: Tally) -> str:
+    counts = tally.reconciliation
+    left = " + ".join(f"{counts[key]} {key}" for key in ("opening", "registered", "unregistered"))
+    closing = {key.removeprefix("closing_"): n for key, n in counts.items() if key.startswith("closing_")}
+    right = " + ".join(f"{count} {state}" for state, count in closing.items())
+    return f"<p>{escape(left)} = {escape(right)}</p>"
+
+
+def _semantics(tally: Tally) -> str:
+    rows = sorted(tally.semantics.items())
+    return _table(("Kind", "Documented by the provider"), rows) if rows else "<p>No thread was graded.</p>"
+
+
+def _accounts(tally: Tally) -> str:
+    rows = sorted(tally.accounts)
+    return _table(("API (X)", "Credential (Y), by name"), rows) if rows else ""
+
+
+def _controls(tally: Tally) -> str:
+    told = ", ".join(f"{count} {word}" for word, count in sorted(tally.controls.items()))
+    return f"Controls recorded on their own in the period: {told}." if told else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return _framed(
+        head, "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    )
+
+
+def _framed(head: Sequence[str], lines: str) -> str:
+    columns = "".join(f'<th scope="col">{escape(one)}</th>' for one in head)
+    return f"<table><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table>"

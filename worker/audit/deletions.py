@@ -1,0 +1,101 @@
+"""``deletions.csv``: one row per graded entry of the window, derived from the bodies alone.
+
+A view for people, not evidence: the verifier builds it again from the bodies and compares every byte.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+
+from worker.audit.reading import Body, items, mapping, number, text, text_or_none
+from worker.model.evidence import Class, Grade
+
+_STEPS = ("before", "delete", "after", "control", "reread")
+_SEEN = ("class", "status", "request_id", "at")
+HEADER = (
+    *("entry", "graded_at", "project", "thread", "kind", "external_id", "owner"),
+    *("grade", "may_be_called_deleted", "grader_version", "attempts"),
+    *("policy", "sweep", "bundle", "item", "fence", "eligible_at"),
+    *("provider", "base_url", "credential"),
+    *(f"{step}_{what}" for step in _STEPS for what in _SEEN),
+    *("absent_at", "children", "reread_class", "reread_control"),
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+
+
+def rows(graded: Iterable[tuple[int, str, Body]]) -> Iterator[tuple[str, ...]]:
+    """Turn graded entries (leaf index, envelope time, body) into rows; raises Misshapen."""
+    for index, at, body in graded:
+        yield row(index, at, body)
+
+
+def row(index: int, at: str, body: Body) -> tuple[str, ...]:
+    """Return one row in the order of ``HEADER``; raises Misshapen."""
+    account = mapping(body["account"]) if body.get("account") is not None else {}
+    grade = text(body, "grade")
+    passes = items(body, "passes")
+    return (
+        *(str(index), at, text(body, "project"), text(body, "subject")),
+        *(text(body, "kind"), text(body, "external_id"), text(body, "owner")),
+        *(grade, _yes(grade), str(number(body, "grader_version")), str(number(body, "attempts"))),
+        *(text(body, "policy"), text(body, "sweep"), text(body, "bundle"), text(body, "item")),
+        *(str(number(body, "fence")), text_or_none(body, "eligible_at") or ""),
+        *(text_or_none(account, "provider") or "", text_or_none(account, "base_url") or ""),
+        text(body, "credential"),
+        *_observed(body),
+        _absent_at(body),
+        text(mapping(passes[-1]), "children") if passes else "",
+        *_reread(body),
+    )
+
+
+def csv_text(lines: Iterable[Sequence[str]]) -> str:
+    """Write header and rows (RFC 4180, CRLF), each cell safe to open in a spreadsheet."""
+    return line(HEADER) + "".join(line(cells) for cells in lines)
+
+
+def line(cells: Sequence[str]) -> str:
+    """Write one row, CRLF included."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerow([guard(cell) for cell in cells])
+    return out.getvalue()
+
+
+def guard(cell: str) -> str:
+    """Put an apostrophe before what a spreadsheet would run as a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _yes(grade: str) -> str:
+    known = {one.value for one in Grade if one.deleted}
+    return "yes" if grade in known else "no"
+
+
+def _observed(body: Body) -> Iterator[str]:
+    newest: dict[str, Body] = {}
+    for one in map(mapping, items(body, "observations")):
+        newest[text(one, "step")] = one
+    for step in _STEPS:
+        seen = newest.get(step, {})
+        status = seen.get("status")
+        yield text_or_none(seen, "class") or ""
+        yield str(number(seen, "status")) if status is not None else ""
+        yield text_or_none(seen, "request_id") or ""
+        yield text_or_none(seen, "at") or ""
+
+
+def _absent_at(body: Body) -> str:
+    """Return when the thread was last read absent: the instant for which anything is claimed."""
+    seen = [
+        one for one in map(mapping, items(body, "observations")) if one.get("class") == Class.OBJECT_ABSENT
+    ]
+    return text(seen[-1], "at") if seen else ""
+
+
+def _reread(body: Body) -> tuple[str, str]:
+    if body.get("reread") is None:
+        return "", ""
+    later = mapping(body["reread"])
+    return text(later, "class"), text(later, "control")

@@ -1,0 +1,139 @@
+"""The two layers of a leaf: a pseudonymous envelope, kept for ever, and a salted body, which may go.
+
+The envelope's exact bytes are the leaf. It holds the body's SHA-256, so a body can be pruned or shredded
+and every proof still holds. Both are JSON in the profile in which sorted orjson equals RFC 8785.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from worker.audit.entry import BodyRefused, Entry, Json, instant
+from worker.audit.merkle import leaf_hash
+
+ENVELOPE_VERSION = 1
+MAX_ENVELOPE = 2 * 1024
+MAX_BODY = 16 * 1024
+MAX_STRING = 8 * 1024
+MAX_DEPTH = 8
+SALT_BYTES = 16
+RESERVED = frozenset({"actor", "owner_commitment", "project", "salt", "subject", "type"})
+
+_MAX_INT = 2**53
+_KEY = re.compile(r"[a-z0-9_.]{1,64}")
+_ENTRY_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """The exact bytes of both layers, and the RFC 6962 leaf hash of the envelope."""
+
+    envelope: bytes
+    body: bytes
+    hash: bytes
+
+
+def make_leaf(entry: Entry, *, entry_id: str, salt: bytes, pseudonym_key: bytes) -> Leaf:
+    """Write an entry as a leaf. ``entry_id`` is a UUIDv7 in hex, ``salt`` 16 random bytes.
+
+    Raises BodyRefused for anything outside the profile (floats, foreign keys, sizes).
+    """
+    if not _ENTRY_ID.fullmatch(entry_id) or len(salt) != SALT_BYTES:
+        raise BodyRefused("An entry needs a UUIDv7 of 32 hex digits and a salt of 16 bytes.")
+    body = _body_bytes(entry, salt)
+    envelope = orjson.dumps(
+        {
+            "body": hashlib.sha256(body).hexdigest(),
+            "id": entry_id,
+            "project": None if entry.project is None else project_pseudonym(pseudonym_key, entry.project),
+            "subject": None if entry.subject is None else subject_pseudonym(pseudonym_key, entry.subject),
+            "t": instant(entry.at),
+            "type": entry.type.value,
+            "v": ENVELOPE_VERSION,
+        },
+        option=orjson.OPT_SORT_KEYS,
+    )
+    if len(envelope) > MAX_ENVELOPE:
+        raise BodyRefused(f"The envelope has {len(envelope)} bytes; {MAX_ENVELOPE} is the limit.")
+    return Leaf(envelope=envelope, body=body, hash=leaf_hash(envelope))
+
+
+def project_pseudonym(key: bytes, name: str) -> str:
+    """Return the 32 hex digits by which envelopes name a project."""
+    return _pseudonym(key, "project", name)
+
+
+def subject_pseudonym(key: bytes, thread_id: str) -> str:
+    """Return the 32 hex digits by which envelopes name a thread."""
+    return _pseudonym(key, "subject", thread_id)
+
+
+def owner_commitment(salt: bytes, owner: str) -> str:
+    """Return SHA-256 hex of salt and owner: it can be opened by who knows both, and guessed by nobody."""
+    return hashlib.sha256(salt + b"owner:" + owner.encode()).hexdigest()
+
+
+def canonical(value: Mapping[str, Json]) -> bytes:
+    """Write JSON whose bytes equal RFC 8785; raises BodyRefused outside the profile."""
+    try:
+        return orjson.dumps(_plain(value, 0), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as refused:
+        raise BodyRefused(f"A text is not valid Unicode: {refused}.") from refused
+
+
+def _pseudonym(key: bytes, what: str, name: str) -> str:
+    return hmac.new(key, f"{what}:{name}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _body_bytes(entry: Entry, salt: bytes) -> bytes:
+    taken = RESERVED & entry.body.keys()
+    if taken:
+        raise BodyRefused(f"The body names {sorted(taken)}, which the entry itself writes.")
+    fields: dict[str, Json] = {
+        **entry.body,
+        "actor": entry.actor,
+        "project": entry.project,
+        "salt": salt.hex(),
+        "subject": entry.subject,
+        "type": entry.type.value,
+    }
+    owner = entry.body.get("owner")
+    if isinstance(owner, str):
+        fields["owner_commitment"] = owner_commitment(salt, owner)
+    body = canonical(fields)
+    if len(body) > MAX_BODY:
+        raise BodyRefused(f"The body of {entry.type} has {len(body)} bytes; {MAX_BODY} is the limit.")
+    return body
+
+
+def _plain(value: Json, depth: int) -> object:
+    """Return plain dicts and lists, and refuse what two languages could write differently."""
+    if depth > MAX_DEPTH:
+        raise BodyRefused(f"The body nests deeper than {MAX_DEPTH}.")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if len(value) > MAX_STRING:
+            raise BodyRefused(f"A text has {len(value)} characters; {MAX_STRING} is the limit.")
+        return str(value)
+    if isinstance(value, int):
+        if abs(value) > _MAX_INT:
+            raise BodyRefused("An integer is beyond 2^53, where JSON readers differ.")
+        return int(value)
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(one, depth + 1) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one, depth + 1) for one in value]
+    raise BodyRefused(f"A {type(value).__name__} has no place in a body.", repair="Use text or an integer.")
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise BodyRefused(f"The key {key!r} is not of a-z 0-9 _ and a full stop.")
+    return str(key)

@@ -1,0 +1,43 @@
+"""How instants, lists and what people wrote stand in a body.
+
+Every text or list from outside that has no natural bound is cut here: an entry that is too big to record
+would otherwise keep a deletion from ever being settled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+
+from worker.audit.entry import Json
+from worker.model.clock import rfc3339
+
+_LIST_BYTES = 2000
+_SAID_BYTES = 1000
+
+
+def when(at: datetime | None) -> str | None:
+    """Write an instant that may be unknown."""
+    return rfc3339(at) if at else None
+
+
+def listing(name: str, values: Iterable[str]) -> dict[str, Json]:
+    """Write a list, and where it is too long its beginning, its length and the digest of all of it."""
+    whole = list(values)
+    kept: list[Json] = []
+    room = _LIST_BYTES
+    for one in whole:
+        room -= 2 * len(one.encode()) + 3
+        if room < 0:
+            digest = hashlib.sha256("\n".join(whole).encode()).hexdigest()
+            return {name: kept, f"{name}_count": len(whole), f"{name}_sha256": digest}
+        kept.append(one)
+    return {name: kept}
+
+
+def said(text: str | None) -> str | None:
+    """Cut what a person wrote at 1,000 bytes, visibly."""
+    if text is None or len(text.encode()) <= _SAID_BYTES:
+        return text
+    return text.encode()[:_SAID_BYTES].decode(errors="ignore") + "…"

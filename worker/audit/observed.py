@@ -1,0 +1,152 @@
+"""Observations and passes as they stand in a body, and back again for the verifier.
+
+What a provider sends is cut to size and to printable ASCII here, so that no answer, however hostile,
+can make a grade too big to be recorded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from worker.audit.entry import Json
+from worker.audit.reading import Misshapen, flag, items, mapping, number, text
+from worker.model.clock import rfc3339
+from worker.model.evidence import Children, Class, Control, Observation, Pass, Reread, is_own_attempt
+
+MAX_OBSERVATIONS = 12
+MAX_PASSES = 12
+_LONG, _SHORT = 80, 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One pass over a thread with the identity under which it was armed."""
+
+    item: str
+    fence: int
+    saw: Pass
+
+
+def observation_body(one: Observation) -> dict[str, Json]:
+    """Write an observation without what is None. No content, no secrets, no floats."""
+    fields: dict[str, Json] = {
+        "at": rfc3339(one.at),
+        "body_sha256": one.body_sha256,
+        "child": cut(one.child, _LONG),
+        "class": one.seen.value,
+        "detail": cut(one.detail, _LONG),
+        "latency_ms": one.latency_ms,
+        "provider_created_at": rfc3339(one.provider_created_at) if one.provider_created_at else None,
+        "provider_date": cut(one.provider_date, _SHORT),
+        "request_id": cut(one.request_id, _SHORT),
+        "status": one.status,
+        "step": one.step.value,
+        "subject": cut(one.subject, _LONG) or None,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def observation_bodies(observations: Sequence[Observation]) -> list[Json]:
+    """Write the newest observation of each step and class, then the newest others, oldest first.
+
+    Those of children are left out (``child_counts`` has their numbers): a container may have thousands.
+    """
+    order = sorted((one for one in observations if one.child is None), key=lambda one: one.at)
+    newest = {(one.step, one.seen): at for at, one in enumerate(order)}
+    telling = sorted(newest.values(), reverse=True)[:MAX_OBSERVATIONS]
+    others = [at for at in range(len(order) - 1, -1, -1) if at not in telling]
+    kept = sorted([*telling, *others][:MAX_OBSERVATIONS])
+    return [observation_body(order[at]) for at in kept]
+
+
+def child_counts(observations: Sequence[Observation]) -> list[Json]:
+    """Count the observations of children by step and class."""
+    counts = Counter((one.step.value, one.seen.value) for one in observations if one.child is not None)
+    return [{"class": seen, "count": count, "step": step} for (step, seen), count in sorted(counts.items())]
+
+
+def tried_body(one: Tried) -> dict[str, Json]:
+    """Write a pass in the terms in which it is folded."""
+    saw = one.saw
+    return {
+        "afters": [[seen.value, control.value] for seen, control in saw.afters],
+        "answer": saw.answer.value,
+        "armed": saw.armed,
+        "before": saw.before.value,
+        "children": saw.children.value,
+        "control": saw.control.value,
+        "fence": one.fence,
+        "item": one.item,
+    }
+
+
+def read_tried(value: object) -> Tried:
+    """Read what ``tried_body`` wrote; raises Misshapen."""
+    body = mapping(value)
+    try:
+        saw = Pass(
+            before=Class(text(body, "before")),
+            control=Control(text(body, "control")),
+            armed=flag(body, "armed"),
+            answer=Class(text(body, "answer")),
+            afters=tuple(_read_after(one) for one in items(body, "afters")),
+            children=Children(text(body, "children")),
+        )
+    except ValueError as unknown:
+        raise Misshapen(f"A pass uses a word that is not known: {unknown}.") from unknown
+    return Tried(item=text(body, "item"), fence=number(body, "fence"), saw=saw)
+
+
+def reread_body(one: Reread | None) -> dict[str, Json] | None:
+    """Write a later read, or None."""
+    return {"class": one.seen.value, "control": one.control.value} if one else None
+
+
+def read_reread(value: object) -> Reread | None:
+    """Read what ``reread_body`` wrote; raises Misshapen."""
+    if value is None:
+        return None
+    body = mapping(value)
+    try:
+        return Reread(seen=Class(text(body, "class")), control=Control(text(body, "control")))
+    except ValueError as unknown:
+        raise Misshapen(f"A later read uses a word that is not known: {unknown}.") from unknown
+
+
+def telling_passes(tried: Sequence[Tried]) -> list[Tried]:
+    """Leave out passes and reads that cannot change the grade, so that a body has a bounded size.
+
+    Folding looks at the newest pass and at the newest own attempt before it; of each pass's reads it takes
+    the first that counts, else the newest. A test holds the grade of the rest equal to that of the whole.
+    """
+    kept = set(range(max(0, len(tried) - (MAX_PASSES - 1)), len(tried)))
+    own = [at for at, one in enumerate(tried[:-1]) if is_own_attempt(one.saw)]
+    kept.update(own[-1:])
+    return [_with_telling_reads(tried[at]) for at in sorted(kept)]
+
+
+def cut(value: str | None, limit: int) -> str | None:
+    """Cut a text from outside to a length and to printable ASCII."""
+    if value is None:
+        return None
+    return "".join(char if " " <= char <= "~" else "?" for char in value[:limit])
+
+
+def _with_telling_reads(one: Tried) -> Tried:
+    reads = list(one.saw.afters)
+    kept = {len(reads) - 2, len(reads) - 1} & set(range(len(reads)))
+    for control in (Control.GOOD, Control.ROUTE_ONLY):
+        wanted = (Class.OBJECT_ABSENT, control)
+        if wanted in reads:
+            kept.add(reads.index(wanted))
+    return replace(one, saw=replace(one.saw, afters=tuple(reads[at] for at in sorted(kept))))
+
+
+def _read_after(value: object) -> tuple[Class, Control]:
+    match value:
+        case [str(seen), str(control)]:
+            return Class(seen), Control(control)
+        case _:
+            raise Misshapen("A read is not a pair of class and control.")

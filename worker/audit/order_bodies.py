@@ -1,0 +1,194 @@
+"""The bodies of entries about holds, erasures, sweeps, bundles, switches, keys and the log itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.audit.entry import Entry, EntryType, Json
+from worker.audit.fields import listing, said
+from worker.model.clock import rfc3339
+from worker.model.decision import Erasure, Hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A sweep's plan; ``digest`` is over its stored selection."""
+
+    sweep: str
+    policy: str
+    slot: str
+    bundle: str
+    digest: str
+    planned: int
+    population: int
+
+
+def hold_placed(
+    hold: Hold,
+    *,
+    reason: str,
+    matched: int,
+    too_late: Sequence[str],
+    uncertain: Sequence[str],
+    at: datetime,
+    actor: str,
+    project: str | None = None,
+) -> Entry:
+    """Record an effective hold, and what it came too late for."""
+    fields: dict[str, Json] = {
+        **_hold(hold),
+        "matched": matched,
+        "reason": said(reason),
+        **listing("too_late", too_late),
+        **listing("uncertain", uncertain),
+    }
+    return _entry(EntryType.HOLD_PLACED, fields, at, actor, project=project)
+
+
+def hold_released(hold: Hold, *, reason: str, at: datetime, actor: str, project: str | None = None) -> Entry:
+    """Record that a hold no longer protects."""
+    fields: dict[str, Json] = {**_hold(hold), "reason": said(reason)}
+    return _entry(EntryType.HOLD_RELEASED, fields, at, actor, project=project)
+
+
+def erasure_ordered(
+    erasure: Erasure,
+    *,
+    id: str,
+    reason: str,
+    threads: int,
+    at: datetime,
+    actor: str,
+    project: str | None = None,
+) -> Entry:
+    """Record an order to delete now, and how many threads it covers."""
+    fields: dict[str, Json] = {
+        "covers_until": rfc3339(erasure.at),
+        "erasure": id,
+        "owner": erasure.owner,
+        "reason": said(reason),
+        "threads": threads,
+        **listing("ids", erasure.ids),
+    }
+    return _entry(EntryType.ERASURE_ORDERED, fields, at, actor, project=project)
+
+
+def sweep_planned(plan: Plan, *, state: str, at: datetime, actor: str, project: str | None = None) -> Entry:
+    """Record a stored plan and the state it goes on in."""
+    return _entry(EntryType.SWEEP_PLANNED, {**_plan(plan), "state": state}, at, actor, project=project)
+
+
+def sweep_blocked(plan: Plan, *, guard: str, at: datetime, actor: str, project: str | None = None) -> Entry:
+    """Record that a guard stopped a sweep whole; ``guard`` says which, with its figures."""
+    return _entry(EntryType.SWEEP_BLOCKED, {**_plan(plan), "guard": said(guard)}, at, actor, project=project)
+
+
+def sweep_approved(plan: Plan, *, reason: str, at: datetime, actor: str, project: str | None = None) -> Entry:
+    """Record that ``actor`` approved the plan with this digest."""
+    return _entry(
+        EntryType.SWEEP_APPROVED, {**_plan(plan), "reason": said(reason)}, at, actor, project=project
+    )
+
+
+def bundle_activated(
+    digest: str,
+    *,
+    previous: str | None,
+    policies: int,
+    at: datetime,
+    actor: str,
+    commit: str | None = None,
+    approved_by: str | None = None,
+) -> Entry:
+    """Record which policies are in force from now on."""
+    fields: dict[str, Json] = {
+        "approved_by": approved_by,
+        "bundle": digest,
+        "commit": commit,
+        "policies": policies,
+        "previous": previous,
+    }
+    return _entry(EntryType.BUNDLE_ACTIVATED, fields, at, actor)
+
+
+def bundle_refused(*, digest: str | None, problems: Sequence[str], at: datetime, actor: str) -> Entry:
+    """Record that a bundle was refused whole and the last good one stays."""
+    fields: dict[str, Json] = {"bundle": digest, **listing("problems", problems)}
+    return _entry(EntryType.BUNDLE_REFUSED, fields, at, actor)
+
+
+def switch_changed(
+    *, enabled: bool, reason: str, at: datetime, actor: str, project: str | None = None
+) -> Entry:
+    """Record that deletes were paused or resumed, for one project or all."""
+    fields: dict[str, Json] = {"enabled": enabled, "reason": said(reason)}
+    return _entry(EntryType.SWITCH_CHANGED, fields, at, actor, project=project)
+
+
+def key_created(
+    *, key: str, label: str, scopes: Sequence[str], projects: Sequence[str], at: datetime, actor: str
+) -> Entry:
+    """Record a new API key by its id; never its secret."""
+    fields: dict[str, Json] = {
+        "key": key,
+        "label": said(label),
+        **listing("scopes", sorted(scopes)),
+        **listing("projects", sorted(projects)),
+    }
+    return _entry(EntryType.KEY_CREATED, fields, at, actor)
+
+
+def key_revoked(*, key: str, at: datetime, actor: str) -> Entry:
+    """Record that an API key opens nothing any more."""
+    return _entry(EntryType.KEY_REVOKED, {"key": key}, at, actor)
+
+
+def log_sealed(*, origin: str, size: int, root: bytes, at: datetime, actor: str) -> Entry:
+    """Record the checkpoint that was signed; it is the leaf after that tree."""
+    fields: dict[str, Json] = {"origin": origin, "root": root.hex(), "size": size}
+    return _entry(EntryType.LOG_SEALED, fields, at, actor)
+
+
+def export_made(
+    project: str, *, window: tuple[datetime, datetime], size: int, root: bytes, at: datetime, actor: str
+) -> Entry:
+    """Record that a bundle was written up to a tree size."""
+    fields: dict[str, Json] = {
+        "from": rfc3339(window[0]),
+        "root": root.hex(),
+        "size": size,
+        "to": rfc3339(window[1]),
+    }
+    return _entry(EntryType.EXPORT_MADE, fields, at, actor, project=project)
+
+
+def _entry(
+    type_: EntryType, fields: Mapping[str, Json], at: datetime, actor: str, *, project: str | None = None
+) -> Entry:
+    return Entry(type=type_, at=at, actor=actor, project=project, body=fields)
+
+
+def _hold(hold: Hold) -> dict[str, Json]:
+    tags = (f"{one.key} {one.operator} {','.join(one.values)}" for one in hold.scope.tags)
+    return {
+        "hold": hold.id,
+        "matter": hold.matter,
+        **listing("ids", hold.scope.ids),
+        **listing("owners", hold.scope.owners),
+        **listing("projects", hold.scope.projects),
+        **listing("tags", tags),
+    }
+
+
+def _plan(plan: Plan) -> dict[str, Json]:
+    return {
+        "bundle": plan.bundle,
+        "digest": plan.digest,
+        "planned": plan.planned,
+        "policy": plan.policy,
+        "population": plan.population,
+        "slot": plan.slot,
+        "sweep": plan.sweep,
+    }

@@ -1,0 +1,133 @@
+"""The Celery app and beat's schedule, where `celery -A worker` finds it.
+
+Settings follow what was measured: acks late, no result backend, no ETA, no retry: the database drives
+everything again, so Redis may lose or double any message.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+from celery import Celery
+from celery.signals import beat_init, setup_logging
+from kombu.entity import Queue
+
+from worker.flows.tick import keep_house
+from worker.model.errors import TenureError
+from worker.settings import Settings, load_settings
+from worker.telemetry import log, set_up_logging
+from worker.wiring import Tenure, wire
+
+CONTROL, DRAIN = "control", "drain"
+_SOFT_SHUTDOWN_SECONDS = 25
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return the app for these settings."""
+    # With a host in it kombu has nothing to warn of; in memory it means nothing.
+    broker = "memory://localhost//" if settings.is_embedded else settings.broker_url
+    made = Celery("tenure", broker=broker, include=["worker.jobs.tick", "worker.jobs.drain"])
+    lease = settings.lease_seconds
+    made.conf.update(
+        task_ignore_result=True,
+        result_backend=None,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_max_tasks_per_child=500,
+        # Both before the lease ends, so that a stuck batch is cut off before somebody else claims it.
+        task_soft_time_limit=int(lease * 0.8),
+        task_time_limit=int(lease * 0.95),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=_transport(settings),
+        worker_soft_shutdown_timeout=_SOFT_SHUTDOWN_SECONDS,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        task_default_queue=DRAIN,
+        task_queues=[Queue(CONTROL), Queue(DRAIN)],  # type: ignore[no-untyped-call]  # kombu is untyped
+        task_routes={"tenure.tick": {"queue": CONTROL}, "tenure.drain": {"queue": DRAIN}},
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_enable_remote_control=False,
+        timezone="UTC",
+        enable_utc=True,
+        beat_max_loop_interval=min(5.0, settings.tick_seconds),
+        beat_schedule={
+            "tick": {
+                "task": "tenure.tick",
+                "schedule": timedelta(seconds=settings.tick_seconds),
+                # An old tick is worth nothing: the next one sees the same.
+                "options": {"queue": CONTROL, "expires": max(1.0, settings.tick_seconds)},
+            }
+        },
+    )
+    return made
+
+
+def _transport(settings: Settings) -> dict[str, object]:
+    if settings.is_embedded:
+        return {"polling_interval": 0.1}
+    return {
+        "global_keyprefix": f"{settings.redis_prefix}:",
+        # Longer than any batch, or Redis would hand a running one to a second worker.
+        "visibility_timeout": 3 * settings.lease_seconds,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 30,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "retry_on_timeout": True,
+    }
+
+
+app = make_app(load_settings())
+# Tasks are sent from threads of the API too, which know only the default app.
+app.set_default()
+
+
+@setup_logging.connect
+def _own_logging(**_: object) -> None:
+    """Celery leaves logging alone once this is connected."""
+    settings = load_settings()
+    set_up_logging(settings.log_format, settings.log_level)
+
+
+class HouseKeeper:
+    """Beat's own thread: activates a changed policies folder and seals the log. No worker does either."""
+
+    def __init__(self, tenure: Tenure) -> None:
+        self._tenure = tenure
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tenure-house", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first round is at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round that runs."""
+        self._stopping.set()
+        self._thread.join(timeout=_SOFT_SHUTDOWN_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                keep_house(self._tenure.beat)
+            except TenureError as e:
+                # Something outside is missing (database, key, folder); the next round tries again.
+                log().error("house.failed", code=e.code, problem=e.problem, repair=e.repair)
+            except Exception:  # noqa: BLE001 - a thread that dies silently would leave beat half alive
+                log().exception("house.failed")
+            self._stopping.wait(self._tenure.settings.tick_seconds)
+
+
+@beat_init.connect
+def _keep_house(**_: object) -> None:
+    HouseKeeper(wire(load_settings(), role="beat")).start()
+
+
+# beat_embedded_init is left alone: the one-process service starts a house keeper with its own wiring.

@@ -1,0 +1,251 @@
+"""What `tenure doctor` looks at. It changes nothing: no migration, no policies put in force, no key made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from worker.audit.merkle import Frontier, leaf_hash
+from worker.cli.client import Client
+from worker.cli.output import Record
+from worker.cli.wires import remote
+from worker.flows.tick import LAST_TICK
+from worker.model.clock import Clock, SystemClock, rfc3339
+from worker.model.errors import TenureError
+from worker.model.thread import ThreadState
+from worker.model.work import SweepState
+from worker.policy.load import bundle_from_canonical
+from worker.providers.keys import resolve_key
+from worker.settings import Settings
+from worker.store import bundles, keys, log, migrate, protections, sweeps, threads, work
+from worker.store.engine import Database, open_database, reachable
+
+_REFUSED = "bundle.refused"
+_LEAVES = 1000
+_NEWEST_SWEEPS = 200
+# Beat may be late by this many ticks before it counts as gone.
+_TICKS = 4
+_LEAST_PATIENCE = timedelta(minutes=1)
+
+
+class Status(StrEnum):
+    """A problem needs a person; a warning may be as it should."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What one look found."""
+
+    check: str
+    status: Status
+    what: str
+    repair: str = ""
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether a person must do something."""
+        return self.status is Status.PROBLEM
+
+    def as_record(self) -> Record:
+        """Return it as data."""
+        return {"check": self.check, "status": self.status.value, "what": self.what, "repair": self.repair}
+
+
+def remote_checks(settings: Settings) -> list[Check]:
+    """Ask a service elsewhere whether it is alive and ready."""
+    found = []
+    with remote(settings) as wire:
+        client = Client(wire)
+        for name, path in (("service", "/healthz"), ("ready", "/readyz")):
+            try:
+                told = client.get(path)
+            except TenureError as e:
+                found.append(_problem(name, e.problem, e.repair or "Look at the service's log."))
+                break
+            what = " ".join(f"{key}={value}" for key, value in told.items() if key != "status")
+            found.append(Check(check=name, status=Status.OK, what=what))
+    return found
+
+
+def local_checks(settings: Settings) -> list[Check]:
+    """Look at the data folder and the database; stops at what makes the rest meaningless."""
+    found = [_data_folder(settings)]
+    if found[0].is_problem and settings.is_sqlite:
+        return found
+    database = open_database(settings.database)
+    try:
+        schema = _missing_file(database) or _schema(database)
+        found.append(schema)
+        if schema.is_problem:
+            return found
+        with database.read() as db:
+            found += _in_database(db, settings, SystemClock())
+    except SQLAlchemyError as e:
+        found.append(
+            _problem("database", f"It failed: {type(e).__name__}.", "Look at the database's own log.")
+        )
+    finally:
+        database.dispose()
+    return found
+
+
+def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Check]:
+    looks: Sequence[Callable[[], Iterator[Check]]] = (
+        lambda: _log(db),
+        lambda: _policies(db, settings),
+        lambda: _beat(db, settings, clock.now()),
+        lambda: _stopped(db),
+        lambda: _blocked(db),
+        lambda: _parked(db),
+    )
+    for look in looks:
+        yield from look()
+
+
+def _problem(check: str, what: str, repair: str) -> Check:
+    return Check(check=check, status=Status.PROBLEM, what=what, repair=repair)
+
+
+def _data_folder(settings: Settings) -> Check:
+    folder = settings.data_dir
+    if not folder.is_dir():
+        return _problem(
+            "data folder", f"{folder} does not exist yet.", "Run `tenure up`, or `tenure db upgrade`."
+        )
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return _problem("data folder", f"{folder} cannot be written.", "Give this user the right to it.")
+    return Check(check="data folder", status=Status.OK, what=str(folder))
+
+
+def _missing_file(database: Database) -> Check | None:
+    file = database.engine.url.database
+    # Connecting would make an empty one.
+    if not database.is_sqlite or not file or Path(file).exists():
+        return None
+    return _problem("database", f"{file} does not exist yet.", "Run `tenure up`, or `tenure db upgrade`.")
+
+
+def _schema(database: Database) -> Check:
+    try:
+        with reachable():
+            found, needed = migrate.current(database), migrate.head()
+    except TenureError as e:
+        return _problem("database", e.problem, e.repair)
+    if found != needed:
+        what = f"It is at revision {found or 'none'}, this version needs {needed}."
+        return _problem("database", what, "Run `tenure db upgrade`.")
+    return Check(check="database", status=Status.OK, what=f"revision {found}")
+
+
+def _log(db: Session) -> Iterator[Check]:
+    """Compute the root again from every leaf: a log that was changed below Tenure shows here."""
+    before = log.read_head(db)
+    frontier, hashes = Frontier(), []
+    for envelope in log.envelopes(db, before.size):
+        hashes.append(leaf_hash(envelope))
+        if len(hashes) == _LEAVES:
+            frontier, hashes = frontier.extend(hashes), []
+    frontier = frontier.extend(hashes)
+    stored, after = log.leaf_count(db), log.read_head(db)
+    repair = "Do not mend it by hand: keep the database, and compare it with the last export."
+    # Somebody may append meanwhile, so the count lies between the two heads.
+    if frontier.size != before.size or not before.size <= stored <= after.size:
+        yield _problem("log", f"The head counts {before.size} leaves, {stored} are stored.", repair)
+    elif frontier.root() != before.frontier.root():
+        yield _problem("log", f"{before.size} leaves do not give the root of the head.", repair)
+    else:
+        sealed = log.latest_seal(db)
+        until = f"sealed up to {sealed.size} at {rfc3339(sealed.sealed_at)}" if sealed else "not sealed yet"
+        yield Check(check="log", status=Status.OK, what=f"{before.size} leaves give the root; {until}")
+
+
+def _policies(db: Session, settings: Settings) -> Iterator[Check]:
+    found, refused = bundles.in_force(db), keys.read_fact(db, _REFUSED)
+    if found is None:
+        yield _problem(
+            "policies", "None are in force.", f"Put them into {settings.policies}; start the service."
+        )
+    else:
+        what = f"{found.digest} since {rfc3339(found.activated_at)}"
+        yield Check(check="policies", status=Status.OK, what=what)
+        yield from _credentials(found.canonical, settings)
+    if refused is not None and refused[0]:
+        what = f"The folder is refused since {rfc3339(refused[1])}: {refused[0][0]}"
+        yield _problem("policies", what, "Mend it; `tenure policy validate` shows every finding.")
+
+
+def _credentials(canonical: str, settings: Settings) -> Iterator[Check]:
+    for project in bundle_from_canonical(canonical).projects.values():
+        try:
+            resolve_key(project.api_key, allowed=settings.provider_keys)
+        except TenureError as e:
+            # Only a warning: the workers may have what this shell has not.
+            what = f"{project.name}: {e.problem} (as seen from this shell)"
+            yield Check(check="provider key", status=Status.WARNING, what=what, repair=e.repair)
+
+
+def _beat(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
+    ticked = keys.read_fact(db, LAST_TICK)
+    if ticked is None:
+        what = "It never ticked: nothing is swept on schedule."
+        yield Check(
+            check="beat", status=Status.WARNING, what=what, repair="Run `tenure up`, or `tenure beat`."
+        )
+        return
+    age = now - ticked[1]
+    if age > max(_LEAST_PATIENCE, _TICKS * timedelta(seconds=settings.tick_seconds)):
+        what = f"The last tick was at {rfc3339(ticked[1])}: nothing is swept on schedule."
+        yield _problem("beat", what, "Start `tenure up`, or `tenure beat` and `tenure worker`.")
+    else:
+        yield Check(check="beat", status=Status.OK, what=f"ticked at {rfc3339(ticked[1])}")
+
+
+def _stopped(db: Session) -> Iterator[Check]:
+    for scope, reason in sorted(protections.paused(db).items()):
+        name = "all projects" if scope == protections.EVERYTHING else scope
+        what = f"Deletes are paused for {name}: {reason}"
+        yield Check(
+            check="pause", status=Status.WARNING, what=what, repair="`tenure resume` lets them go on."
+        )
+    for (project, kind), failures in sorted(work.stopped_pairs(db).items()):
+        what = f"No {kind} of {project} is deleted: the control failed {failures} times."
+        yield _problem(
+            "control", what, "Check the project's key and base_url; it goes on once a control holds."
+        )
+
+
+def _blocked(db: Session) -> Iterator[Check]:
+    seen: set[str] = set()
+    for one in sweeps.page(db, limit=_NEWEST_SWEEPS):
+        if one.policy in seen or one.dry_run:
+            continue
+        seen.add(one.policy)
+        what = f"The newest sweep of {one.policy} ({one.id}) is {one.state.value}: {', '.join(one.reasons)}"
+        if one.state is SweepState.BLOCKED:
+            yield _problem(
+                "sweep", what, f"`tenure sweeps show {one.id}`; then mend the policy or its guards."
+            )
+        elif one.state is SweepState.AWAITING_APPROVAL:
+            repair = f"`tenure sweeps show {one.id}`, then `tenure sweeps approve`."
+            yield _problem("sweep", what, repair)
+
+
+def _parked(db: Session) -> Iterator[Check]:
+    counts = threads.counts_by_state(db)
+    parked = counts.get(ThreadState.PARKED, 0)
+    if parked:
+        yield _problem("parked", f"{parked} threads wait for a person.", "`tenure failures list` says why.")
+    else:
+        total = sum(counts.values())
+        yield Check(check="parked", status=Status.OK, what=f"none of {total} threads")

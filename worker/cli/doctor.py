@@ -1,0 +1,44 @@
+"""`tenure doctor`: look at all that must hold for Tenure to work, and name the repair of what does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.cli.exits import Ended
+from worker.cli.output import Column, Format, Output, say, show_rows
+from worker.model.errors import TenureError
+
+if TYPE_CHECKING:
+    from worker.cli.checks import Check
+
+_COLUMNS = (
+    Column("check", "check"),
+    Column("status", "status"),
+    Column("what", "what"),
+    Column("repair", "repair"),
+)
+
+
+def doctor(output: Output = Format.TABLE) -> None:
+    """Check settings, database, log, policies, beat and what is stopped: exit 1 where something must be done.
+
+    Example: tenure doctor -o json
+    """
+    found = _look()
+    show_rows([one.as_record() for one in found], _COLUMNS, output)
+    broken = [one for one in found if one.is_problem]
+    if broken:
+        raise Ended(f"{len(broken)} of {len(found)} checks need a person.")
+    say("Nothing needs a person.")
+
+
+def _look() -> list[Check]:
+    from worker.cli.checks import Check, Status, local_checks, remote_checks
+    from worker.settings import load_settings
+
+    try:
+        settings = load_settings()
+    except TenureError as e:
+        return [Check(check="settings", status=Status.PROBLEM, what=e.problem, repair=e.repair)]
+    good = Check(check="settings", status=Status.OK, what=f"data folder {settings.data_dir}")
+    return [good, *(remote_checks(settings) if settings.url else local_checks(settings))]

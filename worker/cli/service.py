@@ -1,0 +1,268 @@
+"""Serve: the one-process service (`tenure up`) and the roles of production (`api`, `worker`, `beat`)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from worker.flows.key import first_admin_key
+from worker.model.clock import SystemClock
+from worker.model.errors import Invalid, Unavailable
+from worker.settings import Settings, load_settings
+from worker.telemetry import log, set_up_logging
+from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in_force, require_ready, wire
+
+_SANDBOX_KEY = "TENURE_KEY_SANDBOX"
+_SANDBOX_NAMES = ("demo-support", "demo-research", "demo-finance")
+_POOL_THREADS = 4
+_STOP_SECONDS = 30
+_BACKLOG = 512
+# A command that looks at the policies folder holds the lock for a moment only.
+_PATIENCE, _LOOK_EVERY = 10.0, 0.1
+
+
+@contextmanager
+def service_lock(settings: Settings, *, patience: float = 0) -> Iterator[bool]:
+    """Hold the data folder's lock; False when another holds it for ``patience`` seconds.
+
+    The lock ends with the process that holds it, however that ends.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        file = (settings.data_dir / "service.lock").open("w", encoding="ascii")
+    except OSError as e:
+        problem = f"The data folder {settings.data_dir} cannot be written: {e.strerror}."
+        raise Unavailable(problem, repair="Set TENURE_DATA_DIR to a folder that you may write.") from e
+    with file:
+        yield _locked(file, patience)
+
+
+def _locked(file: IO[str], patience: float) -> bool:
+    clock = SystemClock()
+    until = clock.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock.monotonic() >= until:
+                return False
+            clock.wait(_LOOK_EVERY)
+        else:
+            return True
+
+
+def up(*, sandbox: bool = False) -> None:
+    """Serve API, worker and beat in this process until SIGTERM or SIGINT."""
+    settings = load_settings()
+    set_up_logging(settings.log_format, settings.log_level)
+    if not settings.is_embedded:
+        problem = "`tenure up` is one process and needs no broker."
+        raise Invalid(problem, repair="Unset TENURE_BROKER_URL, or run `tenure api`, `worker` and `beat`.")
+    with ExitStack() as stack:
+        if not stack.enter_context(service_lock(settings, patience=_PATIENCE)):
+            problem = f"Another service works on the data folder {settings.data_dir}."
+            raise Unavailable(problem, repair="Stop it, or set TENURE_DATA_DIR to another folder.")
+        tenure = wire(settings, role="up")
+        stack.callback(tenure.database.dispose)
+        _sandbox(stack, settings, start=sandbox)
+        prepare(tenure)
+        put_in_force(tenure)
+        listening = stack.enter_context(_listen(settings))
+        _announce(tenure, listening)
+        stack.enter_context(_workers(tenure))
+        _serve(tenure, listening, stop_tasks=lambda: None)
+
+
+def _sandbox(stack: ExitStack, settings: Settings, *, start: bool) -> None:
+    """Run the local provider beside the service, with projects of its own; it is no real provider."""
+    document = settings.data_dir / SANDBOX_PROJECTS
+    if not start:
+        document.unlink(missing_ok=True)
+        return
+    from worker.sandbox.options import SandboxOptions
+    from worker.sandbox.server import SandboxServer
+
+    os.environ.setdefault(_SANDBOX_KEY, "sandbox")
+    port = settings.port + 1 if settings.port else 0
+    server = stack.enter_context(SandboxServer(SandboxOptions(), settings.host, port))
+    document.write_text(sandbox_projects(server.base_url), encoding="utf-8")
+    _say(f"Sandbox provider (nothing real) on {server.base_url}, projects {', '.join(_SANDBOX_NAMES)}")
+
+
+def sandbox_projects(base_url: str) -> str:
+    """Return the Project documents that point at a sandbox."""
+    return "\n---\n".join(
+        f"""# Written by `tenure up --sandbox`: a local provider for trying Tenure.
+apiVersion: retention/v1
+kind: Project
+metadata: {{name: {name}, owner: sandbox}}
+spec:
+  provider: openai
+  base_url: {base_url}
+  provider_project: proj_{name.replace("-", "_")}
+  api_key: {{env: {_SANDBOX_KEY}}}
+  rate: {{limit: 100/s, burst: 10, share: 1.0}}
+  concurrency: 32"""
+        for name in _SANDBOX_NAMES
+    )
+
+
+@contextmanager
+def _listen(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # IPPROTO_TCP by name: asyncio switches Nagle's delay off only for a socket that says so.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((settings.host, settings.port))
+            # From here on a client may connect: it waits until the API accepts, instead of being refused.
+            listening.listen(_BACKLOG)
+        except OSError as e:
+            problem = f"{settings.listen} cannot be listened on: {e.strerror}."
+            raise Unavailable(problem, repair="Stop what uses it, or set TENURE_LISTEN.") from e
+        yield listening
+
+
+def _announce(tenure: Tenure, listening: socket.socket) -> None:
+    """Say where the service listens and, once in a database's life, show its first admin key."""
+    made = first_admin_key(tenure.database, clock=tenure.clock)
+    if made is not None:
+        path = tenure.settings.data_dir / "admin.key"
+        _write_private(path, made.text)
+        _say(f"First admin key (shown once, also in {path}): {made.text}")
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    _say(f"Tenure listens on http://{shown}:{port}")
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(text + "\n")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _workers(tenure: Tenure) -> Iterator[None]:
+    """Run Celery's worker and beat as threads of this process; leaving waits for running batches."""
+    from celery.apps.beat import Beat  # noqa: F401 - loads beat's parts before threads need them
+    from celery.beat import EmbeddedService, Scheduler
+    from celery.worker import WorkController
+
+    from worker.celery import HouseKeeper, app
+    from worker.jobs.process import adopt
+
+    process = adopt(tenure)
+    app.finalize()
+    app.loader.import_default_modules()
+    control = WorkController(
+        app=app,
+        pool_cls="threads",
+        concurrency=_POOL_THREADS,
+        queues="control,drain",
+        loglevel="WARNING",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        hostname="tenure@local",
+    )
+    beat = EmbeddedService(app, max_interval=1, thread=True, scheduler_cls=Scheduler)
+    keeper = HouseKeeper(tenure)
+    thread = threading.Thread(target=control.start, name="tenure-worker", daemon=True)
+    thread.start()
+    beat.start()
+    keeper.start()
+    try:
+        yield
+    finally:
+        # Nothing new is begun; batches that run are settled or released by their own lease.
+        process.stopping.set()
+        beat.stop()
+        keeper.stop()
+        control.stop()
+        thread.join(_STOP_SECONDS)
+        process.close()
+
+
+def _serve(tenure: Tenure, listening: socket.socket, stop_tasks: Callable[[], None]) -> None:
+    """Serve HTTP until a signal, then stop what else runs."""
+    import uvicorn
+
+    from worker.http.app import create_app
+    from worker.http.services import Services
+    from worker.jobs.drain import wake
+
+    services = Services(
+        database=tenure.database, clock=tenure.clock, lease=tenure.lease, sealer=tenure.sealer, wake=wake
+    )
+    config = uvicorn.Config(
+        create_app(services), log_config=None, access_log=False, server_header=False, lifespan="on"
+    )
+    # uvicorn raises the signal again after its shutdown; unanswered, that would end us before the rest.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    log().info("service.started", listen=tenure.settings.listen)
+    uvicorn.Server(config).run(sockets=[listening])
+    stop_tasks()
+    log().info("service.stopped")
+
+
+def api() -> None:
+    """Serve the HTTP API alone, beside workers and beats in other processes."""
+    settings = load_settings()
+    set_up_logging(settings.log_format, settings.log_level)
+    check_roles(settings, "api")
+    tenure = wire(settings, role="api")
+    require_ready(tenure)
+    with _listen(settings) as listening:
+        _announce(tenure, listening)
+        _serve(tenure, listening, stop_tasks=tenure.database.dispose)
+
+
+def worker() -> None:
+    """Run a Celery worker on both queues; SIGTERM finishes or releases what runs."""
+    # Celery reads it when it is imported: SIGTERM then means the soft shutdown.
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    settings = load_settings()
+    set_up_logging(settings.log_format, settings.log_level)
+    check_roles(settings, "worker")
+    require_ready(wire(settings, role="worker"))
+    from worker.celery import app
+
+    app.worker_main(
+        [
+            "worker",
+            "--queues=control,drain",
+            "--loglevel=WARNING",
+            "--without-gossip",
+            "--without-mingle",
+            f"--concurrency={max(2, os.cpu_count() or 2)}",
+        ]
+    )
+
+
+def beat() -> None:
+    """Run Celery beat, and with it the house keeper; any number of beats may run."""
+    settings = load_settings()
+    set_up_logging(settings.log_format, settings.log_level)
+    check_roles(settings, "beat")
+    require_ready(wire(settings, role="beat"))
+    from celery.beat import Scheduler
+
+    from worker.celery import app
+
+    app.Beat(loglevel="WARNING", quiet=True, scheduler_cls=Scheduler, schedule="").run()

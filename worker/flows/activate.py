@@ -1,0 +1,168 @@
+"""Activate: put the policies folder in force, whole or not at all, and recompute every stored date.
+
+Only beat, or the one-process service, does this; every other process reads the bundle from the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from worker.audit import bodies
+from worker.flows.decide import schedule_of
+from worker.flows.origin import origin_of
+from worker.model.clock import Clock
+from worker.policy.document import Bundle, Mode
+from worker.policy.findings import Severity
+from worker.policy.load import Loaded, bundle_from_canonical, load_folder
+from worker.store import bundles, keys, log, protections, threads, work
+from worker.store.engine import Database
+from worker.telemetry import log as logger
+from worker.telemetry import raise_alert
+
+_PAGE = 1000
+_MOST_PROBLEMS = 20
+_REFUSED = "bundle.refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where policies come from: the folder, documents beside it, and which keys they may name."""
+
+    folder: Path
+    extra: Sequence[Path] = ()
+    key_globs: Sequence[str] = ()
+    must_be_clean: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activated:
+    """What looking at the folder led to: a new bundle, the same one, or findings that refuse it."""
+
+    loaded: Loaded
+    changed: bool
+
+
+def activate(database: Database, source: Source, *, actor: str, clock: Clock) -> Activated:
+    """Load the folder and put it in force if it is sound and new; the last good bundle stays otherwise.
+
+    Raises PoliciesUnreadable when the folder cannot be read at all.
+    """
+    with database.read() as db:
+        before = bundles.in_force(db)
+    known = None if before is None else _delete_policies(bundle_from_canonical(before.canonical))
+    loaded = load_folder(source.folder, extra=source.extra, key_globs=source.key_globs, known_policies=known)
+    after = before.origin.get("commit") if before else None
+    origin = origin_of(source.folder, after=after)
+    refused = origin.refusal(before.origin if before else {}) if source.must_be_clean else None
+    if loaded.bundle is None or refused is not None:
+        problems = (
+            [refused] if refused else [str(one) for one in loaded.findings if one.severity is Severity.ERROR]
+        )
+        _refuse(database, problems, actor=actor, now=clock.now())
+        return Activated(loaded=loaded, changed=False)
+    if before is not None and before.digest == loaded.bundle.digest:
+        return Activated(loaded=loaded, changed=False)
+    _put_in_force(database, loaded.bundle, origin.as_dict(), before, actor=actor, now=clock.now())
+    return Activated(loaded=loaded, changed=True)
+
+
+def _delete_policies(bundle: Bundle) -> frozenset[str]:
+    return frozenset(one.name for one in bundle.policies if one.delete is not None)
+
+
+def _put_in_force(
+    database: Database,
+    bundle: Bundle,
+    origin: Mapping[str, Any],
+    before: bundles.InForce | None,
+    *,
+    actor: str,
+    now: datetime,
+) -> None:
+    enforced = [one.name for one in bundle.policies if one.mode is Mode.ENFORCE]
+    with database.write() as db:
+        # Ordered against arming, which shares this row: whoever arms after this decides by the new bundle.
+        # Two beats may come here at once: the second finds the digest in force and changes nothing.
+        protections.take(db, [protections.EVERYTHING])
+        if bundles.digest_in_force(db) == bundle.digest:
+            return
+        bundles.activate(db, digest=bundle.digest, canonical=bundle.canonical, origin=origin, now=now)
+        bundles.note_enforced(db, enforced, now)
+        protections.ensure_rows(db, {protections.EVERYTHING, *bundle.projects})
+        work.relabel(db, {name: one.credential for name, one in bundle.projects.items()})
+        entry = bodies.bundle_activated(
+            bundle.digest,
+            previous=before.digest if before else None,
+            policies=len(bundle.policies),
+            commit=origin.get("commit"),
+            at=now,
+            actor=actor,
+        )
+        keys.note_fact(db, _REFUSED, [], now)
+        log.append(db, [entry])
+    logger().info("bundle.activated", digest=bundle.digest, policies=len(bundle.policies))
+
+
+def _refuse(database: Database, problems: Sequence[str], *, actor: str, now: datetime) -> None:
+    """Keep the last good bundle, and say so once per set of problems."""
+    with database.write() as db:
+        known = keys.read_fact(db, _REFUSED)
+        if known is not None and known[0] == list(problems):
+            return
+        keys.note_fact(db, _REFUSED, list(problems), now)
+        entry = bodies.bundle_refused(digest=None, problems=problems[:_MOST_PROBLEMS], at=now, actor=actor)
+        log.append(db, [entry])
+    raise_alert("bundle.refused", problems=list(problems)[:_MOST_PROBLEMS])
+
+
+def recompute(database: Database, *, clock: Clock) -> bool:
+    """Recompute stored dates under the bundle in force, a page per transaction; True when finished.
+
+    A crash resumes at the cursor; a newer bundle starts anew. No sweep plans before it is finished.
+    """
+    while True:
+        with database.write() as db:
+            found = bundles.in_force(db, lock=True)
+            if found is None or found.recomputed:
+                return found is not None
+            bundle = bundle_from_canonical(found.canonical)
+            page = threads.live_after(db, found.recompute_after or "", _PAGE)
+            bearing = protections.circumstances(db, [one.thread.id for one in page], with_holds=False)
+            now = clock.now()
+            threads.reschedule(
+                db,
+                {
+                    one.thread.id: schedule_of(one.thread, bundle=bundle, circumstances=bearing, now=now)
+                    for one in page
+                },
+            )
+            done = len(page) < _PAGE
+            bundles.advance_recompute(db, digest=found.digest, after=None if done else page[-1].thread.id)
+
+
+def refresh(database: Database, *, clock: Clock) -> int:
+    """Decide anew those live threads whose stored date has come but that belong to no sweep."""
+    last, count = "", 0
+    while True:
+        with database.write() as db:
+            found = bundles.in_force(db)
+            if found is None:
+                return count
+            bundle, now = bundle_from_canonical(found.canonical), clock.now()
+            page = threads.unscheduled(db, now=now, after=last, limit=_PAGE)
+            bearing = protections.circumstances(db, [one.thread.id for one in page], with_holds=False)
+            threads.reschedule(
+                db,
+                {
+                    one.thread.id: schedule_of(one.thread, bundle=bundle, circumstances=bearing, now=now)
+                    for one in page
+                },
+            )
+            count += len(page)
+        if len(page) < _PAGE:
+            return count
+        last = page[-1].thread.id

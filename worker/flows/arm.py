@@ -1,0 +1,192 @@
+"""Arm: decide again under the claim, and commit the intent before any DELETE leaves.
+
+DANGER. This transaction is the last thing between a thread and its deletion. It takes the protection
+rows FOR SHARE, so a hold or pause that has answered is seen here; it reads the threads, the bundle, the
+holds, erasures and notices again; and only what is DUE in the very sweep that planned it, under a live
+fence, is armed. Everything else is spared, or waits. No permit is enough without this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from worker.audit import bodies
+from worker.audit.entry import Entry
+from worker.flows.decide import bundle_in_force
+from worker.flows.observed import kept_observation
+from worker.model.clock import Clock
+from worker.model.decision import Circumstances, Decision, Outcome
+from worker.model.evidence import Children, Observation
+from worker.model.thread import Thread
+from worker.model.work import ItemState, Stage, WorkItem
+from worker.policy.document import Bundle
+from worker.policy.evaluate import decide
+from worker.store import log, protections, threads, work
+from worker.store.engine import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What a worker wants to send: one stage of one item, with what was seen before."""
+
+    item: WorkItem
+    stage: Stage
+    before: Observation
+    children: Children = Children.NONE
+    children_found: int = 0
+    children_deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Armed:
+    """The intent is committed; the DELETE may leave until 5 s after ``at`` (monotonic seconds)."""
+
+    at: float
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spared:
+    """The item is no longer to be deleted; it is settled as spared already."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotNow:
+    """Deletes are paused, or the project is gone: the item waits, and nothing was decided."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLost:
+    """Another worker holds the item by now; this one must not touch it any more."""
+
+
+Verdict = Armed | Spared | NotNow | LeaseLost
+
+
+def arm(database: Database, intents: Sequence[Intent], *, actor: str, clock: Clock) -> list[Verdict]:
+    """Arm a group in one short transaction; answers in the order of ``intents``."""
+    # Taken before the transaction: the 5 s in which the DELETE must leave then never stretch.
+    at = clock.monotonic()
+    with database.write() as db:
+        versions = protections.share(db, {one.item.project for one in intents})
+        now = clock.now()
+        room = _Room(
+            db=db,
+            now=now,
+            at=at,
+            actor=actor,
+            bundle=bundle_in_force(db),
+            bearing=protections.circumstances(db, [one.item.thread_id for one in intents]),
+            paused=protections.paused(db),
+            owned=work.locked(db, [one.item for one in intents]),
+            threads={
+                key: one.thread for key, one in threads.many(db, [i.item.thread_id for i in intents]).items()
+            },
+            versions=versions,
+        )
+        judged = [_judge(room, one) for one in intents]
+        work.arm(db, [armed for _, _, armed in judged if armed is not None])
+        log.append(db, [entry for _, entry, _ in judged if entry is not None])
+    return [verdict for verdict, _, _ in judged]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Room:
+    """Everything that was read under the protection rows."""
+
+    db: Session
+    now: datetime
+    at: float
+    actor: str
+    bundle: Bundle
+    bearing: Circumstances
+    paused: dict[str, str]
+    owned: set[str]
+    threads: dict[str, Thread]
+    versions: dict[str, int]
+
+
+def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, work.Armed | None]:
+    item = one.item
+    thread = room.threads.get(item.thread_id)
+    if item.id not in room.owned or thread is None:
+        return LeaseLost(), None, None
+    for scope in (protections.EVERYTHING, item.project):
+        if scope in room.paused:
+            return NotNow(reason=f"deletes are paused: {room.paused[scope]}"), None, None
+    project = room.bundle.projects.get(item.project)
+    if project is None or project.account != thread.account:
+        return NotNow(reason="the project's account changed"), None, None
+    decision = decide(thread, bundle=room.bundle, circumstances=room.bearing, now=room.now)
+    reason = _why_not(decision, item)
+    if reason is not None:
+        return _spare(room, one, thread, decision, reason)
+    return _intend(room, one, thread, decision)
+
+
+def _why_not(decision: Decision, item: WorkItem) -> str | None:
+    if decision.outcome is not Outcome.DUE:
+        by = f" by {decision.decided_by}" if decision.decided_by else ""
+        return f"{decision.outcome.value}{by}"
+    if decision.swept_by != item.policy:
+        return f"DUE in the sweep of {decision.swept_by}, not of {item.policy}"
+    return None
+
+
+def _spare(
+    room: _Room, one: Intent, thread: Thread, decision: Decision, reason: str
+) -> tuple[Verdict, Entry | None, None]:
+    work.settle(room.db, one.item, ItemState.SPARED, now=room.now, reason=reason)
+    entry = bodies.delete_spared(
+        thread,
+        item=one.item.id,
+        fence=one.item.fence,
+        decision=decision,
+        reason=reason,
+        children_deleted=one.children_deleted,
+        at=room.now,
+        actor=room.actor,
+    )
+    return Spared(reason=reason), entry, None
+
+
+def _intend(
+    room: _Room, one: Intent, thread: Thread, decision: Decision
+) -> tuple[Verdict, Entry, work.Armed]:
+    item = one.item
+    intent = bodies.Intent(
+        item=item.id,
+        fence=item.fence,
+        stage=one.stage,
+        sweep=item.sweep_id,
+        policy=item.policy,
+        decision=decision,
+        before=one.before,
+        protection_version=room.versions.get(item.project, 0),
+        children_found=one.children_found,
+        children_confirmed=one.children_found if one.children is Children.ALL else 0,
+        attempt=item.attempts + 1,
+    )
+    armed = work.Armed(
+        item_id=item.id,
+        fence=item.fence,
+        stage=one.stage,
+        thread_id=item.thread_id,
+        project=item.project,
+        armed_at=room.now,
+        bundle=decision.bundle,
+        before=one.before.seen,
+        before_observation=kept_observation(one.before),
+        children=one.children,
+        children_found=one.children_found,
+    )
+    entry = bodies.delete_intended(thread, intent, at=room.now, actor=room.actor)
+    return Armed(at=room.at, decision=decision), entry, armed

@@ -1,0 +1,73 @@
+"""Ask: one request to a provider, with its permit, inside its lease, in one of the project's seats."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from worker.model.clock import Clock
+from worker.model.errors import TenureError
+from worker.model.evidence import Class, Observation, Step
+from worker.model.thread import Thread
+from worker.pacing.lane import Lane, Rank
+from worker.providers.base import ChildPage, Provider
+
+# Without Retry-After a 429 stops the whole credential for this long.
+_COOLDOWN_SECONDS = 1.0
+
+
+class LeaseShort(TenureError):
+    """Too little of the lease is left to send anything under it."""
+
+    code = "lease_short"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """What a batch asks with: one client, its lanes for reads and writes, its seats and its time."""
+
+    provider: Provider
+    reads: Lane
+    writes: Lane
+    seats: asyncio.Semaphore
+    clock: Clock
+    timeout: float
+    nothing_leaves_after: float
+
+    async def read(
+        self, thread: Thread, step: Step, *, rank: Rank = Rank.READ, order: float = 0
+    ) -> Observation:
+        """GET the thread; raises LeaseShort, PacerUnavailable or CoolingDown before anything is sent."""
+        await (await self.reads.slot(rank, order)).wait()
+        async with self.seats:
+            self._check_lease()
+            seen = await self.provider.read(thread.kind, thread.external_id, step=step, timeout=self.timeout)
+        return await self.heed(seen, self.reads)
+
+    async def list_children(
+        self, thread: Thread, *, after: str | None, step: Step, order: float
+    ) -> ChildPage:
+        """GET one page of children."""
+        await (await self.reads.slot(Rank.CONTROL, order)).wait()
+        async with self.seats:
+            self._check_lease()
+            page = await self.provider.list_children(
+                thread.kind, thread.external_id, after=after, timeout=self.timeout, step=step
+            )
+        await self.heed(page.observation, self.reads)
+        return page
+
+    def time_left(self) -> bool:
+        """Whether a request may still leave under this lease."""
+        return self.clock.monotonic() < self.nothing_leaves_after
+
+    def _check_lease(self) -> None:
+        if not self.time_left():
+            problem = "The lease is nearly over."
+            raise LeaseShort(problem, repair="The item is claimed again.")
+
+    async def heed(self, seen: Observation, lane: Lane) -> Observation:
+        """Let the whole credential pause where the provider asked for it."""
+        if seen.seen is Class.THROTTLED:
+            await lane.cool_down(seen.retry_after or _COOLDOWN_SECONDS)
+        return seen

@@ -1,0 +1,88 @@
+"""Claim: take lease and fence of a batch, no larger than can be sent well within the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.flows.decide import bundle_in_force
+from worker.model.clock import Clock
+from worker.model.ids import ThreadId
+from worker.model.work import Lease, WorkItem
+from worker.policy.document import Bundle, Project
+from worker.store import threads, work
+from worker.store.engine import Database
+from worker.store.threads import StoredThread
+from worker.store.work import EarlierAttempt
+
+MOST_ITEMS = 200
+# GET, DELETE, GET, and a share of the controls; a conversation needs more, and may come back for them.
+_REQUESTS_PER_ITEM = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one worker may work on until ``ends`` (monotonic seconds of this process)."""
+
+    credential: str
+    items: Sequence[WorkItem] = ()
+    threads: Mapping[ThreadId, StoredThread] = field(default_factory=dict)
+    earlier: Mapping[ThreadId, Sequence[EarlierAttempt]] = field(default_factory=dict)
+    projects: Mapping[str, Project] = field(default_factory=dict)
+    bundle: Bundle
+    stopped: frozenset[tuple[str, str]] = frozenset()
+    lease: Lease
+    begun: float
+
+    @property
+    def no_new_work_after(self) -> float:
+        """Monotonic seconds after which nothing new is begun."""
+        return self.begun + self.lease.batch_deadline.total_seconds()
+
+    @property
+    def nothing_leaves_after(self) -> float:
+        """Monotonic seconds after which no request leaves."""
+        return self.begun + self.lease.last_send.total_seconds()
+
+
+def most_items(per_second: float, lease: Lease) -> int:
+    """Return how many items a credential of this rate can work off within 0.4 of the lease."""
+    requests = per_second * lease.batch_deadline.total_seconds()
+    return max(1, min(MOST_ITEMS, int(requests / _REQUESTS_PER_ITEM)))
+
+
+def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: Clock) -> Batch:
+    """Claim what is ready for one credential: one short transaction; the batch may be empty."""
+    # The worker's own limit starts before the statement, so it always ends before the lease does.
+    begun = clock.monotonic()
+    with database.write() as db:
+        bundle = bundle_in_force(db)
+        projects = {one.name: one for one in bundle.projects.values() if one.credential == credential}
+        per_second = min((one.rate.limit * one.rate.share for one in projects.values()), default=1.0)
+        items, _ = work.claim(
+            db,
+            credential=credential,
+            limit=most_items(per_second, lease),
+            lease=lease,
+            by=by,
+            now=clock.now(),
+        )
+        return Batch(
+            credential=credential,
+            items=items,
+            threads={
+                ThreadId(key): one for key, one in threads.many(db, [i.thread_id for i in items]).items()
+            },
+            earlier=work.earlier_attempts(db, items),
+            projects=projects,
+            bundle=bundle,
+            stopped=frozenset(work.stopped_pairs(db)),
+            lease=lease,
+            begun=begun,
+        )
+
+
+def anything_ready(database: Database, clock: Clock) -> list[str]:
+    """Look with a reader, which never disturbs a writer, for credentials that have something to claim."""
+    with database.read() as db:
+        return work.credentials_ready(db, clock.now())

@@ -1,0 +1,143 @@
+"""The desk of one batch: what its items share, and how far one item came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from worker.audit.observed import Tried
+from worker.flows.arm import Intent
+from worker.flows.arm import Verdict as ArmVerdict
+from worker.flows.ask import Asker
+from worker.flows.claim import Batch
+from worker.flows.control import ControlDesk, Pair, Support
+from worker.flows.grouping import Grouper
+from worker.flows.verdict import Verdict
+from worker.model.clock import Clock
+from worker.model.evidence import Class, Control, Observation, Pass, Step
+from worker.model.thread import Thread
+from worker.model.work import Stage, WorkItem
+from worker.policy.document import Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What came back to a stage's DELETEs, to be committed at once."""
+
+    item: WorkItem
+    thread: Thread
+    stage: Stage
+    answer: Observation
+    children_deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """Where an item goes after a pass, with everything that the pass saw."""
+
+    item: WorkItem
+    thread: Thread
+    verdict: Verdict
+    tried: Sequence[Tried] = ()
+    observations: Sequence[Observation] = ()
+    rereads: Sequence[tuple[Observation, Support]] = ()
+    preread: Observation | None = None
+    younger_than_registered: datetime | None = None
+    rounds: int = 0
+    credential: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the items of one batch share."""
+
+    batch: Batch
+    asker: Asker
+    controls: ControlDesk
+    arm: Grouper[Intent, ArmVerdict]
+    answered: Grouper[Answered, None]
+    settle: Grouper[Settlement, bool]
+    clock: Clock
+    graded: dict[str, asyncio.Event]
+    stopped: set[Pair]
+    stopping: Callable[[], bool]
+
+    def may_begin(self) -> bool:
+        """Whether something new may be begun: the batch has time, and the process is to go on."""
+        return not self.stopping() and self.clock.monotonic() <= self.batch.no_new_work_after
+
+
+@dataclass(slots=True, kw_only=True)
+class Course:
+    """How far one item came in this pass."""
+
+    item: WorkItem
+    thread: Thread
+    project: Project
+    earlier: Sequence[Tried] = ()
+    order: float = 0
+    saw: Pass = field(default_factory=Pass)
+    before: Observation | None = None
+    observations: list[Observation] = field(default_factory=list)
+    rereads: list[tuple[Observation, Support]] = field(default_factory=list)
+    children_found: int = 0
+    children_deleted: int = 0
+    rounds: int = 0
+    younger_than_registered: datetime | None = None
+
+    @property
+    def pair(self) -> Pair:
+        """The project and kind, which share a control."""
+        return self.item.project, self.thread.kind.value
+
+    @property
+    def earlier_passes(self) -> list[Pass]:
+        """The container attempts of earlier claims, oldest first."""
+        return [one.saw for one in self.earlier]
+
+    def note_before(self, seen: Observation, support: Support | None = None) -> None:
+        """Keep the pre-read, and what supports it where it found the thread absent."""
+        self.before = seen
+        self.saw = replace(self.saw, before=seen.seen, control=support.control if support else Control.NONE)
+        self.observations.append(seen)
+        self._note_control(support)
+
+    def note_support(self, support: Support) -> None:
+        """Keep what supports the pre-read."""
+        self.saw = replace(self.saw, control=support.control)
+        self._note_control(support)
+
+    def note_answer(self, answer: Observation) -> None:
+        """Keep what came back to the container's DELETE."""
+        self.saw = replace(self.saw, armed=True, answer=answer.seen)
+        if answer.seen is not Class.UNSENT:
+            self.observations.append(answer)
+
+    def note_after(self, seen: Observation, support: Support) -> None:
+        """Keep a read since the DELETE with its control."""
+        self.saw = replace(self.saw, afters=(*self.saw.afters, (seen.seen, support.control)))
+        self.observations.append(seen)
+        self.rereads.append((seen, support))
+        self._note_control(support)
+
+    def _note_control(self, support: Support | None) -> None:
+        if support is not None and support.observation is not None:
+            self.observations.append(replace(support.observation, step=Step.CONTROL))
+
+    def settlement(self, verdict: Verdict) -> Settlement:
+        """Return what is to be written for this pass."""
+        reference = self.project.api_key
+        return Settlement(
+            item=self.item,
+            thread=self.thread,
+            verdict=verdict,
+            tried=[*self.earlier, Tried(item=self.item.id, fence=self.item.fence, saw=self.saw)],
+            observations=tuple(self.observations),
+            rereads=tuple(self.rereads),
+            preread=None if self.saw.armed else self.before,
+            rounds=self.rounds,
+            younger_than_registered=self.younger_than_registered,
+            credential=f"env:{reference.env}" if reference.env else f"file:{reference.file}",
+        )

@@ -1,0 +1,119 @@
+"""Dispose: work off one claimed batch: pre-read, children, arm, DELETE, re-read, control, settle.
+
+DANGER. This is where deletions happen (`course` is one item's way, `sending` the DELETE itself).
+Invariants: no transaction is open during a request; a DELETE is sent only after a pre-read found the
+thread present and its intent is committed, at its slot and within 5 s of arming; after any DELETE that
+may have left, the same pass reads again and looks for a control; an answer is committed as soon as it is
+known. What cannot be done waits; nothing is dropped, and one bad row blocks no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+
+from worker.flows import course as one_course
+from worker.flows.ask import LeaseShort
+from worker.flows.claim import Batch
+from worker.flows.control import Pair
+from worker.flows.course import waiting
+from worker.flows.desk import Course, Desk
+from worker.flows.observed import read_observation
+from worker.flows.verdict import Verdict, backoff
+from worker.model.ids import jitter
+from worker.model.thread import ThreadState
+from worker.model.work import ItemState, WorkItem
+from worker.pacing.base import CoolingDown, PacerUnavailable
+from worker.providers.table import KindNotOffered, facts
+
+_WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
+
+
+async def dispose(desk: Desk) -> Counter[str]:
+    """Work off the batch; returns how many items ended in which state.
+
+    Raises a BaseExceptionGroup once every other item is settled: the failed ones keep their lease until
+    it runs out, and are then claimed again.
+    """
+    batch = desk.batch
+    keepers = _keepers(batch)
+    for item in batch.items:
+        if item.id in desk.graded:
+            desk.controls.expect(_pair(batch, item))
+    tasks = [
+        asyncio.create_task(_one(desk, item, order=float(number), keep_back=item.id in keepers))
+        for number, item in enumerate(batch.items)
+    ]
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    failed = [one for one in ended if isinstance(one, BaseException)]
+    if failed:
+        raise BaseExceptionGroup("some items failed; their leases will run out", failed)
+    return Counter(one for one in ended if isinstance(one, str))
+
+
+def _pair(batch: Batch, item: WorkItem) -> Pair:
+    return item.project, batch.threads[item.thread_id].thread.kind.value
+
+
+def _keepers(batch: Batch) -> set[str]:
+    """Return one item of each pair that stays back until the others are graded: it can support them."""
+    sizes = Counter(_pair(batch, item) for item in batch.items)
+    last = {_pair(batch, item): item.id for item in batch.items}
+    return {item_id for pair, item_id in last.items() if sizes[pair] > 1}
+
+
+async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> str:
+    """Take one item to its state; the word of that state is what the batch counts."""
+    thread = desk.batch.threads[item.thread_id].thread
+    earlier = desk.batch.earlier.get(item.thread_id, ())
+    kept = [read_observation(seen, thread.external_id) for one in earlier for seen in one.observations]
+    try:
+        course = Course(
+            item=item,
+            thread=thread,
+            project=desk.batch.projects[item.project],
+            earlier=[one.tried for one in earlier],
+            order=order,
+            rounds=item.rounds,
+            observations=kept,
+        )
+        verdict = _unfit(course)
+        if verdict is not None:
+            await desk.controls.gave_up(course.pair)
+        else:
+            verdict = await _run(desk, course, keep_back=keep_back)
+        if verdict is None:
+            return ItemState.SPARED.value
+        await desk.settle.submit(course.settlement(verdict))
+        return verdict.state.value
+    finally:
+        desk.graded[item.id].set()
+
+
+async def _run(desk: Desk, course: Course, *, keep_back: bool) -> Verdict | None:
+    try:
+        return await one_course.run(desk, course, keep_back=keep_back)
+    except LeaseShort:
+        return waiting(course, timedelta(0), "the lease was nearly over")
+    except PacerUnavailable as e:
+        return waiting(course, backoff(1, jitter()), e.problem)
+    except CoolingDown as e:
+        return waiting(course, timedelta(seconds=e.seconds), "the provider asked to slow down")
+
+
+def _unfit(course: Course) -> Verdict | None:
+    """Return a verdict for what must not even be read: another account, a settled thread, no adapter."""
+    if course.thread.state not in _WORKABLE:
+        return Verdict(state=ItemState.CANCELLED, reason=f"the thread is {course.thread.state.value}")
+    if course.project.account != course.thread.account:
+        return _parked("account_changed")
+    try:
+        facts(course.thread.kind)
+    except KindNotOffered:
+        return _parked("kind_not_offered")
+    return None
+
+
+def _parked(reason: str) -> Verdict:
+    return Verdict(state=ItemState.PARKED, thread_state=ThreadState.PARKED, reason=reason)

@@ -1,0 +1,190 @@
+"""Drain: claim one batch of one credential, dispose of it, and say whether more is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from worker.flows.arm import arm
+from worker.flows.ask import Asker
+from worker.flows.claim import Batch, claim
+from worker.flows.control import ControlDesk
+from worker.flows.desk import Desk
+from worker.flows.dispose import dispose
+from worker.flows.grouping import Grouper
+from worker.flows.settle import record_answers, settle
+from worker.model.clock import Clock
+from worker.model.errors import TenureError
+from worker.model.evidence import Observation, Step
+from worker.model.thread import Thread
+from worker.model.work import ItemState, Lease, WorkItem
+from worker.pacing.lane import Lane, Rank
+from worker.policy.document import Project
+from worker.providers.base import Provider
+from worker.store import threads, work
+from worker.store.engine import Database
+from worker.telemetry import log, raise_alert
+
+_MOST_SEATS = 64
+_PROBE_FIRST = timedelta(minutes=1)
+_PROBE_LAST = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a worker works with; made once per process by wiring.
+
+    ``provider_for`` raises a TenureError when the key is missing, and ``lanes_for`` returns the lanes
+    of reads and writes, which all projects on one credential share. ``close`` ends every connection,
+    on the loop that used it. ``stopping`` says that nothing new is to be begun.
+    """
+
+    database: Database
+    clock: Clock
+    lease: Lease
+    actor: str
+    provider_for: Callable[[Project], Provider]
+    lanes_for: Callable[[Project], tuple[Lane, Lane]]
+    close: Callable[[], Coroutine[Any, Any, None]]
+    stopping: Callable[[], bool] = lambda: False
+
+
+async def drain(tools: Tools, credential: str) -> Counter[str]:
+    """Claim and dispose of one batch; returns the states its items ended in, empty when nothing was ready."""
+    batch = await asyncio.to_thread(
+        claim, tools.database, credential, by=tools.actor, lease=tools.lease, clock=tools.clock
+    )
+    if not batch.items:
+        return Counter()
+    strays = [item for item in batch.items if item.project not in batch.projects]
+    if strays:
+        # Their project left the policies: without its document nothing may be sent, and nothing is lost.
+        gone = ProjectGone("The project of these threads is gone.", repair="Put its document back.")
+        await asyncio.to_thread(_put_back, tools, batch.credential, strays, gone)
+        batch = replace(batch, items=[item for item in batch.items if item.project in batch.projects])
+    told = Counter({ItemState.WAITING.value: len(strays)} if strays else {})
+    return told + await _work_off(tools, batch) if batch.items else told
+
+
+class ProjectGone(TenureError):
+    """Work items name a project of which the bundle in force has no document."""
+
+    code = "project_gone"
+
+
+async def _work_off(tools: Tools, batch: Batch) -> Counter[str]:
+    try:
+        desk = _desk(tools, batch)
+    except TenureError as e:
+        # Without a key nothing can be sent: everything waits, and a person is told.
+        await asyncio.to_thread(_put_back, tools, batch.credential, batch.items, e)
+        return Counter({ItemState.WAITING.value: len(batch.items)})
+    told = await dispose(desk)
+    await _restart_probed(tools, desk)
+    await _keep_stopped(tools, desk)
+    log().info("batch.drained", credential=batch.credential, items=len(batch.items), **dict(told))
+    return told
+
+
+def _desk(tools: Tools, batch: Batch) -> Desk:
+    project = next(iter(batch.projects.values()))
+    reads, writes = tools.lanes_for(project)
+    seats = min(_MOST_SEATS, max(one.concurrency for one in batch.projects.values()))
+    asker = Asker(
+        provider=tools.provider_for(project),
+        reads=reads,
+        writes=writes,
+        seats=asyncio.Semaphore(seats),
+        clock=tools.clock,
+        timeout=tools.lease.request_timeout.total_seconds(),
+        nothing_leaves_after=batch.nothing_leaves_after,
+    )
+
+    async def read(thread: Thread, step: Step) -> Observation:
+        return await asker.read(thread, step, rank=Rank.CONTROL)
+
+    return Desk(
+        batch=batch,
+        asker=asker,
+        controls=ControlDesk(read, partial(_siblings, tools), tools.clock),
+        arm=Grouper(lambda group: arm(tools.database, group, actor=tools.actor, clock=tools.clock)),
+        answered=Grouper(
+            lambda group: record_answers(tools.database, group, actor=tools.actor, clock=tools.clock)
+        ),
+        settle=Grouper(lambda group: settle(tools.database, group, actor=tools.actor, clock=tools.clock)),
+        clock=tools.clock,
+        graded={item.id: asyncio.Event() for item in batch.items},
+        stopped=set(),
+        stopping=tools.stopping,
+    )
+
+
+async def _siblings(tools: Tools, thread: Thread, exclude: Collection[str], limit: int) -> Sequence[Thread]:
+    def look() -> list[Thread]:
+        with tools.database.read() as db:
+            return threads.siblings(db, thread, exclude=exclude, limit=limit)
+
+    return await asyncio.to_thread(look)
+
+
+def _put_back(tools: Tools, credential: str, items: Sequence[WorkItem], why: TenureError) -> None:
+    raise_alert("credential.unusable", credential=credential, problem=why.problem, repair=why.repair)
+    now = tools.clock.now()
+    with tools.database.write() as db:
+        for item in items:
+            work.settle(
+                db,
+                item,
+                ItemState.WAITING,
+                now=now,
+                next_at=now + _PROBE_FIRST,
+                reason=why.problem,
+                counters={"reads": item.reads, "rereads": item.rereads, "rounds": item.rounds},
+            )
+
+
+async def _restart_probed(tools: Tools, desk: Desk) -> None:
+    """A stopped pair whose probe time came was claimed again; it goes on unless its control failed anew."""
+    batch = desk.batch
+    claimed = {(item.project, batch.threads[item.thread_id].thread.kind.value) for item in batch.items}
+    probed = sorted(one for one in (claimed & batch.stopped) - desk.stopped if desk.controls.held(one))
+    if not probed:
+        return
+
+    def restart() -> None:
+        with tools.database.write() as db:
+            for project, kind in probed:
+                work.restart_pair(db, project=project, kind=kind)
+
+    await asyncio.to_thread(restart)
+
+
+async def _keep_stopped(tools: Tools, desk: Desk) -> None:
+    """Keep what stopped in this batch, alert once, and say when it may be probed again."""
+    if not desk.stopped:
+        return
+    now = tools.clock.now()
+
+    def keep() -> list[tuple[str, str]]:
+        with tools.database.write() as db:
+            failures = work.stopped_pairs(db)
+            return [
+                pair
+                for pair in sorted(desk.stopped)
+                if work.stop_pair(
+                    db,
+                    project=pair[0],
+                    kind=pair[1],
+                    probe_at=now + min(_PROBE_LAST, _PROBE_FIRST * 2 ** failures.get(pair, 0)),
+                    now=now,
+                    reason="the control failed",
+                )
+            ]
+
+    for project, kind in await asyncio.to_thread(keep):
+        raise_alert("control.failed", project=project, kind=kind)

@@ -1,0 +1,82 @@
+"""Export: write one project's evidence up to a fresh checkpoint into a bundle that verifies offline."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO, cast
+
+from worker import __version__
+from worker.audit import bodies
+from worker.audit.bundle import Scope, write_bundle
+from worker.audit.checkpoint import parse_checkpoint
+from worker.audit.envelope import project_pseudonym
+from worker.audit.manifest import Manifest
+from worker.audit.note import open_note
+from worker.flows.seal import Sealer, seal
+from worker.model.clock import Clock
+from worker.model.errors import NotFound
+from worker.store import log
+from worker.store.engine import Database
+
+
+def export(
+    database: Database,
+    sealer: Sealer,
+    *,
+    project: str,
+    window: tuple[datetime, datetime],
+    out: Path,
+    actor: str,
+    clock: Clock,
+) -> Manifest:
+    """Seal, write the bundle beside ``out`` and move it there whole; the export itself is an entry.
+
+    The log is read in one snapshot; nothing that is appended meanwhile is part of it. Raises NotFound
+    for a project that has no entries.
+    """
+    newest = seal(database, sealer, clock=clock, force=True)
+    if newest is None:
+        problem = "The log is empty: there is nothing to export."
+        raise NotFound(problem, repair="Register a thread first.")
+    signer = sealer.signer()
+    with database.read() as db:
+        if next(log.bodies_of_project(db, project, newest.size), None) is None:
+            problem = f"The log has no entries of project {project}."
+            raise NotFound(problem, repair="Check the name; `tenure threads list` shows projects.")
+        scope = Scope(
+            project=project,
+            pseudonym=project_pseudonym(log.pseudonym_key(db), project),
+            window=window,
+            tool=f"tenure {__version__}",
+            made_at=clock.now(),
+        )
+        with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+            try:
+                manifest = write_bundle(
+                    cast("BinaryIO", file),
+                    scope=scope,
+                    checkpoint_note=newest.note,
+                    vkeys=[signer.vkey],
+                    signer=signer,
+                    envelopes=log.envelopes(db, newest.size),
+                    bodies=log.bodies_of_project(db, project, newest.size),
+                    # A bundle names every project, so it may not travel with one project's evidence; its
+                    # digest is in each decision, and its text in the repository of policies.
+                    policies={},
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    Path(file.name).replace(out)
+    checkpoint = parse_checkpoint(open_note(newest.note, [signer.vkey]))
+    with database.write() as db:
+        entry = bodies.export_made(
+            project, window=window, size=newest.size, root=checkpoint.root, at=clock.now(), actor=actor
+        )
+        log.append(db, [entry])
+    return manifest

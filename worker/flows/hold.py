@@ -1,0 +1,113 @@
+"""Hold: place and release. The answer means that the hold is effective.
+
+DANGER. Placing takes the protection row FOR UPDATE and commits; arming takes it FOR SHARE and reads the
+holds after that. So an item that arms later sees the hold, and one that armed before is waited for and
+named. Nothing here may answer before both are done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from worker.audit import bodies
+from worker.flows.in_flight import wait_for_armed
+from worker.model.clock import Clock
+from worker.model.decision import Hold, HoldScope
+from worker.model.errors import Invalid, NotFound, TenureError
+from worker.model.ids import HoldId, new_id
+from worker.model.thread import ThreadState
+from worker.model.work import Lease
+from worker.policy.match import check_glob
+from worker.store import attempts, log, protections
+from worker.store.engine import Database
+from worker.store.protections import StoredHold
+from worker.store.scope import matching_threads, unknown_ids
+
+
+class AlreadyReleased(TenureError):
+    """The hold was released before; a hold is never edited, only released and placed anew."""
+
+    code = "already_released"
+
+
+_UNSETTLED = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
+
+
+def place_hold(
+    database: Database, *, matter: str, reason: str, scope: HoldScope, actor: str, clock: Clock, lease: Lease
+) -> StoredHold:
+    """Place a hold and wait until it is effective; raises Invalid for an empty scope or a bad glob.
+
+    The stored answer has `matched`, `unknown`, `too_late` and `uncertain`.
+    """
+    _check(scope)
+    now = clock.now()
+    placed = StoredHold(
+        hold=Hold(id=HoldId(new_id("hold", now)), matter=matter, scope=scope),
+        reason=reason,
+        placed_at=now,
+        placed_by=actor,
+        answer={},
+    )
+    with database.write() as db:
+        protections.take(db, protections.scopes_of(scope))
+        protections.add_hold(db, placed)
+        matched = [one for one in matching_threads(db, scope) if one.state in _UNSETTLED]
+        unknown = unknown_ids(db, scope)
+        keys = attempts.unsettled_keys(db, [one.id for one in matched])
+        # Written before waiting, so that no crash leaves a hold without its entry: what was armed then is
+        # uncertain then, and the entries of those attempts tell how it ended.
+        armed = sorted(set(keys.values()))
+        entry = bodies.hold_placed(
+            placed.hold,
+            reason=reason,
+            matched=len(matched),
+            too_late=(),
+            uncertain=armed,
+            at=now,
+            actor=actor,
+        )
+        log.append(db, [entry])
+    flying = wait_for_armed(database, keys, clock=clock, lease=lease)
+    answer = {
+        "matched": len(matched),
+        "unknown": unknown,
+        "too_late": flying.as_too_late(),
+        "uncertain": list(flying.uncertain),
+    }
+    with database.write() as db:
+        protections.answer_hold(db, placed.hold.id, answer)
+    return replace(placed, answer=answer)
+
+
+def _check(scope: HoldScope) -> None:
+    if not (scope.ids or scope.owners or scope.projects or scope.tags):
+        problem = "The scope is empty: a hold on nothing protects nothing."
+        raise Invalid(
+            problem, repair="Give ids, owners, projects or tags.", pointer="/scope", code="empty_scope"
+        )
+    for field, patterns in (("owners", scope.owners), ("projects", scope.projects)):
+        for number, pattern in enumerate(patterns):
+            try:
+                check_glob(pattern)
+            except Invalid as e:
+                raise Invalid(e.problem, repair=e.repair, pointer=f"/scope/{field}/{number}") from e
+
+
+def release_hold(database: Database, hold_id: str, *, reason: str, actor: str, clock: Clock) -> StoredHold:
+    """Release a hold; what it protected is decided again from now on.
+
+    Raises NotFound and AlreadyReleased.
+    """
+    now = clock.now()
+    with database.write() as db:
+        found = protections.get_hold(db, hold_id)
+        if found is None:
+            problem = "No hold has this id."
+            raise NotFound(problem, repair="`tenure hold list` shows them.")
+        protections.take(db, protections.scopes_of(found.hold.scope))
+        if not protections.release_hold(db, hold_id, at=now, by=actor, reason=reason):
+            problem = f"The hold of {found.hold.matter} is released already."
+            raise AlreadyReleased(problem, repair="Place a new one if it must stand again.")
+        log.append(db, [bodies.hold_released(found.hold, reason=reason, at=now, actor=actor)])
+    return replace(found, released_at=now, released_by=actor, release_reason=reason)

@@ -1,0 +1,195 @@
+"""Keys: make, check and revoke API keys. Only a SHA-256 of the secret is kept; it is shown once.
+
+Form: `tnr_<id>_<secret>_<crc>`, where crc is the CRC-32 of what stands before it in 8 hex digits, so that
+scanners can tell a key from a likeness without asking anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from worker.audit import bodies
+from worker.model.clock import Clock
+from worker.model.errors import Invalid, TenureError
+from worker.model.ids import random_token
+from worker.store import keys, log
+from worker.store.engine import Database
+from worker.store.keys import StoredKey
+
+ALL_SCOPES = (
+    "threads:write",
+    "threads:read",
+    "holds:write",
+    "holds:release",
+    "policies:read",
+    "plans:approve",
+    "sweeps:run",
+    "audit:read",
+    "audit:export",
+    "erasures:write",
+    "keys:admin",
+    "switches:write",
+)
+ADMIN_SCOPES = tuple(scope for scope in ALL_SCOPES if scope != "holds:release")
+EVERY_PROJECT = "*"
+_RELEASE = "holds:release"
+# Whoever can run or approve deletions must not be able to lift the protection against them.
+_NEVER_WITH_RELEASE = frozenset({"sweeps:run", "plans:approve"})
+_FIRST_ADMIN = "first admin key"
+_PARTS = 4
+
+
+class KeyRefused(TenureError):
+    """The key is malformed, unknown, revoked or expired; which one is not told."""
+
+    code = "unauthorized"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key that was just made; ``text`` is shown once and kept nowhere."""
+
+    id: str
+    text: str
+    scopes: tuple[str, ...]
+    projects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who calls: ``actor`` is what entries name, ``projects`` None means every project."""
+
+    actor: str
+    scopes: frozenset[str]
+    projects: tuple[str, ...] | None
+
+    def may_see(self, project: str) -> bool:
+        """Whether this caller's projects include that one."""
+        return self.projects is None or project in self.projects
+
+
+LOCAL = Principal(actor="local", scopes=frozenset(ALL_SCOPES), projects=None)
+
+
+def create_key(
+    database: Database,
+    *,
+    label: str,
+    scopes: Sequence[str],
+    projects: Sequence[str],
+    actor: str,
+    clock: Clock,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Make a key; raises Invalid for unknown scopes and for scopes that one key must not join."""
+    _check(scopes, projects)
+    with database.write() as db:
+        return _create(
+            db,
+            label=label,
+            scopes=scopes,
+            projects=projects,
+            actor=actor,
+            now=clock.now(),
+            expires_at=expires_at,
+        )
+
+
+def first_admin_key(database: Database, *, clock: Clock) -> NewKey | None:
+    """Make the first admin key of a new database; None when any key was ever made."""
+    with database.write() as db:
+        if keys.list_keys(db):
+            return None
+        return _create(
+            db,
+            label=_FIRST_ADMIN,
+            scopes=ADMIN_SCOPES,
+            projects=[EVERY_PROJECT],
+            actor="system",
+            now=clock.now(),
+        )
+
+
+def _create(
+    db: Session,
+    *,
+    label: str,
+    scopes: Sequence[str],
+    projects: Sequence[str],
+    actor: str,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    key_id, secret = random_token(12), random_token(32)
+    body = f"tnr_{key_id}_{secret}"
+    stored = StoredKey(
+        id=key_id,
+        label=label,
+        secret_sha256=hashlib.sha256(secret.encode()).hexdigest(),
+        scopes=tuple(sorted(scopes)),
+        projects=tuple(sorted(projects)),
+        created_at=now,
+        expires_at=expires_at,
+    )
+    keys.add_key(db, stored)
+    entry = bodies.key_created(key=key_id, label=label, scopes=scopes, projects=projects, at=now, actor=actor)
+    log.append(db, [entry])
+    return NewKey(id=key_id, text=f"{body}_{_crc(body)}", scopes=stored.scopes, projects=stored.projects)
+
+
+def _check(scopes: Sequence[str], projects: Sequence[str]) -> None:
+    unknown = sorted(set(scopes) - set(ALL_SCOPES))
+    if unknown or not scopes:
+        problem = f"Unknown scopes: {', '.join(unknown)}." if unknown else "A key needs at least one scope."
+        raise Invalid(problem, repair=f"Known: {', '.join(ALL_SCOPES)}.", pointer="/scopes")
+    if not projects:
+        problem = "A key needs at least one project."
+        raise Invalid(problem, repair="Name projects, or * for all.", pointer="/projects")
+    if _RELEASE in scopes and _NEVER_WITH_RELEASE & set(scopes):
+        problem = "One key must not hold holds:release together with sweeps:run or plans:approve."
+        raise Invalid(
+            problem, repair="Make two keys for two people.", pointer="/scopes", code="duties_not_separate"
+        )
+
+
+def _crc(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def authenticate(db: Session, text: str, *, now: datetime) -> Principal:
+    """Return who holds this key; raises KeyRefused, with one answer for every reason."""
+    parts = text.split("_")
+    if len(parts) != _PARTS or parts[0] != "tnr" or _crc("_".join(parts[:3])) != parts[3]:
+        raise _refused()
+    found = keys.get_key(db, parts[1])
+    given = hashlib.sha256(parts[2].encode()).hexdigest()
+    if found is None or not hmac.compare_digest(found.secret_sha256, given):
+        raise _refused()
+    if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= now):
+        raise _refused()
+    every = EVERY_PROJECT in found.projects
+    return Principal(
+        actor=f"key:{found.id}", scopes=frozenset(found.scopes), projects=None if every else found.projects
+    )
+
+
+def _refused() -> KeyRefused:
+    problem = "The API key is not valid."
+    return KeyRefused(problem, repair="Send `Authorization: Bearer tnr_…` with a key that stands.")
+
+
+def revoke_key(database: Database, key_id: str, *, actor: str, clock: Clock) -> bool:
+    """Revoke a key at once; False when there is none that stands."""
+    now = clock.now()
+    with database.write() as db:
+        done = keys.revoke_key(db, key_id, now)
+        if done:
+            log.append(db, [bodies.key_revoked(key=key_id, at=now, actor=actor)])
+    return done

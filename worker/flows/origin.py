@@ -1,0 +1,61 @@
+"""Origin: which git commit the policies folder stands at, and whether it was changed since."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_GIT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The commit, its author and whether the folder differs from it; all empty outside of git."""
+
+    commit: str | None = None
+    author: str | None = None
+    dirty: bool = False
+    descends: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is stored with the bundle."""
+        return asdict(self)
+
+    def refusal(self, before: Mapping[str, Any]) -> str | None:
+        """Return why TENURE_POLICIES_CLEAN refuses this state, or None."""
+        if self.commit is None:
+            return "The policies folder is no git work tree; TENURE_POLICIES_CLEAN wants one."
+        if self.dirty:
+            return "The policies folder has changes that are not committed."
+        if before.get("commit") and not self.descends:
+            return f"Commit {self.commit[:12]} does not descend from {str(before['commit'])[:12]}."
+        return None
+
+
+def origin_of(folder: Path, *, after: str | None = None) -> Origin:
+    """Ask git about the folder; no git, or no work tree, is an empty origin."""
+    commit = _git(folder, "log", "-1", "--format=%H%x00%an", "--", ".")
+    if not commit:
+        return Origin()
+    digest, _, author = commit.partition("\0")
+    status = _git(folder, "status", "--porcelain", "--", ".")
+    descends = after is None or _git(folder, "merge-base", "--is-ancestor", after, digest) is not None
+    return Origin(commit=digest, author=author, dirty=bool(status), descends=descends)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git printed, or None when it failed or is missing."""
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed program, no shell
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - found on PATH like any tool
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,304 @@
+"""Sweep: evaluate one policy slot, store the plan with its digest, and let the guards judge it.
+
+DANGER. What a released plan lists is deleted, unless arming spares it. A sweep plans only under a bundle
+whose recompute is finished; a guard blocks the whole of it; a dry run stops after the plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from worker.audit import bodies
+from worker.flows.decide import bundle_in_force, schedule_of
+from worker.model.clock import Clock, rfc3339
+from worker.model.decision import ERASURE, Outcome
+from worker.model.errors import NotFound, TenureError
+from worker.model.ids import SweepId, new_id
+from worker.model.work import SweepState
+from worker.policy.compile import Columns, match_clause
+from worker.policy.document import Bundle, Guards, Mode
+from worker.policy.durations import parse_duration
+from worker.policy.evaluate import decide
+from worker.policy.guards import GuardVerdict, check
+from worker.store import bundles, log, protections, sweeps, threads
+from worker.store.engine import Database
+from worker.store.sweeps import Planned, Sweep
+from worker.store.tables import thread as thread_table
+from worker.telemetry import log as logger
+from worker.telemetry import raise_alert
+
+_PAGE = 1000
+# The built-in policy of erasures has no document; its guard is fixed.
+ERASURE_GUARDS = Guards(max_deletes=1000, max_percent=100, min_population=0, window=parse_duration("24h"))
+_COLUMNS = Columns(
+    project=thread_table.c.project,
+    kind=thread_table.c.kind,
+    owner=thread_table.c.owner,
+    tags=thread_table.c.tags,
+)
+
+
+class NotRecomputed(TenureError):
+    """The bundle in force is new, and its recompute is not finished yet."""
+
+    code = "not_recomputed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be evaluated: a scheduled slot (its UTC instant) or, with None, by hand."""
+
+    policy: str
+    slot: datetime | None
+    dry_run: bool = False
+
+
+def sweep(database: Database, order: Order, *, actor: str, clock: Clock) -> Sweep | None:
+    """Plan one sweep and judge it; None when another beat took this slot.
+
+    Raises NotFound for a policy that is not in force, and NotRecomputed.
+    """
+    begun = _begin(database, order, actor=actor, now=clock.now())
+    return None if begun is None else carry_on(database, begun.id, actor=actor, clock=clock)
+
+
+def _begin(database: Database, order: Order, *, actor: str, now: datetime) -> Sweep | None:
+    sweep_id = new_id("swp", now)
+    with database.write() as db:
+        bundle = _ready_bundle(db)
+        if order.policy != ERASURE:
+            _enforced(bundle, order.policy)
+        new = Sweep(
+            id=SweepId(sweep_id),
+            policy=order.policy,
+            slot=rfc3339(order.slot) if order.slot is not None else f"manual:{sweep_id}",
+            state=SweepState.PLANNING,
+            bundle=bundle.digest,
+            dry_run=order.dry_run,
+            planned=0,
+            begun_at=now,
+            ordered_by=actor,
+        )
+        return new if sweeps.begin(db, new) else None
+
+
+def _ready_bundle(db: Session) -> Bundle:
+    found = bundles.in_force(db)
+    if found is not None and not found.recomputed:
+        problem = "The dates of all threads are being recomputed under the new policies."
+        raise NotRecomputed(problem, repair="Try again when beat has finished.")
+    return bundle_in_force(db)
+
+
+def _enforced(bundle: Bundle, name: str) -> None:
+    known = [one.name for one in bundle.policies if one.delete is not None]
+    if name not in known:
+        problem = f"No delete policy named {name} is in force."
+        raise NotFound(problem, repair=f"Known: {', '.join(sorted(known)) or 'none'}.")
+
+
+def carry_on(database: Database, sweep_id: str, *, actor: str, clock: Clock) -> Sweep:
+    """Plan page by page, then judge and release; a crash resumes at the cursor."""
+    while True:
+        with database.write() as db:
+            one = _locked(db, sweep_id)
+            if one.state is not SweepState.PLANNING:
+                break
+            if _policy_is_gone(db, one):
+                # Otherwise the sweep could never be finished, and would stop every tick that resumes it.
+                sweeps.set_state(db, one.id, SweepState.CANCELLED, reasons=["the policy is gone"], cursor="")
+                break
+            full = _plan_page(db, one, now=clock.now())
+            if not full:
+                _judge(db, _locked(db, sweep_id), actor=actor, now=clock.now())
+                break
+    return release(database, sweep_id, clock=clock)
+
+
+def _locked(db: Session, sweep_id: str) -> Sweep:
+    one = sweeps.get(db, sweep_id, lock=True)
+    if one is None:
+        problem = "No sweep has this id."
+        raise NotFound(problem, repair="`tenure sweeps list` shows them.")
+    return one
+
+
+def _policy_is_gone(db: Session, one: Sweep) -> bool:
+    names = [policy.name for policy in bundle_in_force(db).policies if policy.delete is not None]
+    return one.policy != ERASURE and one.policy not in names
+
+
+def _plan_page(db: Session, one: Sweep, *, now: datetime) -> bool:
+    """Plan one page; False when it was the last. What is not due any more gets its new date."""
+    bundle = bundle_in_force(db)
+    page = threads.candidates(db, policy=one.policy, now=now, after=one.cursor, limit=_PAGE)
+    bearing = protections.circumstances(db, [row.thread.id for row in page])
+    lines: list[Planned] = []
+    moved = {}
+    for row in page:
+        decision = decide(row.thread, bundle=bundle, circumstances=bearing, now=now)
+        if decision.outcome is Outcome.DUE and decision.swept_by == one.policy:
+            lines.append(Planned(thread_id=row.thread.id, eligible_at=decision.eligible_at))
+        elif decision.outcome is not Outcome.HELD:
+            moved[row.thread.id] = schedule_of(row.thread, bundle=bundle, circumstances=bearing, now=now)
+    threads.reschedule(db, moved)
+    sweeps.add_plan(db, one.id, lines)
+    if page:
+        sweeps.advance(db, one.id, cursor=page[-1].thread.id, planned=len(lines))
+    return len(page) == _PAGE
+
+
+def _judge(db: Session, one: Sweep, *, actor: str, now: datetime) -> None:
+    """Give the plan its digest, let the guards judge it, and record what comes of it."""
+    bundle = bundle_in_force(db)
+    ids = sweeps.plan_ids(db, one.id)
+    digest = plan_digest(one.policy, one.bundle, ids)
+    population = _population(db, bundle, one.policy)
+    verdict = _verdict(db, bundle, one, planned=len(ids), population=population, now=now)
+    state = _state(bundle, one, verdict)
+    sweeps.set_state(
+        db,
+        one.id,
+        state,
+        plan_digest=digest,
+        planned=len(ids),
+        population=population,
+        reasons=list(verdict.reasons),
+        cursor="",
+    )
+    plan = bodies.Plan(
+        sweep=one.id,
+        policy=one.policy,
+        slot=one.slot,
+        bundle=one.bundle,
+        digest=digest,
+        planned=len(ids),
+        population=population,
+    )
+    if state is SweepState.BLOCKED:
+        guard = "; ".join(verdict.reasons)
+        log.append(db, [bodies.sweep_blocked(plan, guard=guard, at=now, actor=actor)])
+        raise_alert("sweep.blocked", sweep=one.id, policy=one.policy, planned=len(ids), guard=guard)
+    elif ids or one.slot.startswith("manual:"):
+        # A scheduled slot with nothing due is no news: its row says that it ran.
+        log.append(db, [bodies.sweep_planned(plan, state=state.value, at=now, actor=actor)])
+    logger().info("sweep.planned", sweep=one.id, policy=one.policy, planned=len(ids), state=state.value)
+
+
+def plan_digest(policy: str, bundle: str, ids: Sequence[str]) -> str:
+    """Return the SHA-256 over policy, bundle digest and thread ids, one per line, ids sorted."""
+    text = "\n".join([policy, bundle, *sorted(ids)]) + "\n"
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _population(db: Session, bundle: Bundle, policy: str) -> int:
+    if policy == ERASURE:
+        return sum(threads.counts_by_state(db).values())
+    return threads.population(db, match_clause(bundle.policy(policy), _COLUMNS))
+
+
+def _verdict(
+    db: Session, bundle: Bundle, one: Sweep, *, planned: int, population: int, now: datetime
+) -> GuardVerdict:
+    guards = ERASURE_GUARDS if one.policy == ERASURE else bundle.policy(one.policy).guards
+    assert guards is not None  # noqa: S101 - RP010: a delete rule without guards is refused at loading
+    since = window_start(guards, now)
+    return check(
+        guards,
+        planned=planned,
+        released=sweeps.released_since(db, one.policy, since),
+        population=max(population, sweeps.largest_population(db, one.policy, since)),
+    )
+
+
+def window_start(guards: Guards, now: datetime) -> datetime:
+    """Return the beginning of the guards' rolling window."""
+    length = guards.window.as_timedelta()
+    # Calendar lengths have no fixed size; the longest reading is the safe one.
+    return now - length if length is not None else now - (guards.window.add_to(now) - now)
+
+
+def _state(bundle: Bundle, one: Sweep, verdict: GuardVerdict) -> SweepState:
+    if one.dry_run:
+        return SweepState.DRY_RUN
+    if verdict.blocked:
+        return SweepState.BLOCKED
+    if one.policy != ERASURE and bundle.policy(one.policy).mode is not Mode.ENFORCE:
+        return SweepState.DRY_RUN
+    return SweepState.AWAITING_APPROVAL if verdict.needs_approval else SweepState.RELEASING
+
+
+def release(database: Database, sweep_id: str, *, clock: Clock) -> Sweep:
+    """Turn the plan into work items page by page, where the sweep is releasing; returns it as it stands."""
+    while True:
+        with database.write() as db:
+            one = _locked(db, sweep_id)
+            if one.state is not SweepState.RELEASING:
+                return one
+            now = clock.now()
+            ids = sweeps.plan_ids(db, one.id, after=one.cursor, limit=_PAGE)
+            credentials = {name: p.credential for name, p in bundle_in_force(db).projects.items()}
+            count = sweeps.release(db, one, ids, credentials=credentials, now=now)
+            sweeps.advance(db, one.id, cursor=ids[-1] if ids else one.cursor, released=count)
+            if len(ids) < _PAGE:
+                sweeps.set_state(db, one.id, SweepState.RELEASED, released_at=now)
+
+
+def approve(
+    database: Database, sweep_id: str, *, digest: str, reason: str, actor: str, clock: Clock
+) -> Sweep:
+    """Approve a waiting plan by its digest; exactly that list runs, each item decided again when armed."""
+    with database.write() as db:
+        one = _locked(db, sweep_id)
+        if one.state is not SweepState.AWAITING_APPROVAL or one.plan_digest != digest:
+            problem = f"The sweep is {one.state.value} with plan {one.plan_digest}."
+            raise NotApprovable(problem, repair="Approve a waiting sweep by the digest that it shows.")
+        if one.ordered_by == actor:
+            problem = "Whoever ordered a sweep cannot approve it."
+            raise NotApprovable(problem, repair="Another key with plans:approve must do it.")
+        now = clock.now()
+        _check_still_approvable(db, one, now)
+        sweeps.set_state(db, one.id, SweepState.RELEASING, approved_by=actor)
+        plan = bodies.Plan(
+            sweep=one.id,
+            policy=one.policy,
+            slot=one.slot,
+            bundle=one.bundle,
+            digest=digest,
+            planned=one.planned,
+            population=one.population or 0,
+        )
+        log.append(db, [bodies.sweep_approved(plan, reason=reason, at=now, actor=actor)])
+    return release(database, sweep_id, clock=clock)
+
+
+def _check_still_approvable(db: Session, one: Sweep, now: datetime) -> None:
+    """The guards' window has rolled on since the plan: others may have been released meanwhile."""
+    if _policy_is_gone(db, one):
+        problem = f"The policy {one.policy} is gone."
+        raise NotApprovable(problem, repair="Put it in force again, and sweep anew.")
+    population = one.population or 0
+    verdict = _verdict(db, bundle_in_force(db), one, planned=one.planned, population=population, now=now)
+    if verdict.blocked:
+        problem = f"A guard blocks the sweep by now: {'; '.join(verdict.reasons)}."
+        raise NotApprovable(problem, repair="Approve it when the window has passed, or sweep anew.")
+
+
+class NotApprovable(TenureError):
+    """The sweep does not wait for an approval, or not of this plan, or not by this key."""
+
+    code = "not_approvable"
+
+
+def resume(database: Database, *, actor: str, clock: Clock, older_than: timedelta) -> int:
+    """Carry on sweeps that a crash left in the middle."""
+    with database.read() as db:
+        left = sweeps.unfinished(db, begun_before=clock.now() - older_than)
+    for one in left:
+        carry_on(database, one.id, actor=actor, clock=clock)
+    return len(left)

@@ -1,0 +1,98 @@
+"""Tick: what beat's message starts every few seconds. It only plans and wakes; two beats are harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.flows.activate import Source, activate, recompute, refresh
+from worker.flows.claim import anything_ready
+from worker.flows.decide import bundle_in_force
+from worker.flows.seal import Sealer, seal
+from worker.flows.sweep import Order, resume, sweep
+from worker.model.clock import Clock
+from worker.model.decision import ERASURE
+from worker.policy.document import CatchUp, Mode, Policy
+from worker.policy.schedule import latest_slot
+from worker.store import bundles, keys, sweeps, threads
+from worker.store.engine import Database
+from worker.telemetry import log
+
+LAST_TICK = "beat.ticked"
+_LEFT_BY_A_CRASH = timedelta(minutes=2)
+# A slot that is older than this many ticks was missed, which matters to `catch_up: skip`.
+_TICKS_OF_GRACE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What beat's own process needs: the policies folder and the signer. No other process has them."""
+
+    database: Database
+    clock: Clock
+    source: Source
+    sealer: Sealer
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticker:
+    """What a tick needs: how often it comes, and how to wake a worker for a credential."""
+
+    database: Database
+    clock: Clock
+    every: timedelta
+    actor: str
+    wake: Callable[[str], None]
+
+
+def keep_house(beat: Beat) -> None:
+    """Put a changed policies folder in force, and seal the log when it is time."""
+    activate(beat.database, beat.source, actor=beat.actor, clock=beat.clock)
+    seal(beat.database, beat.sealer, clock=beat.clock)
+
+
+def tick(beat: Ticker) -> list[str]:
+    """Sweep what is due and wake workers; returns the credentials that were woken."""
+    database, clock = beat.database, beat.clock
+    if recompute(database, clock=clock):
+        refresh(database, clock=clock)
+        resume(database, actor=beat.actor, clock=clock, older_than=_LEFT_BY_A_CRASH)
+        for order in due_orders(database, now=clock.now(), grace=_TICKS_OF_GRACE * beat.every):
+            sweep(database, order, actor=beat.actor, clock=clock)
+    woken = anything_ready(database, clock)
+    for credential in woken:
+        beat.wake(credential)
+    with database.write() as db:
+        keys.note_fact(db, LAST_TICK, {"woken": len(woken)}, clock.now())
+    log().debug("beat.ticked", woken=len(woken))
+    return woken
+
+
+def due_orders(database: Database, *, now: datetime, grace: timedelta) -> list[Order]:
+    """Return the sweeps whose time has come: erasures whenever there are any, then each policy's slot."""
+    with database.read() as db:
+        bundle = bundle_in_force(db)
+        since = bundles.enforced_since(db)
+        newest = {one.name: sweeps.newest_slot(db, one.name) for one in bundle.policies}
+        erasing = bool(threads.candidates(db, policy=ERASURE, now=now, after="", limit=1))
+    orders = [Order(policy=ERASURE, slot=now)] if erasing else []
+    for policy in bundle.policies:
+        begun = since.get(policy.name)
+        slot = None if begun is None else _slot(policy, begun, newest[policy.name], now=now, grace=grace)
+        if slot is not None:
+            orders.append(Order(policy=policy.name, slot=slot))
+    return orders
+
+
+def _slot(
+    policy: Policy, since: datetime, newest: datetime | None, *, now: datetime, grace: timedelta
+) -> datetime | None:
+    """Return the newest slot that was not begun yet; slots before the policy was in force do not count."""
+    if policy.delete is None or policy.schedule is None or policy.mode is not Mode.ENFORCE:
+        return None
+    slot = latest_slot(policy.schedule, after=max(since, newest) if newest else since, now=now)
+    if slot is None or (policy.schedule.catch_up is CatchUp.SKIP and now - slot > grace):
+        return None
+    return slot

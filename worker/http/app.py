@@ -1,0 +1,68 @@
+"""The application: routes, the edge around them, and one handler for every refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from starlette.exceptions import HTTPException
+
+from worker.flows.key import Principal
+from worker.http.edge import Edge
+from worker.http.problems import MEDIA_TYPE, ProblemShape, answer_problem
+from worker.http.routes import (
+    audit,
+    bulk,
+    docs,
+    erasures,
+    health,
+    holds,
+    keys,
+    policies,
+    sweeps,
+    switches,
+    threads,
+)
+from worker.http.services import Services
+from worker.model.errors import TenureError
+
+# Bulk stands before threads, so that "bulk" is never taken for an id.
+_WITH_KEY = (bulk, threads, holds, erasures, policies, sweeps, switches, keys, audit)
+_PROBLEM: dict[str, Any] = {
+    "description": "A problem (RFC 9457).",
+    "content": {MEDIA_TYPE: {"schema": ProblemShape.model_json_schema()}},
+}
+
+
+def create_app(services: Services, *, local: Principal | None = None) -> FastAPI:
+    """Make the application; with ``local`` no key is asked for, and that principal is who calls."""
+    app = FastAPI(
+        title="Tenure",
+        version=services.version,
+        description="Decides how long an AI provider may keep a thread, deletes it, and proves what it saw.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        responses={422: _PROBLEM, "default": _PROBLEM},
+    )
+    app.state.services = services
+    key = Depends(HTTPBearer(auto_error=False, description="tnr_<id>_<secret>_<crc>"))
+    for module in _WITH_KEY:
+        app.include_router(module.router, dependencies=[key])
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    for refusal in (TenureError, HTTPException, RequestValidationError, DBAPIError, PoolExhausted):
+        app.add_exception_handler(refusal, answer_problem)
+    app.add_middleware(Edge, services=services, local=local)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    head, *rest = route.name.split("_")
+    return head + "".join(part.title() for part in rest)

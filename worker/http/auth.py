@@ -1,0 +1,64 @@
+"""Who calls, and what the key lets them do. The edge checks the key before any body is read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+
+from worker.flows.key import KeyRefused, Principal, authenticate
+from worker.http.refusals import Forbidden, ProjectBound
+from worker.http.services import Services
+
+
+async def principal_of(services: Services, authorization: str | None) -> Principal:
+    """Return who holds the bearer key of this header; raises KeyRefused."""
+    scheme, _, text = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not text:
+        problem = "This route needs an API key."
+        raise KeyRefused(problem, repair="Send `Authorization: Bearer tnr_…`.")
+
+    def look() -> Principal:
+        with services.database.read() as db:
+            return authenticate(db, text.strip(), now=services.clock.now())
+
+    return await run_in_threadpool(look)
+
+
+def needs(*scopes: str) -> Callable[[Request], Awaitable[Principal]]:
+    """Return a dependency that gives the caller, who must hold one of these scopes; raises Forbidden."""
+
+    async def caller(request: Request) -> Principal:
+        who: Principal = request.state.principal
+        if who.scopes.isdisjoint(scopes):
+            problem = f"The key lacks the scope {' or '.join(scopes)}."
+            raise Forbidden(problem, repair="Use a key that has it; `tenure keys list` shows them.")
+        return who
+
+    return caller
+
+
+def needs_every_project(who: Principal, what: str) -> None:
+    """Refuse a key that is bound to projects; raises ProjectBound."""
+    if who.projects is not None:
+        problem = f"{what} reaches every project, and this key is bound to: {', '.join(who.projects)}."
+        raise ProjectBound(problem, repair="Use a key whose projects are `*`.")
+
+
+ThreadsRead = Annotated[Principal, Depends(needs("threads:read"))]
+ThreadsWrite = Annotated[Principal, Depends(needs("threads:write"))]
+TrailRead = Annotated[Principal, Depends(needs("threads:read", "audit:read"))]
+HoldsRead = Annotated[Principal, Depends(needs("holds:write", "holds:release", "audit:read"))]
+HoldsWrite = Annotated[Principal, Depends(needs("holds:write"))]
+HoldsRelease = Annotated[Principal, Depends(needs("holds:release"))]
+ErasuresWrite = Annotated[Principal, Depends(needs("erasures:write"))]
+ErasuresRead = Annotated[Principal, Depends(needs("erasures:write", "audit:read"))]
+PoliciesRead = Annotated[Principal, Depends(needs("policies:read"))]
+SweepsRun = Annotated[Principal, Depends(needs("sweeps:run"))]
+SweepsRead = Annotated[Principal, Depends(needs("policies:read", "sweeps:run", "plans:approve"))]
+PlansApprove = Annotated[Principal, Depends(needs("plans:approve"))]
+SwitchesWrite = Annotated[Principal, Depends(needs("switches:write"))]
+KeysAdmin = Annotated[Principal, Depends(needs("keys:admin"))]
+AuditRead = Annotated[Principal, Depends(needs("audit:read"))]

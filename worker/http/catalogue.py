@@ -1,0 +1,70 @@
+"""Every problem code, with its title and what to do; `/docs/problems/<code>` serves these lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_ASK = "Send `Authorization: Bearer tnr_…` with a key that stands; `tenure keys create` makes one."
+
+# code: (title, what to do about it)
+CATALOGUE: Mapping[str, tuple[str, str]] = {
+    "already_released": ("The hold is released already", "Place a new hold if it must stand again."),
+    "already_revoked": ("The key is revoked already", "Nothing is left to do."),
+    "ambiguous_id": ("Several threads have this external id", "Use Tenure's own id (`thr_…`) instead."),
+    "bad_glob": (
+        "A pattern is not a glob",
+        "`*` is any run of characters and `?` one; nothing else is special.",
+    ),
+    "body_refused": ("This is too much to record", "Send shorter texts, or fewer tags or children."),
+    "conflict": ("Registered with other values", "`diff` lists the fields that differ; nothing was changed."),
+    "duties_not_separate": ("One key must not hold both", "Make two keys for two people."),
+    "empty_scope": ("The scope names nothing", "Give ids, owners, projects or tags."),
+    "error": ("The request was refused", "The detail says why."),
+    "forbidden": ("The key lacks a scope", "Use a key with one of the scopes that the detail names."),
+    "in_flight": ("A DELETE may have left", "Look at the thread's evidence in a moment."),
+    "internal": (
+        "Something broke inside Tenure",
+        "Tell whoever runs it the request id; nothing more is told here.",
+    ),
+    "invalid": ("A field or parameter is not valid", "`errors` points to each place that must change."),
+    "invalid_id": (
+        "No provider id looks like this",
+        "After the prefix come 1 to 128 of A-Z a-z 0-9 _ and -.",
+    ),
+    "invalid_ttl": ("The TTL is not a duration", "Write `30d`, `12h`, `4w` or ISO 8601 such as `P30D`."),
+    "malformed_gzip": ("The body is not whole gzip", "Compress it anew, or send it plain."),
+    "malformed_json": ("The body is not JSON", "Send one JSON object in UTF-8."),
+    "method_not_allowed": ("This route has no such method", "The `Allow` header lists those that it has."),
+    "no_bundle": (
+        "No policies are in force yet",
+        "Put them into TENURE_POLICIES and start beat; then try again.",
+    ),
+    "not_approvable": (
+        "The sweep waits for no such approval",
+        "Approve a waiting sweep by the digest it shows.",
+    ),
+    "not_found": ("Nothing is there", "Check the path and the id; a key sees its own projects only."),
+    "not_live": ("The thread is not live", "Only live threads can be withdrawn."),
+    "not_recomputed": ("New policies are being applied", "Try again in a moment."),
+    "project_bound": ("This needs a key for every project", "Use a key whose projects are `*`."),
+    "registered_elsewhere": (
+        "Another project registered this",
+        "Ask whoever runs Tenure which one answers for it.",
+    ),
+    "schema_outdated": ("The database is at another version", "Run `tenure db upgrade`."),
+    "too_large": ("The body is too large", "1 MiB is the limit, 64 MiB for a bulk registration."),
+    "unauthorized": ("There is no valid API key", _ASK),
+    "unavailable": (
+        "A service that Tenure needs does not answer",
+        "Try again after the time in `Retry-After`.",
+    ),
+    "unknown_kind": ("The prefix is not one of a known kind", "Give `kind` for an agent_session."),
+    "unknown_project": ("No such project is known", "Name a Project document of the policies folder."),
+    "unsupported_media_type": ("The body has another type", "Send `application/json`, in bulk x-ndjson."),
+    "wrong_kind": ("The id belongs to something else", "Register the object that holds the conversation."),
+}
+
+
+def title_of(code: str) -> str:
+    """Return the title of a code; one that is not listed is told as a plain refusal."""
+    return CATALOGUE.get(code, CATALOGUE["error"])[0]

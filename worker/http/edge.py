@@ -1,0 +1,156 @@
+"""The outermost layer: request id, key, body limit, one log line, and no error that tells too much.
+
+Everything under `/v1` needs a key, also a route that is not there. The key is checked before the body is
+read, so that nobody without one can make Tenure read a mebibyte.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker.flows.key import Principal
+from worker.http.auth import principal_of
+from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES
+from worker.http.problems import problem_of, tell_operators
+from worker.http.refusals import WrongMediaType
+from worker.http.services import Services
+from worker.model.clock import Clock
+from worker.model.ids import new_id
+from worker.telemetry import log
+
+BULK_PATH = "/v1/threads/bulk"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_BULK_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Edge:
+    """Wraps the application; `local` is the caller where no key is asked for."""
+
+    def __init__(self, app: ASGIApp, *, services: Services, local: Principal | None) -> None:
+        self._app = app
+        self._services = services
+        self._local = local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, whatever happens inside."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        clock = self._services.clock
+        answer = _Answer(send, _request_id(request, clock))
+        request.state.request_id = answer.request_id
+        began = clock.monotonic()
+        try:
+            await self._serve(request, receive, answer)
+        except ClientDisconnect:
+            pass  # nobody is left to answer; the line below says so by its missing status
+        except Exception as e:  # noqa: BLE001 - the last place that can turn it into an answer
+            await _explain(request, receive, answer, e)
+        finally:
+            _tell(request, answer, clock.monotonic() - began)
+
+    async def _serve(self, request: Request, receive: Receive, answer: _Answer) -> None:
+        path = request.url.path
+        if path == "/v1" or path.startswith("/v1/"):
+            authorization = request.headers.get("authorization")
+            who = self._local or await principal_of(self._services, authorization)
+            request.state.principal = who
+            _check_type(request)
+        most = MOST_BULK_BYTES if path == BULK_PATH else MOST_BYTES
+        await self._app(request.scope, _Limited(request.headers, receive, most), answer)
+
+
+class _Answer:
+    """Passes the answer on, adds what every answer carries and remembers how it began."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self.request_id = request_id
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self.request_id
+            headers["x-content-type-options"] = "nosniff"
+            headers.setdefault("cache-control", "no-store")
+        await self._send(message)
+
+
+class _Limited:
+    """Passes the body on and stops at its limit, by what is announced and by what comes."""
+
+    def __init__(self, headers: Headers, receive: Receive, most: int) -> None:
+        announced = headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > most:
+            raise HTTPException(413)
+        self._receive = receive
+        self._left = most
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                # FastAPI passes its own exception on, and takes any other for an unreadable body.
+                raise HTTPException(413)
+        return message
+
+
+def _request_id(request: Request, clock: Clock) -> str:
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else new_id("req", clock.now())
+
+
+def _check_type(request: Request) -> None:
+    headers = request.headers
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if request.method not in _WITH_BODY or not has_body:
+        return
+    given = headers.get("content-type", "").partition(";")[0].strip().lower()
+    bulk = request.url.path == BULK_PATH
+    encoding = headers.get("content-encoding", "identity").lower()
+    if given not in (_BULK_TYPES if bulk else {"application/json"}):
+        wanted = "application/x-ndjson" if bulk else "application/json"
+        raise WrongMediaType(f"This route reads {wanted}.", repair=f"Send `Content-Type: {wanted}`.")
+    if encoding != "identity" and not (bulk and encoding == "gzip"):
+        problem = "This route does not read that Content-Encoding."
+        raise WrongMediaType(problem, repair="Send the body plain; a bulk registration may be gzip.")
+
+
+async def _explain(request: Request, receive: Receive, answer: _Answer, refused: Exception) -> None:
+    problem = problem_of(refused)
+    tell_operators(problem, refused, request_id=answer.request_id)
+    if answer.status is not None:
+        # Its beginning is sent: cutting the connection is the only honest end that is left.
+        raise refused
+    response = problem.answer(instance=request.url.path, request_id=answer.request_id)
+    await response(request.scope, receive, answer)
+
+
+def _route(request: Request) -> str:
+    """Return the route's template: a path may carry ids, and what nobody serves may carry anything."""
+    found = request.scope.get("route")
+    return str(getattr(found, "path", "none"))
+
+
+def _tell(request: Request, answer: _Answer, seconds: float) -> None:
+    who: Principal | None = getattr(request.state, "principal", None)
+    log().info(
+        "request.served",
+        method=request.method,
+        route=_route(request),
+        status=answer.status,
+        milliseconds=round(seconds * 1000, 1),
+        request_id=answer.request_id,
+        actor=who.actor if who else None,
+    )

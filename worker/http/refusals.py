@@ -1,0 +1,51 @@
+"""What only the HTTP edge refuses."""
+
+from __future__ import annotations
+
+from worker.model.errors import Invalid, TenureError
+
+
+class Forbidden(TenureError):
+    """The key is good, but lacks a scope."""
+
+    code = "forbidden"
+
+
+class ProjectBound(TenureError):
+    """The key is bound to projects, and this reaches beyond them."""
+
+    code = "project_bound"
+
+
+class Ambiguous(TenureError):
+    """Several visible threads have this external id."""
+
+    code = "ambiguous_id"
+
+
+class AlreadyRevoked(TenureError):
+    """The key was revoked before."""
+
+    code = "already_revoked"
+
+
+class WrongMediaType(TenureError):
+    """The body has a type or an encoding that this route does not read."""
+
+    code = "unsupported_media_type"
+
+
+class Unreadable(TenureError):
+    """The body is damaged: no whole gzip, or cut off."""
+
+    code = "malformed_gzip"
+
+
+def unknown_project() -> Invalid:
+    """Refuse a project that this key does not see with the words for one that nobody knows."""
+    return Invalid(
+        "No such project is known.",
+        repair="Name a Project document of the policies folder.",
+        pointer="/project",
+        code="unknown_project",
+    )

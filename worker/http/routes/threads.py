@@ -1,0 +1,102 @@
+"""Register, look at, explain and withdraw threads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from worker.flows.explain import explain_thread
+from worker.flows.register import register
+from worker.flows.withdraw import withdraw
+from worker.http.auth import ThreadsRead, ThreadsWrite, TrailRead
+from worker.http.fields import Reason, Strict
+from worker.http.finding import find_thread, list_threads, show_thread
+from worker.http.lists import Page, page_of
+from worker.http.refusals import unknown_project
+from worker.http.services import Given
+from worker.http.thread_shapes import (
+    ExplanationShape,
+    RegisterBody,
+    ThreadShape,
+    ThreadsQuery,
+    explanation_shape,
+)
+from worker.http.trail import EntriesQuery, EntryShape, show_entries
+from worker.store.log import entries_after
+
+router = APIRouter(prefix="/v1/threads", tags=["threads"])
+
+
+class WithdrawBody(Strict):
+    """Why the registration was a mistake."""
+
+    reason: Reason
+
+
+@router.post("", status_code=201, response_model=ThreadShape)
+def register_thread(body: RegisterBody, response: Response, who: ThreadsWrite, given: Given) -> ThreadShape:
+    """Register a thread: 201 new, 200 the same again, 409 with other values or by another project."""
+    if not who.may_see(body.project):
+        raise unknown_project()
+    now = given.clock.now()
+    with given.database.write() as db:
+        done = register(db, body.registration(), actor=who.actor, now=now)
+    with given.database.read() as db:
+        shown = show_thread(db, done.stored, now=now)
+    response.status_code = 201 if done.created else 200
+    response.headers["Location"] = f"/v1/threads/{shown.id}"
+    return shown
+
+
+@router.get("", response_model=Page[ThreadShape])
+def get_threads(query: Annotated[ThreadsQuery, Query()], who: ThreadsRead, given: Given) -> dict[str, Any]:
+    """List threads, newest first; each is decided when it is read."""
+    with given.database.read() as db:
+        shown, more = list_threads(db, query, who, now=given.clock.now())
+    return page_of(shown, has_more=more)
+
+
+@router.get("/{thread_id}", response_model=ThreadShape)
+def get_thread(thread_id: str, who: ThreadsRead, given: Given) -> ThreadShape:
+    """Read one thread by our id or the provider's."""
+    with given.database.read() as db:
+        return show_thread(db, find_thread(db, thread_id, who), now=given.clock.now())
+
+
+@router.post("/{thread_id}/withdraw", response_model=ThreadShape)
+def withdraw_thread(thread_id: str, body: WithdrawBody, who: ThreadsWrite, given: Given) -> ThreadShape:
+    """Take back a mistaken registration: it is never deleted, and its entries stay."""
+    with given.database.read() as db:
+        found = find_thread(db, thread_id, who)
+    stored = withdraw(
+        given.database,
+        found.thread.id,
+        reason=body.reason,
+        actor=who.actor,
+        clock=given.clock,
+        lease=given.lease,
+    )
+    with given.database.read() as db:
+        return show_thread(db, stored, now=given.clock.now())
+
+
+@router.get("/{thread_id}/explanation", response_model=ExplanationShape)
+def get_explanation(thread_id: str, who: ThreadsRead, given: Given) -> ExplanationShape:
+    """Say which rule decides, why, when, and who can stop it."""
+    with given.database.read() as db:
+        thread = find_thread(db, thread_id, who).thread
+        return explanation_shape(thread.id, explain_thread(db, thread, now=given.clock.now()))
+
+
+@router.get("/{thread_id}/entries", response_model=Page[EntryShape])
+def get_thread_entries(
+    thread_id: str, query: Annotated[EntriesQuery, Query()], who: TrailRead, given: Given
+) -> dict[str, Any]:
+    """List the thread's audit trail, oldest first."""
+    with given.database.read() as db:
+        subject = find_thread(db, thread_id, who).thread.id
+        after = -1 if query.after is None else query.after
+        found = entries_after(db, after=after, limit=query.limit + 1, subject=subject)
+        shown = show_entries(db, found[: query.limit])
+    return page_of(shown, has_more=len(found) > query.limit)

@@ -1,0 +1,36 @@
+"""What the HTTP edge works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from worker import __version__
+from worker.flows.seal import Sealer
+from worker.model.clock import Clock
+from worker.model.work import Lease
+from worker.store.engine import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The objects that routes use; ``wake`` tells a worker that a credential has something to claim."""
+
+    database: Database
+    clock: Clock
+    lease: Lease
+    sealer: Sealer
+    wake: Callable[[str], None]
+    version: str = __version__
+
+
+async def _given(request: Request) -> Services:
+    # Asynchronous, so that reading an attribute does not take a thread of the pool.
+    found: Services = request.app.state.services
+    return found
+
+
+Given = Annotated[Services, Depends(_given)]

@@ -1,0 +1,1 @@
+"""Celery tasks: each unpacks ids and calls a flow. Messages are wake-ups; losing one changes nothing."""

@@ -1,0 +1,30 @@
+"""The drain task: one claimed batch of one credential."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from worker.flows.claim import anything_ready
+from worker.flows.drain import drain
+from worker.jobs.process import this_process
+
+QUEUE = "drain"
+
+
+@shared_task(name="tenure.drain", ignore_result=True)
+def drain_now(credential: str) -> None:
+    """Work off one batch, and wake the next one if more is ready."""
+    process = this_process()
+    with process.drain_of(credential) as entered:
+        told = process.run(drain(process.tools, credential)) if entered else None
+    if (
+        told
+        and not process.stopping.is_set()
+        and credential in anything_ready(process.tenure.database, process.tenure.clock)
+    ):
+        wake(credential)
+
+
+def wake(credential: str) -> None:
+    """Send a wake-up for a credential; it carries no work, only a name."""
+    drain_now.apply_async((credential,), queue=QUEUE)

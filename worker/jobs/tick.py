@@ -1,0 +1,15 @@
+"""The tick task: plan what is due, wake workers."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from worker.flows.tick import tick
+from worker.jobs.drain import wake
+from worker.jobs.process import this_process
+
+
+@shared_task(name="tenure.tick", ignore_result=True)
+def tick_now() -> None:
+    """Run one tick; the unique (policy, slot) makes a doubled message harmless."""
+    tick(this_process().tenure.ticker(wake))

@@ -1,0 +1,49 @@
+"""Ids and randomness: the only place that makes either.
+
+Ids are a prefix and a UUIDv7 (RFC 9562) in hex, so that they sort by the time they were made.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import string
+from datetime import UTC, datetime
+from typing import NewType
+
+ThreadId = NewType("ThreadId", str)
+HoldId = NewType("HoldId", str)
+ErasureId = NewType("ErasureId", str)
+SweepId = NewType("SweepId", str)
+ItemId = NewType("ItemId", str)
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def uuid7(at: datetime) -> str:
+    """Return a UUIDv7 (RFC 9562 section 5.7) of that instant as 32 hex digits."""
+    millis = int(at.astimezone(UTC).timestamp() * 1000) & ((1 << 48) - 1)
+    tail = secrets.randbits(74)
+    high, low = tail >> 62, tail & ((1 << 62) - 1)
+    value = (millis << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low
+    return f"{value:032x}"
+
+
+def new_id(prefix: str, at: datetime) -> str:
+    """Return ``prefix_`` and a UUIDv7, for example ``thr_0193…``."""
+    return f"{prefix}_{uuid7(at)}"
+
+
+def random_token(length: int) -> str:
+    """Return that many characters of A-Z a-z 0-9 from the system's secure source."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def random_bytes(count: int) -> bytes:
+    """Return secure random bytes (salts, signing seeds)."""
+    return secrets.token_bytes(count)
+
+
+def jitter() -> float:
+    """Return a number in [0, 1) that spreads retries; not for secrets."""
+    return random.random()  # noqa: S311 - spreads load, guards nothing

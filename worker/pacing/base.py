@@ -1,0 +1,103 @@
+"""What a pacer promises: slots on one clock, shared by everybody who uses the same bucket."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from worker.model.errors import TenureError, Unavailable
+from worker.policy.document import Rate
+
+HORIZON_SECONDS = 2.0
+"""No slot is reserved further ahead, so that one that is never used costs little."""
+
+LONGEST_WAIT_SECONDS = 60.0
+"""A longer cooldown is told to the caller, who gives his work back instead of waiting."""
+
+LONGEST_COOLDOWN_SECONDS = 86_400.0
+"""A provider that asks for more is asked again after a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A limit that callers share by ``key``: ``per_second`` in the long run, ``burst`` at once."""
+
+    key: str
+    per_second: float
+    burst: int = 1
+
+    def __post_init__(self) -> None:
+        if not (0 < self.per_second < math.inf and self.burst >= 1):
+            raise ValueError(f"a bucket needs a rate above 0 and a burst of at least 1: {self!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buckets:
+    """The limits of one credential; both are the same bucket where the project names one rate."""
+
+    writes: Bucket
+    reads: Bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """One slot that is the caller's alone; it begins in ``wait`` seconds."""
+
+    wait: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """Nothing was reserved: the next free slot is beyond the horizon. Ask again in ``wait`` seconds."""
+
+    wait: float
+
+
+class PacerUnavailable(Unavailable):
+    """The place where slots are kept does not answer, so there are none."""
+
+    code = "pacer_unavailable"
+
+
+class CoolingDown(TenureError):
+    """The provider asked for a pause of more than a minute; ``seconds`` are left of it."""
+
+    code = "cooling_down"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The provider asked for a pause, of which {seconds:.0f} s are left.",
+            repair="Give the work back and come again then.",
+        )
+        self.seconds = seconds
+
+
+class Pacer(Protocol):
+    """Grants slots; every grant of a bucket, by any process, obeys its limit."""
+
+    async def reserve(self, bucket: Bucket) -> Reservation | Later:
+        """Take the next slot. Raises CoolingDown, or PacerUnavailable, which means: no permit."""
+        ...
+
+    async def cool_down(self, bucket: Bucket, seconds: float) -> None:
+        """Let nobody have a slot for that long; a longer pause in force stays. Raises PacerUnavailable."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what the calling loop has opened."""
+        ...
+
+
+def buckets(rate: Rate, credential: str) -> Buckets:
+    """Return the buckets of one credential: ``share`` of what the project may send is Tenure's.
+
+    DELETE and GET have buckets of their own only where the project names a rate for reads.
+    """
+    if rate.reads is None:
+        both = Bucket(key=credential, per_second=rate.limit * rate.share, burst=rate.burst)
+        return Buckets(writes=both, reads=both)
+    return Buckets(
+        writes=Bucket(key=f"{credential}:writes", per_second=rate.limit * rate.share, burst=rate.burst),
+        reads=Bucket(key=f"{credential}:reads", per_second=rate.reads * rate.share, burst=rate.burst),
+    )

@@ -1,0 +1,78 @@
+"""A pacer within one process: the same algorithm as `redis`, on a monotonic clock.
+
+GCRA with reservation (the generic cell rate algorithm of ITU-T I.371): of each bucket only the
+theoretical arrival time is kept, here as microseconds. A slot is due ``tau`` before it, where ``tau``
+is what a burst may come early.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.model import clock
+from worker.pacing.base import (
+    HORIZON_SECONDS,
+    LONGEST_COOLDOWN_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    Bucket,
+    CoolingDown,
+    Later,
+    Reservation,
+)
+
+_MICROS = 1_000_000
+_HORIZON = int(HORIZON_SECONDS * _MICROS)
+_LONGEST_WAIT = int(LONGEST_WAIT_SECONDS * _MICROS)
+
+
+@dataclass(slots=True)
+class _State:
+    arrival: int = 0
+    cooled_until: int = 0
+
+
+class MemoryPacer:
+    """Shared by all threads and loops of a process; ``monotonic`` returns seconds."""
+
+    def __init__(self, monotonic: Callable[[], float] = clock.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._states: dict[str, _State] = {}
+
+    async def reserve(self, bucket: Bucket) -> Reservation | Later:
+        """Take the next slot. Raises CoolingDown."""
+        with self._lock:
+            state = self._states.setdefault(bucket.key, _State())
+            return _take(state, bucket, now=self._now())
+
+    async def cool_down(self, bucket: Bucket, seconds: float) -> None:
+        """Let nobody have a slot for that long; a longer pause in force stays."""
+        micros = math.ceil(max(0.0, min(seconds, LONGEST_COOLDOWN_SECONDS)) * _MICROS)
+        with self._lock:
+            state = self._states.setdefault(bucket.key, _State())
+            state.cooled_until = max(state.cooled_until, self._now() + micros)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def _now(self) -> int:
+        return int(self._monotonic() * _MICROS)
+
+
+def _take(state: _State, bucket: Bucket, *, now: int) -> Reservation | Later:
+    interval = math.ceil(_MICROS / bucket.per_second)
+    tau = (bucket.burst - 1) * interval
+    arrival = state.arrival
+    if state.cooled_until > now:
+        if state.cooled_until - now > _LONGEST_WAIT:
+            raise CoolingDown((state.cooled_until - now) / _MICROS)
+        # After a pause no burst: the provider has just said that it was too much.
+        arrival = max(arrival, state.cooled_until + tau)
+    slot = max(now, arrival - tau)
+    if slot - now > _HORIZON:
+        return Later(wait=(slot - now - _HORIZON) / _MICROS)
+    state.arrival = max(arrival, slot) + interval
+    return Reservation(wait=(slot - now) / _MICROS)

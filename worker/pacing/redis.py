@@ -1,0 +1,141 @@
+"""The pacer of several processes: one Lua script on a Redis (or Valkey) server, with the server's clock.
+
+Keys: ``{prefix}:tat:{bucket}``, the theoretical arrival time, and ``{prefix}:cd:{bucket}``, the end of
+the shared pause, both in microseconds of the server's TIME and gone when they mean nothing any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import RedisError
+
+from worker.pacing.base import (
+    HORIZON_SECONDS,
+    LONGEST_COOLDOWN_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    Bucket,
+    CoolingDown,
+    Later,
+    PacerUnavailable,
+    Reservation,
+)
+
+_MICROS = 1_000_000
+_SOCKET_SECONDS = 2.0
+_CALL_SECONDS = 4.0
+
+# Numbers stay below 2**53, so Lua holds them exactly; %.0f because tostring() would round them.
+RESERVE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local horizon, longest = tonumber(ARGV[3]), tonumber(ARGV[4])
+local tau = (burst - 1) * interval
+local arrival = tonumber(redis.call('GET', KEYS[1]) or 0)
+-- No grant leaves a later one: this is a clock that was set back, as after a failover.
+arrival = math.min(arrival, now + horizon + tau + interval)
+local pause = tonumber(redis.call('GET', KEYS[2]) or 0)
+if pause > now then
+  if pause - now > longest then return {2, pause - now} end
+  -- After a pause no burst: the provider has just said that it was too much.
+  arrival = math.max(arrival, pause + tau)
+end
+local slot = math.max(now, arrival - tau)
+if slot - now > horizon then return {1, slot - now - horizon} end
+arrival = math.max(arrival, slot) + interval
+redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
+return {0, slot - now}
+"""
+
+COOL_DOWN = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local pause = now + tonumber(ARGV[1])
+if pause > tonumber(redis.call('GET', KEYS[1]) or 0) then
+  redis.call('SET', KEYS[1], string.format('%.0f', pause), 'PX', math.ceil(tonumber(ARGV[1]) / 1000) + 1)
+end
+return 0
+"""
+
+
+class RedisPacer:
+    """Grants nothing when the server does not answer, and goes on by itself when it does again.
+
+    A client belongs to the loop that uses it and is made on first use there (so also after a fork).
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._url = url
+        self._prefix = prefix
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = WeakKeyDictionary()
+
+    async def reserve(self, bucket: Bucket) -> Reservation | Later:
+        """Take the next slot. Raises CoolingDown or PacerUnavailable."""
+        arguments = [
+            math.ceil(_MICROS / bucket.per_second),
+            bucket.burst,
+            int(HORIZON_SECONDS * _MICROS),
+            int(LONGEST_WAIT_SECONDS * _MICROS),
+        ]
+        reply = await self._run(RESERVE, [self._key("tat", bucket), self._key("cd", bucket)], arguments)
+        match reply:
+            case [0, int(micros)]:
+                return Reservation(wait=micros / _MICROS)
+            case [1, int(micros)]:
+                return Later(wait=micros / _MICROS)
+            case [2, int(micros)]:
+                raise CoolingDown(micros / _MICROS)
+            case _:
+                raise _unavailable("it answered something else than a slot")
+
+    async def cool_down(self, bucket: Bucket, seconds: float) -> None:
+        """Let nobody have a slot for that long; a longer pause in force stays. Raises PacerUnavailable."""
+        micros = math.ceil(max(0.0, min(seconds, LONGEST_COOLDOWN_SECONDS)) * _MICROS)
+        if micros:
+            await self._run(COOL_DOWN, [self._key("cd", bucket)], [micros])
+
+    async def aclose(self) -> None:
+        """Close the calling loop's connections."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def _key(self, what: str, bucket: Bucket) -> str:
+        return f"{self._prefix}:{what}:{bucket.key}"
+
+    async def _run(self, script: str, keys: list[str], arguments: list[int]) -> object:
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                call = self._client().register_script(script)
+                return await cast("Awaitable[object]", call(keys=keys, args=arguments))
+        except (RedisError, OSError) as problem:
+            raise _unavailable(type(problem).__name__) from problem
+
+    def _client(self) -> Redis:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = Redis.from_url(
+                self._url,
+                socket_timeout=_SOCKET_SECONDS,
+                socket_connect_timeout=_SOCKET_SECONDS,
+                # Once more on a new connection, as after a restart: at worst a slot goes unused.
+                retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
+            )
+        return client
+
+
+def _unavailable(what: str) -> PacerUnavailable:
+    return PacerUnavailable(
+        f"Redis gave no slot ({what}), so nothing is sent.",
+        repair="Check TENURE_REDIS_URL and the server; work goes on by itself when it answers.",
+    )

@@ -1,0 +1,98 @@
+"""What is wrong with a bundle: one line per problem, with its place, a stable code and the repair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+_MAX_MESSAGE = 500
+
+
+class Severity(StrEnum):
+    """An error refuses the whole bundle; a warning never does."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Position(Protocol):
+    """A place in a file, both counted from 1."""
+
+    @property
+    def line(self) -> int:
+        """The line."""
+        ...
+
+    @property
+    def col(self) -> int:
+        """The column, in characters."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One problem. Without a line it concerns the whole file, or the bundle."""
+
+    file: str
+    line: int
+    col: int
+    code: str
+    message: str
+    fix: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
+        warning = "warning: " if self.severity is Severity.WARNING else ""
+        return f"{place} {self.code} {warning}{self.message} {self.fix}".rstrip()
+
+
+class Refused(Exception):
+    """A value could not be read; its finding is noted already."""
+
+
+class Notes:
+    """Collects the findings of one file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.findings: list[Finding] = []
+
+    def error(self, at: Position, code: str, message: str, fix: str = "") -> Refused:
+        """Note an error; returns the exception for callers that cannot go on."""
+        self._note(at, code, message, fix, Severity.ERROR)
+        return Refused(code)
+
+    def warn(self, at: Position, code: str, message: str, fix: str = "") -> None:
+        """Note a warning."""
+        self._note(at, code, message, fix, Severity.WARNING)
+
+    def _note(self, at: Position, code: str, message: str, fix: str, severity: Severity) -> None:
+        self.findings.append(
+            Finding(
+                file=self.file,
+                line=at.line,
+                col=at.col,
+                code=code,
+                message=_one_line(message),
+                fix=_one_line(fix),
+                severity=severity,
+            )
+        )
+
+
+def _one_line(text: str) -> str:
+    """Keep what was quoted from a file from breaking the line, steering a terminal or flooding it."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text[:_MAX_MESSAGE])
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Sort by place; what concerns the bundle as a whole comes last."""
+    return tuple(sorted(findings, key=lambda one: (not one.line, one.file, one.line, one.col, one.code)))
+
+
+def refuses(findings: Iterable[Finding]) -> bool:
+    """Whether any finding is an error."""
+    return any(finding.severity is Severity.ERROR for finding in findings)

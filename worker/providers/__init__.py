@@ -1,0 +1,1 @@
+"""How Tenure speaks to a provider: one request per call, and one class per answer."""

@@ -1,0 +1,97 @@
+"""The bundle in force: stored whole, so that every process decides by the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from worker.store.engine import changed
+from worker.store.tables import bundle, bundle_in_force, policy_since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """Which bundle is in force; ``recomputed`` tells whether every stored date stands under it."""
+
+    digest: str
+    canonical: str
+    origin: Mapping[str, Any]
+    activated_at: datetime
+    recomputed: bool
+    recompute_after: str | None
+
+
+def in_force(db: Session, *, lock: bool = False, share: bool = False) -> InForce | None:
+    """Return the bundle in force, or None before the first one.
+
+    With ``share`` no other bundle comes into force, and no recompute goes on, before the caller commits.
+    """
+    query = select(bundle_in_force, bundle.c.canonical, bundle.c.origin).join(
+        bundle, bundle.c.digest == bundle_in_force.c.digest
+    )
+    if lock or share:
+        query = query.with_for_update(of=bundle_in_force, read=share)
+    row = db.execute(query).first()
+    if row is None:
+        return None
+    return InForce(
+        digest=row.digest,
+        canonical=row.canonical,
+        origin=row.origin,
+        activated_at=row.activated_at,
+        recomputed=row.recomputed,
+        recompute_after=row.recompute_after,
+    )
+
+
+def digest_in_force(db: Session) -> str | None:
+    """Return only the digest: cheap enough to ask before every decision."""
+    return db.execute(select(bundle_in_force.c.digest)).scalar_one_or_none()
+
+
+def activate(db: Session, *, digest: str, canonical: str, origin: Mapping[str, Any], now: datetime) -> None:
+    """Put a bundle in force; its recompute begins at the first thread."""
+    if db.execute(select(bundle.c.digest).where(bundle.c.digest == digest)).first() is None:
+        db.execute(
+            insert(bundle).values(digest=digest, canonical=canonical, origin=dict(origin), first_seen_at=now)
+        )
+    else:
+        db.execute(
+            update(bundle).where(bundle.c.digest == digest).values(canonical=canonical, origin=dict(origin))
+        )
+    values = {"digest": digest, "activated_at": now, "recompute_after": "", "recomputed": False}
+    if changed(db, update(bundle_in_force).values(values)) == 0:
+        db.execute(insert(bundle_in_force).values(id=1, **values))
+
+
+def advance_recompute(db: Session, *, digest: str, after: str | None) -> bool:
+    """Move the recompute's cursor (None: finished); False when another bundle is in force by now."""
+    moved = (
+        update(bundle_in_force)
+        .where(bundle_in_force.c.digest == digest)
+        .values(recompute_after=after, recomputed=after is None)
+    )
+    return changed(db, moved) == 1
+
+
+def note_enforced(db: Session, policies: Iterable[str], now: datetime) -> None:
+    """Remember since when each policy is in force; those that left are forgotten."""
+    wanted = set(policies)
+    known = set(db.execute(select(policy_since.c.policy)).scalars())
+    gone = sorted(known - wanted)
+    if gone:
+        db.execute(delete(policy_since).where(policy_since.c.policy.in_(gone)))
+    rows = [{"policy": name, "since": now} for name in sorted(wanted - known)]
+    if rows:
+        db.execute(insert(policy_since), rows)
+
+
+def enforced_since(db: Session) -> dict[str, datetime]:
+    """Return since when each policy is in force: slots before that are not missed slots."""
+    rows = db.execute(select(policy_since.c.policy, policy_since.c.since))
+    return {row.policy: row.since for row in rows}

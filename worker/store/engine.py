@@ -1,0 +1,137 @@
+"""Engines and transactions for SQLite and PostgreSQL, one code path for both.
+
+SQLite writes under BEGIN IMMEDIATE: a hold can then never slip between a read and a claim. Readers
+use an engine of their own with BEGIN DEFERRED, so that they look beside an open writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+from typing import Any, cast
+
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    UpdateBase,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+)
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.orm import Session
+
+from worker.model.errors import Invalid, Unavailable
+
+_BUSY_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Two doors to one database: ``write()`` commits at its end, ``read()`` never writes."""
+
+    engine: Engine
+    readers: Engine
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is SQLite."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open one transaction that commits at the end of the block and rolls back on any error."""
+        with Session(self.engine, expire_on_commit=False) as db, db.begin():
+            yield db
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open one transaction for reading."""
+        with Session(self.readers) as db:
+            yield db
+
+    def dispose(self) -> None:
+        """Close every connection; needed after a fork and at the end."""
+        self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Make the engines; nothing is connected yet. Raises Invalid for an URL that cannot be one."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as e:
+        problem = "TENURE_DATABASE_URL is not a database URL."
+        raise Invalid(problem, repair="Write postgresql://user@host/name or sqlite:///file.db.") from e
+    match parsed.get_backend_name():
+        case "sqlite":
+            return _open_sqlite(url, parsed.database)
+        case "postgresql":
+            engine = create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                pool_size=10,
+                connect_args={"connect_timeout": 10},
+            )
+            return Database(engine, engine)
+        case other:
+            problem = f"Tenure runs on SQLite and PostgreSQL, not on {other}."
+            raise Invalid(problem, repair="Write postgresql://user@host/name or sqlite:///file.db.")
+
+
+def _open_sqlite(url: str, file: str | None) -> Database:
+    if file and file != ":memory:":
+        folder = Path(file).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            problem = f"The data folder {folder} cannot be made: {e.strerror}."
+            raise Unavailable(problem, repair="Set TENURE_DATA_DIR to a folder that you may write.") from e
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return Database(engine, engine.execution_options(sqlite_begin="DEFERRED"))
+
+
+def _set_up_sqlite(connection: SqliteConnection, _: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def lease_clock(db: Session, now: datetime) -> datetime:
+    """Return the clock that leases run on: the database's on PostgreSQL, the application's on SQLite.
+
+    Workers on several machines then agree on who holds a lease even where their clocks differ.
+    """
+    if db.get_bind().dialect.name == "sqlite":
+        return now
+    told: datetime = db.execute(select(func.clock_timestamp())).scalar_one()
+    return told.astimezone(UTC)
+
+
+def changed(db: Session, statement: UpdateBase) -> int:
+    """Run a write and return how many rows it changed: states move by condition, never by read-then-write."""
+    return cast("CursorResult[Any]", db.execute(statement)).rowcount
+
+
+@contextmanager
+def reachable(what: str = "The database") -> Iterator[None]:
+    """Turn a refused or lost connection into Unavailable, with the repair."""
+    try:
+        yield
+    except OperationalError as e:
+        reason = str(e.orig).strip().splitlines()[0] if e.orig else "no answer"
+        problem = f"{what} does not answer: {reason}"
+        raise Unavailable(problem, repair="Start it, or mend TENURE_DATABASE_URL.") from e

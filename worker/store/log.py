@@ -1,0 +1,199 @@
+"""The audit log's rows: append inside the caller's transaction, and read back.
+
+DANGER. Entries are insert-only. `append` must be the last step of a transaction: it takes the head row,
+which every writer needs, so it comes after all other locks. The compare-and-set on the size makes two
+writers at one index impossible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from worker.audit.entry import NO_NEWS, Entry
+from worker.audit.envelope import make_leaf
+from worker.audit.merkle import Frontier
+from worker.model.errors import TenureError
+from worker.model.ids import random_bytes, uuid7
+from worker.store.engine import changed
+from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
+
+_PAGE = 2000
+
+
+class LogRaced(TenureError):
+    """Another writer moved the head although its row was locked: the log is refused, not guessed."""
+
+    code = "log_raced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The log's size, how many of its entries are news, and its frontier."""
+
+    size: int
+    news: int
+    frontier: Frontier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """One stored checkpoint: the signed note over the first ``size`` leaves."""
+
+    size: int
+    news: int
+    sealed_at: datetime
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEntry:
+    """One entry as it is kept: its index and the exact bytes of its body."""
+
+    index: int
+    type: str
+    subject: str | None
+    project: str | None
+    body: bytes
+
+
+def create_head(db: Session) -> None:
+    """Make the empty log, once per database."""
+    if db.execute(select(audit_head.c.id)).first() is None:
+        empty = Frontier().to_bytes()
+        db.execute(
+            insert(audit_head).values(id=1, size=0, news=0, frontier=empty, pseudonym_key=random_bytes(32))
+        )
+
+
+def append(db: Session, entries: Sequence[Entry]) -> range:
+    """Append the entries as the last step of the caller's transaction; returns their indices."""
+    if not entries:
+        return range(0)
+    key = pseudonym_key(db)
+    leaves = [
+        make_leaf(entry, entry_id=uuid7(entry.at), salt=random_bytes(16), pseudonym_key=key)
+        for entry in entries
+    ]
+    row = db.execute(select(audit_head).with_for_update()).one()
+    frontier = Frontier.from_bytes(row.frontier).extend(leaf.hash for leaf in leaves)
+    indices = range(row.size, row.size + len(leaves))
+    _move_head(db, row.size, frontier, row.news + sum(entry.type not in NO_NEWS for entry in entries))
+    db.execute(
+        insert(audit_leaf),
+        [{"idx": i, "envelope": leaf.envelope} for i, leaf in zip(indices, leaves, strict=True)],
+    )
+    db.execute(
+        insert(audit_body),
+        [
+            {
+                "idx": i,
+                "project": entry.project,
+                "subject": entry.subject,
+                "type": entry.type.value,
+                "body": leaf.body,
+            }
+            for i, leaf, entry in zip(indices, leaves, entries, strict=True)
+        ],
+    )
+    return indices
+
+
+def _move_head(db: Session, old_size: int, frontier: Frontier, news: int) -> None:
+    move = (
+        update(audit_head)
+        .where(audit_head.c.id == 1, audit_head.c.size == old_size)
+        .values(size=frontier.size, frontier=frontier.to_bytes(), news=news)
+    )
+    if changed(db, move) != 1:
+        problem = f"The log's head moved away from size {old_size} under its lock."
+        raise LogRaced(problem, repair="Look for a second writer that bypasses the head row.")
+
+
+def pseudonym_key(db: Session) -> bytes:
+    """Return the key that turns projects and threads into pseudonyms; made once, never exported."""
+    return bytes(db.execute(select(audit_head.c.pseudonym_key)).scalar_one())
+
+
+def read_head(db: Session) -> Head:
+    """Return the head without a lock: whatever it covers is already committed."""
+    row = db.execute(select(audit_head)).one()
+    return Head(size=row.size, news=row.news, frontier=Frontier.from_bytes(row.frontier))
+
+
+def latest_seal(db: Session) -> Seal | None:
+    """Return the newest checkpoint, if there is one."""
+    row = db.execute(select(audit_checkpoint).order_by(audit_checkpoint.c.size.desc()).limit(1)).first()
+    return None if row is None else Seal(size=row.size, news=row.news, sealed_at=row.sealed_at, note=row.note)
+
+
+def store_seal(db: Session, seal: Seal) -> bool:
+    """Keep a checkpoint; False when another process sealed this very size first."""
+    taken = db.execute(select(audit_checkpoint.c.size).where(audit_checkpoint.c.size == seal.size)).first()
+    if taken is not None:
+        return False
+    db.execute(
+        insert(audit_checkpoint).values(
+            size=seal.size, news=seal.news, sealed_at=seal.sealed_at, note=seal.note
+        )
+    )
+    return True
+
+
+def envelopes(db: Session, size: int) -> Iterator[bytes]:
+    """Yield the envelopes of the first ``size`` leaves in order, a page at a time."""
+    for start in range(0, size, _PAGE):
+        end = min(start + _PAGE, size)
+        page = select(audit_leaf.c.envelope).where(audit_leaf.c.idx >= start, audit_leaf.c.idx < end)
+        for (envelope,) in db.execute(page.order_by(audit_leaf.c.idx)):
+            yield bytes(envelope)
+
+
+def bodies_of_project(db: Session, project: str, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (index, exact body) of one project's entries below ``size``, in order."""
+    last = -1
+    while True:
+        page = (
+            select(audit_body.c.idx, audit_body.c.body)
+            .where(audit_body.c.project == project, audit_body.c.idx > last, audit_body.c.idx < size)
+            .order_by(audit_body.c.idx)
+            .limit(_PAGE)
+        )
+        rows = db.execute(page).all()
+        for row in rows:
+            yield row.idx, bytes(row.body)
+        if len(rows) < _PAGE:
+            return
+        last = rows[-1].idx
+
+
+def entries_after(
+    db: Session,
+    *,
+    after: int = -1,
+    limit: int = 100,
+    projects: Sequence[str] | None = None,
+    subject: str | None = None,
+    type_: str | None = None,
+) -> list[StoredEntry]:
+    """Return a page of entries with an index above ``after``; ``projects`` None means all of them."""
+    query = select(audit_body).where(audit_body.c.idx > after).order_by(audit_body.c.idx).limit(limit)
+    if projects is not None:
+        query = query.where(audit_body.c.project.in_(projects))
+    if subject is not None:
+        query = query.where(audit_body.c.subject == subject)
+    if type_ is not None:
+        query = query.where(audit_body.c.type == type_)
+    return [
+        StoredEntry(index=r.idx, type=r.type, subject=r.subject, project=r.project, body=bytes(r.body))
+        for r in db.execute(query)
+    ]
+
+
+def leaf_count(db: Session) -> int:
+    """Return how many leaves are stored; equal to the head's size in a sound log."""
+    return int(db.execute(select(func.count()).select_from(audit_leaf)).scalar_one())

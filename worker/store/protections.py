@@ -1,0 +1,252 @@
+"""Protection rows, holds, erasures and notices: everything that may stop or order a deletion.
+
+The protection rows order arming against holds: arming takes `*` and the project's row FOR SHARE, a hold,
+a pause or a withdrawal takes them FOR UPDATE. Whoever comes second sees what the first one committed.
+On SQLite BEGIN IMMEDIATE does the same for the whole database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from worker.model.decision import Circumstances, Erasure, Hold, HoldScope, Notice, TagSelector
+from worker.model.ids import HoldId, ThreadId
+from worker.store.engine import changed
+from worker.store.tables import erasure, erasure_thread, hold, notice, protection
+
+EVERYTHING = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredHold:
+    """A hold and its history. ``answer`` is what placing it found: matched, unknown, too_late, uncertain."""
+
+    hold: Hold
+    reason: str
+    placed_at: datetime
+    placed_by: str
+    answer: Mapping[str, Any]
+    released_at: datetime | None = None
+    released_by: str | None = None
+    release_reason: str | None = None
+
+
+def ensure_rows(db: Session, scopes: Iterable[str]) -> None:
+    """Make missing protection rows; the caller's locks need rows to hold on to."""
+    wanted = set(scopes)
+    present = set(
+        db.execute(select(protection.c.scope).where(protection.c.scope.in_(sorted(wanted)))).scalars()
+    )
+    for scope in sorted(wanted - present):
+        try:
+            with db.begin_nested():
+                db.execute(insert(protection).values(scope=scope, version=0))
+        except IntegrityError:
+            continue  # another process made it meanwhile, which is what was wanted
+
+
+def share(db: Session, projects: Iterable[str]) -> dict[str, int]:
+    """Take `*` and the projects' rows FOR SHARE in sorted order; returns their versions."""
+    scopes = sorted({EVERYTHING, *projects})
+    ensure_rows(db, scopes)
+    query = (
+        select(protection.c.scope, protection.c.version)
+        .where(protection.c.scope.in_(scopes))
+        .order_by(protection.c.scope)
+        .with_for_update(read=True)
+    )
+    return {row.scope: row.version for row in db.execute(query)}
+
+
+def take(db: Session, scopes: Iterable[str]) -> None:
+    """Take the rows FOR UPDATE in sorted order and bump their versions."""
+    names = sorted(set(scopes))
+    ensure_rows(db, names)
+    rows = select(protection.c.scope).where(protection.c.scope.in_(names)).order_by(protection.c.scope)
+    db.execute(rows.with_for_update()).all()
+    db.execute(
+        update(protection).where(protection.c.scope.in_(names)).values(version=protection.c.version + 1)
+    )
+
+
+def scopes_of(scope: HoldScope) -> tuple[str, ...]:
+    """Return the protection rows that a hold takes: its projects, or `*` where none or a glob is named."""
+    if not scope.projects or any("*" in name or "?" in name for name in scope.projects):
+        return (EVERYTHING,)
+    return tuple(sorted(scope.projects))
+
+
+def set_pause(db: Session, scope: str, *, paused_at: datetime | None, by: str, reason: str) -> None:
+    """Switch deletes off (``paused_at``) or on (None) for a project or for `*`; the row must be taken."""
+    db.execute(
+        update(protection)
+        .where(protection.c.scope == scope)
+        .values(paused_at=paused_at, paused_by=by, reason=reason)
+    )
+
+
+def paused(db: Session) -> dict[str, str]:
+    """Return the paused scopes with their reasons."""
+    rows = db.execute(
+        select(protection.c.scope, protection.c.reason).where(protection.c.paused_at.is_not(None))
+    )
+    return {scope: reason or "" for scope, reason in rows}
+
+
+def add_hold(db: Session, new: StoredHold) -> None:
+    """Insert a hold."""
+    db.execute(
+        insert(hold).values(
+            id=new.hold.id,
+            matter=new.hold.matter,
+            reason=new.reason,
+            scope=asdict(new.hold.scope),
+            placed_at=new.placed_at,
+            placed_by=new.placed_by,
+            answer=dict(new.answer),
+        )
+    )
+
+
+def answer_hold(db: Session, hold_id: str, answer: Mapping[str, Any]) -> None:
+    """Keep what the hold's answer said."""
+    db.execute(update(hold).where(hold.c.id == hold_id).values(answer=dict(answer)))
+
+
+def release_hold(db: Session, hold_id: str, *, at: datetime, by: str, reason: str) -> bool:
+    """Release an active hold; False when it is released already."""
+    standing = update(hold).where(hold.c.id == hold_id, hold.c.released_at.is_(None))
+    return changed(db, standing.values(released_at=at, released_by=by, release_reason=reason)) == 1
+
+
+def get_hold(db: Session, hold_id: str) -> StoredHold | None:
+    """Return one hold."""
+    row = db.execute(select(hold).where(hold.c.id == hold_id)).first()
+    return None if row is None else _to_hold(row)
+
+
+def list_holds(db: Session, *, active_only: bool = False) -> list[StoredHold]:
+    """Return the holds, newest first."""
+    query = select(hold).order_by(hold.c.id.desc())
+    if active_only:
+        query = query.where(hold.c.released_at.is_(None))
+    return [_to_hold(row) for row in db.execute(query)]
+
+
+def _to_hold(row: Row[Any]) -> StoredHold:
+    return StoredHold(
+        hold=Hold(id=HoldId(row.id), matter=row.matter, scope=_to_scope(row.scope)),
+        reason=row.reason,
+        placed_at=row.placed_at,
+        placed_by=row.placed_by,
+        answer=row.answer or {},
+        released_at=row.released_at,
+        released_by=row.released_by,
+        release_reason=row.release_reason,
+    )
+
+
+def _to_scope(scope: Mapping[str, Any]) -> HoldScope:
+    return HoldScope(
+        ids=tuple(scope.get("ids", ())),
+        owners=tuple(scope.get("owners", ())),
+        projects=tuple(scope.get("projects", ())),
+        tags=tuple(
+            TagSelector(key=one["key"], operator=one["operator"], values=tuple(one.get("values", ())))
+            for one in scope.get("tags", ())
+        ),
+    )
+
+
+def active_holds(db: Session) -> tuple[Hold, ...]:
+    """Return every hold that stands."""
+    return tuple(stored.hold for stored in list_holds(db, active_only=True))
+
+
+def circumstances(db: Session, thread_ids: Collection[str], *, with_holds: bool = True) -> Circumstances:
+    """Read what bears on these threads beside policies, in the caller's snapshot."""
+    ids = sorted(thread_ids)
+    return Circumstances(
+        holds=active_holds(db) if with_holds else (),
+        erasures=_erasures_of(db, ids),
+        notices=_notices_of(db, ids),
+    )
+
+
+def _erasures_of(db: Session, ids: Sequence[str]) -> tuple[Erasure, ...]:
+    if not ids:
+        return ()
+    rows = db.execute(
+        select(erasure.c.at, erasure_thread.c.thread_id)
+        .join(erasure_thread, erasure_thread.c.erasure_id == erasure.c.id)
+        .where(erasure_thread.c.thread_id.in_(ids))
+    )
+    by_instant: dict[datetime, list[str]] = {}
+    for at, thread_id in rows:
+        by_instant.setdefault(at, []).append(thread_id)
+    return tuple(Erasure(at=at, ids=tuple(sorted(named))) for at, named in sorted(by_instant.items()))
+
+
+def _notices_of(db: Session, ids: Sequence[str]) -> dict[ThreadId, tuple[Notice, ...]]:
+    found: dict[ThreadId, tuple[Notice, ...]] = {}
+    if not ids:
+        return found
+    for row in db.execute(select(notice).where(notice.c.thread_id.in_(ids)).order_by(notice.c.at)):
+        thread_id = ThreadId(row.thread_id)
+        one = Notice(thread_id=thread_id, at=row.at, promised=row.promised)
+        found[thread_id] = (*found.get(thread_id, ()), one)
+    return found
+
+
+def add_erasure(
+    db: Session,
+    *,
+    erasure_id: str,
+    owner: str | None,
+    ids: Sequence[str],
+    reason: str,
+    at: datetime,
+    ordered_at: datetime,
+    ordered_by: str,
+    threads: Iterable[str],
+) -> None:
+    """Insert an order, expanded to the threads that it covers."""
+    db.execute(
+        insert(erasure).values(
+            id=erasure_id,
+            owner=owner,
+            ids=list(ids),
+            reason=reason,
+            at=at,
+            ordered_at=ordered_at,
+            ordered_by=ordered_by,
+        )
+    )
+    rows = [{"erasure_id": erasure_id, "thread_id": thread_id} for thread_id in threads]
+    if rows:
+        db.execute(insert(erasure_thread), rows)
+
+
+def get_erasure(db: Session, erasure_id: str) -> Row[Any] | None:
+    """Return one order as its row."""
+    return db.execute(select(erasure).where(erasure.c.id == erasure_id)).first()
+
+
+def threads_of_erasure(db: Session, erasure_id: str) -> list[str]:
+    """Return the ids of the threads that an order covers."""
+    query = select(erasure_thread.c.thread_id).where(erasure_thread.c.erasure_id == erasure_id)
+    return list(db.execute(query.order_by(erasure_thread.c.thread_id)).scalars())
+
+
+def holds_named(db: Session, names: Collection[str]) -> list[StoredHold]:
+    """Return holds by id or matter."""
+    wanted = sorted(names)
+    query = select(hold).where(or_(hold.c.id.in_(wanted), hold.c.matter.in_(wanted)))
+    return [_to_hold(row) for row in db.execute(query.order_by(hold.c.id))]

@@ -1,0 +1,361 @@
+"""Rows of threads: register, look, list, and the stored date at which a thread must be looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from worker.model.evidence import Grade
+from worker.model.ids import ThreadId
+from worker.model.thread import Account, Kind, Thread, ThreadState
+from worker.model.work import OPEN_ITEM_STATES
+from worker.store.tables import thread, work_item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredThread:
+    """A thread and what is kept beside it. ``evidence`` is the API's evidence object, or None."""
+
+    thread: Thread
+    evaluate_at: datetime | None = None
+    due_policy: str | None = None
+    evidence: Mapping[str, Any] | None = None
+    grade: Grade | None = None
+    reason: str | None = None
+    version: int = 1
+    children: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a thread must be looked at again, and in whose sweep; computed under bundle ``under``."""
+
+    evaluate_at: datetime | None
+    due_policy: str | None
+    under: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What a list is narrowed to; ``projects`` is what the caller may see (None: everything)."""
+
+    projects: Sequence[str] | None = None
+    project: str | None = None
+    owner: str | None = None
+    kind: Kind | None = None
+    state: ThreadState | None = None
+    external_id: str | None = None
+    tag: tuple[str, str] | None = None
+    due_before: datetime | None = None
+
+
+def to_thread(row: Row[Any]) -> Thread:
+    """Turn a row into the value that is decided."""
+    return Thread(
+        id=ThreadId(row.id),
+        kind=Kind(row.kind),
+        external_id=row.external_id,
+        project=row.project,
+        owner=row.owner,
+        registered_at=row.registered_at,
+        tags=row.tags,
+        ttl=row.ttl,
+        created_at=row.created_at,
+        last_activity_at=row.last_activity_at,
+        state=ThreadState(row.state),
+        account=Account(
+            provider=row.provider,
+            base_url=row.base_url,
+            organization=row.organization,
+            provider_project=row.provider_project,
+        ),
+    )
+
+
+def to_stored(row: Row[Any]) -> StoredThread:
+    """Turn a row into the thread and what is kept beside it."""
+    return StoredThread(
+        thread=to_thread(row),
+        evaluate_at=row.evaluate_at,
+        due_policy=row.due_policy,
+        evidence=row.evidence,
+        grade=Grade(row.grade) if row.grade else None,
+        reason=row.reason,
+        version=row.version,
+        children=tuple(row.children),
+    )
+
+
+def add(db: Session, new: Thread, schedule: Schedule, *, children: Sequence[str] = ()) -> bool:
+    """Insert a thread; False when the natural key, or the provider object, is registered already."""
+    account = new.account or Account(provider="", base_url="")
+    values = {
+        "id": new.id,
+        "kind": new.kind.value,
+        "external_id": new.external_id,
+        "project": new.project,
+        "owner": new.owner,
+        "tags": dict(new.tags),
+        "ttl": new.ttl,
+        "created_at": new.created_at,
+        "last_activity_at": new.last_activity_at,
+        "registered_at": new.registered_at,
+        "state": new.state.value,
+        "provider": account.provider,
+        "base_url": account.base_url,
+        "organization": account.organization,
+        "provider_project": account.provider_project,
+        "children": list(children),
+        "evaluate_at": schedule.evaluate_at,
+        "due_policy": schedule.due_policy,
+        "evaluated_under": schedule.under,
+    }
+    try:
+        with db.begin_nested():
+            db.execute(insert(thread).values(values))
+    except IntegrityError:
+        return False
+    return True
+
+
+def get(db: Session, thread_id: str, *, lock: bool = False) -> StoredThread | None:
+    """Return one thread by our id, with its row locked where the caller moves it."""
+    query = select(thread).where(thread.c.id == thread_id)
+    row = db.execute(query.with_for_update(key_share=True) if lock else query).first()
+    return None if row is None else to_stored(row)
+
+
+def by_natural_key(db: Session, *, project: str, kind: Kind, external_id: str) -> StoredThread | None:
+    """Return the thread that a producer's key names."""
+    row = db.execute(
+        select(thread).where(
+            thread.c.project == project, thread.c.kind == kind.value, thread.c.external_id == external_id
+        )
+    ).first()
+    return None if row is None else to_stored(row)
+
+
+def by_external_id(
+    db: Session, external_id: str, *, projects: Sequence[str] | None = None
+) -> list[StoredThread]:
+    """Return the threads with this external id; several projects may hold unlike accounts."""
+    query = select(thread).where(thread.c.external_id == external_id)
+    if projects is not None:
+        query = query.where(thread.c.project.in_(projects))
+    return [to_stored(row) for row in db.execute(query.order_by(thread.c.id))]
+
+
+def many(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[str, StoredThread]:
+    """Return threads by our ids; where the caller moves them, with their rows locked in order."""
+    if not ids:
+        return {}
+    query = select(thread).where(thread.c.id.in_(sorted(ids))).order_by(thread.c.id)
+    # The weaker lock lets another transaction insert rows that refer to the thread.
+    rows = db.execute(query.with_for_update(key_share=True) if lock else query)
+    return {row.id: to_stored(row) for row in rows}
+
+
+def page(
+    db: Session,
+    wanted: Filter,
+    *,
+    limit: int,
+    ascending: bool = False,
+    after: str | None = None,
+    before: str | None = None,
+) -> list[StoredThread]:
+    """Return one page by id, which sorts by registration; a cursor stays valid when its row is gone.
+
+    With ``before`` the page ends just before that id, in the list's own order.
+    """
+    query = select(thread).where(*_clauses(wanted))
+    if after is not None:
+        query = query.where(thread.c.id > after if ascending else thread.c.id < after)
+    if before is not None:
+        query = query.where(thread.c.id < before if ascending else thread.c.id > before)
+    backwards = before is not None and after is None
+    up = ascending != backwards
+    query = query.order_by(thread.c.id.asc() if up else thread.c.id.desc()).limit(limit)
+    found = [to_stored(row) for row in db.execute(query)]
+    return found[::-1] if backwards else found
+
+
+def _clauses(wanted: Filter) -> list[ColumnElement[bool]]:
+    clauses: list[ColumnElement[bool]] = []
+    if wanted.projects is not None:
+        clauses.append(thread.c.project.in_(wanted.projects))
+    for column, value in (
+        (thread.c.project, wanted.project),
+        (thread.c.owner, wanted.owner),
+        (thread.c.kind, wanted.kind),
+        (thread.c.state, wanted.state),
+        (thread.c.external_id, wanted.external_id),
+    ):
+        if value is not None:
+            clauses.append(column == str(value))
+    if wanted.tag is not None:
+        key, value = wanted.tag
+        clauses.append(thread.c.tags[key].as_string() == value)
+    if wanted.due_before is not None:
+        clauses.append(
+            and_(
+                thread.c.state == ThreadState.LIVE,
+                thread.c.due_policy.is_not(None),
+                thread.c.evaluate_at < wanted.due_before,
+            )
+        )
+    return clauses
+
+
+def candidates(db: Session, *, policy: str, now: datetime, after: str, limit: int) -> list[StoredThread]:
+    """Return live threads whose stored date has come in this policy's sweep and that nobody works on."""
+    open_item = (
+        select(work_item.c.id)
+        .where(work_item.c.thread_id == thread.c.id, work_item.c.state.in_(OPEN_ITEM_STATES))
+        .exists()
+    )
+    query = (
+        select(thread)
+        .where(
+            thread.c.state == ThreadState.LIVE,
+            thread.c.due_policy == policy,
+            thread.c.evaluate_at <= now,
+            thread.c.id > after,
+            ~open_item,
+        )
+        .order_by(thread.c.id)
+        .limit(limit)
+    )
+    return [to_stored(row) for row in db.execute(query)]
+
+
+def unscheduled(db: Session, *, now: datetime, after: str, limit: int) -> list[StoredThread]:
+    """Return live threads whose stored date has come but belongs to no sweep: they are decided anew."""
+    query = (
+        select(thread)
+        .where(
+            thread.c.state == ThreadState.LIVE,
+            thread.c.due_policy.is_(None),
+            thread.c.evaluate_at <= now,
+            thread.c.id > after,
+        )
+        .order_by(thread.c.id)
+        .limit(limit)
+    )
+    return [to_stored(row) for row in db.execute(query)]
+
+
+def live_after(db: Session, after: str, limit: int) -> list[StoredThread]:
+    """Return a page of live threads by id, for a recompute under a new bundle."""
+    query = select(thread).where(thread.c.state == ThreadState.LIVE, thread.c.id > after)
+    return [to_stored(row) for row in db.execute(query.order_by(thread.c.id).limit(limit))]
+
+
+def reschedule(db: Session, schedules: Mapping[ThreadId, Schedule]) -> None:
+    """Write new dates for threads."""
+    for thread_id, schedule in schedules.items():
+        db.execute(
+            update(thread)
+            .where(thread.c.id == thread_id)
+            .values(
+                evaluate_at=schedule.evaluate_at,
+                due_policy=schedule.due_policy,
+                evaluated_under=schedule.under,
+            )
+        )
+
+
+def population(db: Session, clause: ColumnElement[bool]) -> int:
+    """Count live threads that match, whatever their age."""
+    query = select(func.count()).select_from(thread).where(thread.c.state == ThreadState.LIVE, clause)
+    return db.execute(query).scalar_one()
+
+
+def siblings(db: Session, of: Thread, *, exclude: Collection[str], limit: int) -> list[Thread]:
+    """Return live threads of the same kind, project and account: known-present reads for a control."""
+    account = of.account or Account(provider="", base_url="")
+    query = (
+        select(thread)
+        .where(
+            thread.c.state == ThreadState.LIVE,
+            thread.c.project == of.project,
+            thread.c.kind == of.kind.value,
+            thread.c.provider == account.provider,
+            thread.c.base_url == account.base_url,
+            thread.c.organization == account.organization,
+            thread.c.provider_project == account.provider_project,
+            thread.c.id.not_in(sorted({of.id, *exclude})),
+        )
+        .order_by(thread.c.registered_at.desc(), thread.c.id)
+        .limit(limit)
+    )
+    return [to_thread(row) for row in db.execute(query)]
+
+
+def set_state(
+    db: Session,
+    thread_id: str,
+    state: ThreadState,
+    *,
+    grade: Grade | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+) -> None:
+    """Move a thread; grade and evidence are replaced only where given."""
+    values: dict[str, Any] = {"state": state.value, "reason": reason, "version": thread.c.version + 1}
+    if grade is not None:
+        values["grade"] = grade.value
+    if evidence is not None:
+        values["evidence"] = dict(evidence)
+    db.execute(update(thread).where(thread.c.id == thread_id).values(values))
+
+
+def set_entry(db: Session, thread_id: str, index: int) -> None:
+    """Name the entry of the newest grade in the evidence; the row is the caller's already."""
+    row = db.execute(select(thread.c.evidence).where(thread.c.id == thread_id)).scalar_one_or_none()
+    if row:
+        db.execute(update(thread).where(thread.c.id == thread_id).values(evidence={**row, "entry": index}))
+
+
+def correct_created_at(db: Session, thread_id: str, created_at: datetime, schedule: Schedule) -> None:
+    """Believe the provider where it says that a thread is younger than was registered."""
+    db.execute(
+        update(thread)
+        .where(thread.c.id == thread_id)
+        .values(
+            created_at=created_at,
+            evaluate_at=schedule.evaluate_at,
+            due_policy=schedule.due_policy,
+            evaluated_under=schedule.under,
+            version=thread.c.version + 1,
+        )
+    )
+
+
+def counts_by_state(db: Session) -> dict[str, int]:
+    """Count threads by state."""
+    rows = db.execute(select(thread.c.state, func.count()).group_by(thread.c.state))
+    return {state: int(count) for state, count in rows}
+
+
+def live_matching_ids(db: Session, ids: Collection[str]) -> list[StoredThread]:
+    """Return threads that ours or external ids name."""
+    if not ids:
+        return []
+    wanted = sorted(ids)
+    query = select(thread).where(or_(thread.c.id.in_(wanted), thread.c.external_id.in_(wanted)))
+    return [to_stored(row) for row in db.execute(query.order_by(thread.c.id))]
+
+
+def of_owner(db: Session, owner: str) -> list[StoredThread]:
+    """Return every thread of exactly this owner."""
+    return [
+        to_stored(row)
+        for row in db.execute(select(thread).where(thread.c.owner == owner).order_by(thread.c.id))
+    ]

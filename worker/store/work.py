@@ -1,0 +1,355 @@
+"""Work items and attempts: claim, arm, answer, settle.
+
+DANGER. What these rows say decides whether a DELETE may leave and what is later certified. Invariants:
+an item belongs to the worker whose fence it carries, and only that worker moves it; an attempt is written
+before its DELETE leaves and never taken back; a dead lease is claimed by the same statement as new work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from worker.audit.observed import Tried
+from worker.model.evidence import Children, Class, Grade, Pass
+from worker.model.ids import ItemId, ThreadId
+from worker.model.work import OPEN_ITEM_STATES, ItemState, Lease, Stage, WorkItem
+from worker.store.engine import changed, lease_clock
+from worker.store.protections import EVERYTHING
+from worker.store.tables import attempt, protection, stopped_pair, work_item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Armed:
+    """One intent to DELETE, as it is committed before the request leaves."""
+
+    item_id: str
+    fence: int
+    stage: Stage
+    thread_id: str
+    project: str
+    armed_at: datetime
+    bundle: str
+    before: Class
+    before_observation: Mapping[str, Any]
+    children: Children
+    children_found: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back to an armed DELETE, or that nothing was sent."""
+
+    item_id: str
+    fence: int
+    stage: Stage
+    seen: Class
+    observation: Mapping[str, Any] | None
+    children_deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierAttempt:
+    """An armed attempt of an earlier claim: how it is folded, and the observations that were kept."""
+
+    tried: Tried
+    observations: Sequence[Mapping[str, Any]]
+
+
+def _ready(now: datetime) -> ColumnElement[bool]:
+    waiting = and_(work_item.c.state.in_((ItemState.PLANNED, ItemState.WAITING)), work_item.c.next_at <= now)
+    dead_lease = and_(work_item.c.state == ItemState.CLAIMED, work_item.c.lease_until < now)
+    return or_(waiting, dead_lease)
+
+
+def _allowed(now: datetime) -> ColumnElement[bool]:
+    """Paused projects and pairs whose control failed are left where they are."""
+    paused = (
+        select(protection.c.scope)
+        .where(
+            protection.c.paused_at.is_not(None),
+            or_(protection.c.scope == EVERYTHING, protection.c.scope == work_item.c.project),
+        )
+        .exists()
+    )
+    stopped = (
+        select(stopped_pair.c.project)
+        .where(
+            stopped_pair.c.project == work_item.c.project,
+            stopped_pair.c.kind == work_item.c.kind,
+            stopped_pair.c.probe_at > now,
+        )
+        .exists()
+    )
+    return and_(~paused, ~stopped)
+
+
+def claim(
+    db: Session, *, credential: str, limit: int, lease: Lease, by: str, now: datetime
+) -> tuple[list[WorkItem], datetime]:
+    """Take lease and fence of up to ``limit`` items of one credential; returns them and the lease's end.
+
+    One statement selects new, waiting and abandoned items, skipping rows that another worker is taking.
+    """
+    now = lease_clock(db, now)
+    until = now + lease.length
+    rows = db.execute(
+        select(work_item)
+        .where(work_item.c.credential == credential, _ready(now), _allowed(now))
+        .order_by(work_item.c.next_at, work_item.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if rows:
+        db.execute(
+            update(work_item)
+            .where(work_item.c.id.in_([row.id for row in rows]))
+            .values(
+                state=ItemState.CLAIMED.value, fence=work_item.c.fence + 1, lease_until=until, claimed_by=by
+            )
+        )
+    return [_to_item(row, fence=row.fence + 1, until=until) for row in rows], until
+
+
+def credentials_ready(db: Session, now: datetime) -> list[str]:
+    """Return the credentials that have something to claim."""
+    now = lease_clock(db, now)
+    query = select(work_item.c.credential).where(_ready(now), _allowed(now)).distinct()
+    return sorted(db.execute(query).scalars())
+
+
+def busy(db: Session, policies: Collection[str], now: datetime) -> int:
+    """Count the items of these policies that are planned or claimed, and that no pause or stop keeps."""
+    query = (
+        select(func.count())
+        .select_from(work_item)
+        .where(
+            work_item.c.policy.in_(sorted(policies)),
+            work_item.c.state.in_((ItemState.PLANNED, ItemState.CLAIMED)),
+            _allowed(lease_clock(db, now)),
+        )
+    )
+    return db.execute(query).scalar_one()
+
+
+def locked(db: Session, items: Sequence[WorkItem]) -> set[str]:
+    """Lock the items that these fences still own, in sorted order, and return their ids."""
+    fences = {item.id: item.fence for item in items}
+    rows = db.execute(
+        select(work_item.c.id, work_item.c.fence)
+        .where(work_item.c.id.in_(sorted(fences)), work_item.c.state == ItemState.CLAIMED)
+        .order_by(work_item.c.id)
+        .with_for_update()
+    )
+    return {row.id for row in rows if row.fence == fences[row.id]}
+
+
+def arm(db: Session, intents: Sequence[Armed]) -> None:
+    """Write the intents; one that could not leave in time is armed anew as the same attempt."""
+    for one in intents:
+        key = (
+            attempt.c.item_id == one.item_id,
+            attempt.c.fence == one.fence,
+            attempt.c.stage == one.stage.value,
+        )
+        anew = {"armed_at": one.armed_at, "bundle": one.bundle, "answer": None, "answered_at": None}
+        if changed(db, update(attempt).where(*key).values(anew)) == 1:
+            continue
+        db.execute(
+            insert(attempt).values(
+                item_id=one.item_id,
+                fence=one.fence,
+                stage=one.stage.value,
+                thread_id=one.thread_id,
+                project=one.project,
+                armed_at=one.armed_at,
+                bundle=one.bundle,
+                before=one.before.value,
+                before_observation=dict(one.before_observation),
+                children=one.children.value,
+                children_found=one.children_found,
+                children_deleted=0,
+            )
+        )
+        if one.stage is Stage.CONTAINER:
+            db.execute(
+                update(work_item)
+                .where(work_item.c.id == one.item_id)
+                .values(attempts=work_item.c.attempts + 1)
+            )
+
+
+def answer(db: Session, answers: Sequence[Answer], now: datetime) -> list[Answer]:
+    """Record what came back; returns those whose fence had moved, which change nothing."""
+    late = []
+    for one in answers:
+        owns = (
+            select(work_item.c.id)
+            .where(work_item.c.id == one.item_id, work_item.c.fence == one.fence)
+            .exists()
+        )
+        told = (
+            update(attempt)
+            .where(
+                attempt.c.item_id == one.item_id,
+                attempt.c.fence == one.fence,
+                attempt.c.stage == one.stage.value,
+                owns,
+            )
+            .values(
+                answer=one.seen.value,
+                answer_observation=dict(one.observation) if one.observation else None,
+                answered_at=now,
+                children_deleted=one.children_deleted,
+            )
+        )
+        if changed(db, told) != 1:
+            late.append(one)
+    return late
+
+
+def settle(
+    db: Session,
+    item: WorkItem,
+    state: ItemState,
+    *,
+    now: datetime,
+    next_at: datetime | None = None,
+    reason: str | None = None,
+    grade: Grade | None = None,
+    counters: Mapping[str, int] | None = None,
+) -> bool:
+    """Move an item that this fence still owns; False means that the lease was lost and nothing changed."""
+    values: dict[str, Any] = {
+        "state": state.value,
+        "lease_until": None,
+        "claimed_by": None,
+        "reason": reason,
+        **(counters or {}),
+    }
+    if grade is not None:
+        values["grade"] = grade.value
+    if next_at is not None:
+        values["next_at"] = next_at
+    if state not in OPEN_ITEM_STATES:
+        values["settled_at"] = now
+    move = (
+        update(work_item)
+        .where(
+            work_item.c.id == item.id,
+            work_item.c.fence == item.fence,
+            work_item.c.state == ItemState.CLAIMED,
+        )
+        .values(values)
+    )
+    return changed(db, move) == 1
+
+
+def earlier_attempts(db: Session, items: Sequence[WorkItem]) -> dict[ThreadId, list[EarlierAttempt]]:
+    """Return the container attempts that earlier claims made at these threads, oldest first."""
+    own = {(item.id, item.fence) for item in items}
+    rows = db.execute(
+        select(attempt)
+        .where(
+            attempt.c.thread_id.in_(sorted({item.thread_id for item in items})),
+            attempt.c.stage == Stage.CONTAINER.value,
+        )
+        .order_by(attempt.c.armed_at, attempt.c.fence)
+    )
+    found: dict[ThreadId, list[EarlierAttempt]] = {}
+    for row in rows:
+        if (row.item_id, row.fence) not in own:
+            found.setdefault(ThreadId(row.thread_id), []).append(_to_earlier(row))
+    return found
+
+
+def _to_earlier(row: Row[Any]) -> EarlierAttempt:
+    saw = Pass(
+        before=Class(row.before),
+        armed=True,
+        # Without a recorded answer the DELETE may have left: NONE says so, and folding takes it as lost.
+        answer=Class(row.answer) if row.answer else Class.NONE,
+        children=Children(row.children),
+    )
+    kept = [one for one in (row.before_observation, row.answer_observation) if one]
+    return EarlierAttempt(tried=Tried(item=row.item_id, fence=row.fence, saw=saw), observations=kept)
+
+
+def _to_item(row: Row[Any], *, fence: int, until: datetime) -> WorkItem:
+    return WorkItem(
+        id=ItemId(row.id),
+        thread_id=ThreadId(row.thread_id),
+        sweep_id=row.sweep_id,
+        policy=row.policy,
+        project=row.project,
+        credential=row.credential,
+        fence=fence,
+        attempts=row.attempts,
+        reads=row.reads,
+        rereads=row.rereads,
+        rounds=row.rounds,
+        lease_until=until,
+    )
+
+
+def count_by_state(db: Session) -> dict[str, int]:
+    """Count work items by state."""
+    rows = db.execute(select(work_item.c.state, func.count()).group_by(work_item.c.state))
+    return {state: int(count) for state, count in rows}
+
+
+def cancel_open(db: Session, thread_id: str, *, now: datetime, reason: str) -> None:
+    """Cancel an item of a withdrawn thread that nobody holds."""
+    db.execute(
+        update(work_item)
+        .where(
+            work_item.c.thread_id == thread_id, work_item.c.state.in_((ItemState.PLANNED, ItemState.WAITING))
+        )
+        .values(state=ItemState.CANCELLED.value, reason=reason, settled_at=now)
+    )
+
+
+def stop_pair(
+    db: Session, *, project: str, kind: str, probe_at: datetime, now: datetime, reason: str
+) -> bool:
+    """Stop deleting one kind of one project; True when it was not stopped before (alert once)."""
+    values = {"probe_at": probe_at, "failures": stopped_pair.c.failures + 1, "reason": reason}
+    where = (stopped_pair.c.project == project, stopped_pair.c.kind == kind)
+    if changed(db, update(stopped_pair).where(*where).values(values)):
+        return False
+    db.execute(
+        insert(stopped_pair).values(
+            project=project, kind=kind, since=now, probe_at=probe_at, failures=1, reason=reason
+        )
+    )
+    return True
+
+
+def stopped_pairs(db: Session) -> dict[tuple[str, str], int]:
+    """Return the stopped pairs with how often their control failed."""
+    rows = db.execute(select(stopped_pair.c.project, stopped_pair.c.kind, stopped_pair.c.failures))
+    return {(row.project, row.kind): row.failures for row in rows}
+
+
+def restart_pair(db: Session, *, project: str, kind: str) -> None:
+    """Let a pair go on: a registered thread of it was read present again."""
+    db.execute(stopped_pair.delete().where(stopped_pair.c.project == project, stopped_pair.c.kind == kind))
+
+
+def relabel(db: Session, credentials: Mapping[str, str]) -> None:
+    """Give open items of each project the credential that the bundle in force names for it."""
+    for project, credential in sorted(credentials.items()):
+        db.execute(
+            update(work_item)
+            .where(
+                work_item.c.project == project,
+                work_item.c.credential != credential,
+                work_item.c.state.in_(OPEN_ITEM_STATES),
+            )
+            .values(credential=credential)
+        )

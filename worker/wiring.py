@@ -1,0 +1,226 @@
+"""Wiring: the one place where Settings become real objects.
+
+Everything here is lazy: making a Tenure opens no connection, reads no key and starts no thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from worker import __version__
+from worker.audit.note import Ed25519Signer, Signer
+from worker.flows.activate import Source, activate, recompute
+from worker.flows.drain import Tools
+from worker.flows.seal import Sealer
+from worker.flows.tick import Beat, Ticker
+from worker.model.clock import Clock, SystemClock
+from worker.model.errors import Invalid, TenureError, Unavailable
+from worker.model.ids import random_bytes
+from worker.model.work import Lease
+from worker.pacing.base import Bucket, Pacer, buckets
+from worker.pacing.lane import Lane
+from worker.pacing.memory import MemoryPacer
+from worker.pacing.redis import RedisPacer
+from worker.policy.document import Project
+from worker.providers.base import Provider
+from worker.providers.keys import resolve_key
+from worker.providers.openai import OpenAIProvider
+from worker.providers.profiles import profile
+from worker.settings import Settings
+from worker.store import bundles, log, migrate, protections
+from worker.store.engine import Database, open_database, reachable
+
+_SEED_BYTES = 32
+SANDBOX_PROJECTS = "sandbox.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenure:
+    """The objects of one process. Connections are made on first use, so it may be wired before a fork."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    pacer: Pacer
+    actor: str
+
+    @property
+    def lease(self) -> Lease:
+        """How long a claim lasts."""
+        return self.settings.lease
+
+    @property
+    def source(self) -> Source:
+        """Where policies come from; the sandbox's projects lie in the data folder while it runs."""
+        settings = self.settings
+        sandbox = settings.data_dir / SANDBOX_PROJECTS
+        return Source(
+            folder=settings.policies,
+            extra=[sandbox] if sandbox.is_file() else [],
+            key_globs=settings.provider_keys,
+            must_be_clean=settings.policies_clean,
+        )
+
+    @property
+    def sealer(self) -> Sealer:
+        """Who signs checkpoints."""
+        settings = self.settings
+        return Sealer(
+            origin=settings.audit_origin,
+            signer=lambda: read_signer(settings),
+            actor=self.actor,
+        )
+
+    @property
+    def beat(self) -> Beat:
+        """What beat's own process does between its ticks."""
+        return Beat(
+            database=self.database, clock=self.clock, source=self.source, sealer=self.sealer, actor=self.actor
+        )
+
+    def ticker(self, wake: Callable[[str], None]) -> Ticker:
+        """What a tick does."""
+        return Ticker(
+            database=self.database,
+            clock=self.clock,
+            every=timedelta(seconds=self.settings.tick_seconds),
+            actor=self.actor,
+            wake=wake,
+        )
+
+    def tools(self, stopping: Callable[[], bool] = lambda: False) -> Tools:
+        """Make what a worker works with. Its clients and lanes belong to the loop that first uses them."""
+        providers: dict[str, Provider] = {}
+        lanes: dict[str, Lane] = {}
+
+        def provider_for(project: Project) -> Provider:
+            if project.credential not in providers:
+                key = resolve_key(project.api_key, allowed=self.settings.provider_keys)
+                providers[project.credential] = OpenAIProvider(
+                    project.account, key, profile(project.profile), self.clock
+                )
+            return providers[project.credential]
+
+        def lane(bucket: Bucket) -> Lane:
+            # A changed rate is another lane; the pacer's state goes on under the same key.
+            name = f"{bucket.key} {bucket.per_second} {bucket.burst}"
+            if name not in lanes:
+                lanes[name] = Lane(self.pacer, bucket, self.clock)
+            return lanes[name]
+
+        def lanes_for(project: Project) -> tuple[Lane, Lane]:
+            made = buckets(project.rate, project.credential)
+            return lane(made.reads), lane(made.writes)
+
+        async def close() -> None:
+            for provider in providers.values():
+                await provider.aclose()
+            await self.pacer.aclose()
+
+        return Tools(
+            database=self.database,
+            clock=self.clock,
+            lease=self.lease,
+            actor=self.actor,
+            provider_for=provider_for,
+            lanes_for=lanes_for,
+            close=close,
+            stopping=stopping,
+        )
+
+
+def wire(settings: Settings, *, role: str) -> Tenure:
+    """Make the objects of one process; ``role`` is part of the name that entries give as actor."""
+    pacer: Pacer = RedisPacer(settings.redis, settings.redis_prefix) if settings.redis else MemoryPacer()
+    return Tenure(
+        settings=settings,
+        database=open_database(settings.database),
+        clock=SystemClock(),
+        pacer=pacer,
+        actor=f"{role}:{socket.gethostname()}:{os.getpid()} tenure/{__version__}",
+    )
+
+
+def check_roles(settings: Settings, role: str) -> None:
+    """Refuse what cannot work with one process per role: SQLite and `memory://` belong to one process."""
+    if settings.is_sqlite:
+        problem = f"`tenure {role}` is one of several processes, and SQLite serves only one."
+        raise Invalid(problem, repair="Set TENURE_DATABASE_URL to PostgreSQL, or run `tenure up`.")
+    if settings.is_embedded:
+        problem = f"`tenure {role}` cannot hear the others over memory://."
+        raise Invalid(problem, repair="Set TENURE_BROKER_URL to redis://…, or run `tenure up`.")
+    if not settings.redis:
+        problem = f"`tenure {role}` shares the providers' limits with other processes through Redis."
+        raise Invalid(problem, repair="Set TENURE_REDIS_URL.")
+
+
+def prepare(tenure: Tenure) -> None:
+    """Bring the database of the one-process service to this code's version, with an empty log in it."""
+    with reachable():
+        migrate.upgrade(tenure.database)
+        with tenure.database.write() as db:
+            log.create_head(db)
+            protections.ensure_rows(db, [protections.EVERYTHING])
+
+
+def require_ready(tenure: Tenure) -> None:
+    """Raise unless the database answers and is at this code's version."""
+    with reachable():
+        migrate.require_current(tenure.database)
+        with tenure.database.write() as db:
+            log.create_head(db)
+
+
+def put_in_force(tenure: Tenure) -> None:
+    """Activate the policies folder now, and recompute; raises when no bundle is in force afterwards."""
+    done = activate(tenure.database, tenure.source, actor=tenure.actor, clock=tenure.clock)
+    recompute(tenure.database, clock=tenure.clock)
+    with tenure.database.read() as db:
+        if bundles.digest_in_force(db) is None:
+            lines = "\n".join(str(one) for one in done.loaded.findings)
+            raise PoliciesRefused(f"The policies are refused:\n{lines}", repair="Mend them and start again.")
+
+
+class PoliciesRefused(TenureError):
+    """There is no last good bundle, and this one is refused."""
+
+    code = "policies_refused"
+
+
+def read_signer(settings: Settings) -> Signer:
+    """Read the seed of the log's key; the data folder's own is made on first use.
+
+    Raises Unavailable for a missing or malformed file: a second key would look like a second log.
+    """
+    path = settings.signing_key
+    if settings.signing_key_file is None:
+        _make_seed(path)
+    try:
+        seed = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except (OSError, ValueError) as e:
+        problem = f"The signing key {path} cannot be read."
+        raise Unavailable(problem, repair="It holds 64 hex digits; `openssl rand -hex 32` makes one.") from e
+    if len(seed) != _SEED_BYTES:
+        problem = f"The signing key {path} does not hold 64 hex digits."
+        raise Unavailable(problem, repair="`openssl rand -hex 32` makes one.")
+    return Ed25519Signer.from_seed(settings.audit_origin, seed)
+
+
+def _make_seed(path: Path) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Made whole beside its place, readable for the owner only (NamedTemporaryFile's mode), then linked
+    # there: nobody ever reads half a key, and whoever comes second keeps the first one's.
+    with NamedTemporaryFile("w", dir=path.parent, prefix=".signing.", encoding="ascii") as file:
+        file.write(random_bytes(_SEED_BYTES).hex() + "\n")
+        file.flush()
+        with suppress(FileExistsError):
+            os.link(file.name, path)
