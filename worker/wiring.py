@@ -31,7 +31,6 @@ from worker.pacing.redis import RedisPacer
 from worker.policy.document import Project
 from worker.providers.base import Provider
 from worker.providers.keys import resolve_key
-from worker.providers.openai import OpenAIProvider
 from worker.providers.profiles import profile
 from worker.settings import Settings
 from worker.store import bundles, log, migrate, protections
@@ -97,6 +96,9 @@ class Tenure:
 
     def tools(self, stopping: Callable[[], bool] = lambda: False) -> Tools:
         """Make what a worker works with. Its clients and lanes belong to the loop that first uses them."""
+        # The SDK takes seconds to import, and most processes never delete.
+        from worker.providers.openai import OpenAIProvider
+
         providers: dict[str, Provider] = {}
         lanes: dict[str, Lane] = {}
 

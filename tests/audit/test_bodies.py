@@ -88,6 +88,7 @@ ENTRIES: list[Entry] = [
     bodies.bundle_refused(digest=None, problems=["a.yaml:1:1 RP001 no"], at=AT, actor="beat"),
     bodies.switch_changed(enabled=False, reason="incident", at=AT, actor="key_1"),
     bodies.key_created(key="k1", label="ci", scopes=["audit:read"], projects=["*"], at=AT, actor="key_1"),
+    bodies.key_revoked(key="k1", at=AT, actor="key_1"),
     bodies.log_sealed(origin="example.org/log", size=4, root=bytes(32), at=AT, actor="beat"),
     bodies.export_made("support-eu", window=(AT, AT), size=4, root=bytes(32), at=AT, actor="key_1"),
 ]

@@ -189,7 +189,7 @@ def test_no_delete_leaves_under_an_old_arming_even_when_every_seat_is_taken(
     monkeypatch.setattr(sending, "ARMED_FOR_SECONDS", 0.2)
     project = project_document(world.sandbox.base_url).replace("concurrency: 16", "concurrency: 1")
     world.policies(POLICIES + project)
-    due = [world.register(kind=Kind.FILE) for _ in range(4)]
+    due = [world.register(kind=Kind.FILE) for _ in range(2)]
     world.register(kind=Kind.FILE, age=3 * DAY)
     world.faults("slow@get")
     world.sweep()

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from tests.world.world import Passing, World
 from worker.flows.drain import drain
+from worker.model.clock import SystemClock
 from worker.model.evidence import Observation, Step
 from worker.model.thread import Kind
 from worker.providers.base import Provider
@@ -102,3 +103,12 @@ def in_background(world: World, workers: int = 1) -> Iterator[list[Future[object
 def wait(event: threading.Event) -> None:
     """Wait until a gate has been reached."""
     assert event.wait(PATIENCE), "the worker never came to this point"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds; fails after PATIENCE seconds."""
+    clock = SystemClock()
+    deadline = clock.monotonic() + PATIENCE
+    while not condition():
+        assert clock.monotonic() < deadline, f"not within {PATIENCE} s"
+        clock.wait(0.002)

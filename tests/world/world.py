@@ -173,6 +173,22 @@ class AfterDelete(Passing):
         return answer
 
 
+class BeforeChild(Passing):
+    """Does something once, before the first DELETE of a child is sent."""
+
+    def __init__(self, inner: Provider, then: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self.then: Callable[[], object] | None = then
+
+    async def delete_child(
+        self, kind: Kind, external_id: str, child_id: str, *, timeout: float
+    ) -> Observation:
+        if self.then is not None:
+            self.then()
+            self.then = None
+        return await self.inner.delete_child(kind, external_id, child_id, timeout=timeout)
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """A database, a sandbox, policies in force, and one worker's tools."""
@@ -261,6 +277,11 @@ class World:
         """Let these faults begin when the first DELETE has been answered."""
         inner = self.wrap
         self.wrap = lambda provider: AfterDelete(inner(provider), lambda: self.faults(*names))
+
+    def before_first_child_delete(self, then: Callable[[], object]) -> None:
+        """Do something just before the first DELETE of a child is sent."""
+        inner = self.wrap
+        self.wrap = lambda provider: BeforeChild(inner(provider), then)
 
     def forget_cooldown(self) -> None:
         """Start with a pacer that knows of no pause."""

@@ -13,6 +13,8 @@ from typing import Annotated, Any, TypeAlias, assert_never
 import typer
 
 Record: TypeAlias = Mapping[str, Any]
+# The least width of a column whose cells may be broken, and what stands between two columns.
+_NARROW, _BETWEEN = 12, 3
 
 
 class Format(StrEnum):
@@ -148,14 +150,18 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     from rich.table import Table
     from rich.text import Text
 
-    console, table = Console(highlight=False), Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column.title, no_wrap=column.whole, overflow="fold")
+    console, table = Console(highlight=False), Table(box=SIMPLE_HEAD)
+    needed = 0
+    for number, column in enumerate(columns):
+        longest = max([len(column.title), *(len(cells[number]) for cells in rows)])
+        least = longest if column.whole else min(longest, max(len(column.title), _NARROW))
+        table.add_column(column.title, no_wrap=column.whole, overflow="fold", min_width=least)
+        needed += least + _BETWEEN
     for cells in rows:
         table.add_row(*(Text(text) for text in cells))
     # An id that is cut off cannot be copied: on a narrow terminal the table is wider than the window.
-    console.width = max(console.width, console.measure(table).minimum)
-    console.print(table)
+    console.width = max(console.width, needed)
+    console.print(table, crop=False)
 
 
 @contextmanager

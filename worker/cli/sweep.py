@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.client import Client, open_client, refuse_remote
+from worker.cli.client import Client, open_client, path_of, refuse_remote
 from worker.cli.exits import Ended, Exit
 from worker.cli.output import Column, Format, Output, Record, progress, say, show_one, show_rows
 
@@ -130,7 +130,7 @@ def show_sweep(sweep_id: str, output: Output = Format.TABLE) -> None:
     Example: tenure sweeps show swp_0193…
     """
     with open_client(policies=False) as client:
-        found = client.get(f"/v1/sweeps/{sweep_id}")
+        found = client.get(path_of("sweeps", sweep_id))
     show_one(found, output)
 
 
@@ -146,5 +146,5 @@ def approve_sweep(
     Example: tenure sweeps approve swp_0193… --digest sha256:… --reason "reviewed"
     """
     with open_client() as client:
-        done = client.post(f"/v1/sweeps/{sweep_id}/approvals", {"digest": digest, "reason": reason})
+        done = client.post(path_of("sweeps", sweep_id, "/approvals"), {"digest": digest, "reason": reason})
     _show([done], output)

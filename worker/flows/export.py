@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -53,26 +55,19 @@ def export(
             tool=f"tenure {__version__}",
             made_at=clock.now(),
         )
-        with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
-            try:
-                manifest = write_bundle(
-                    cast("BinaryIO", file),
-                    scope=scope,
-                    checkpoint_note=newest.note,
-                    vkeys=[signer.vkey],
-                    signer=signer,
-                    envelopes=log.envelopes(db, newest.size),
-                    bodies=log.bodies_of_project(db, project, newest.size),
-                    # A bundle names every project, so it may not travel with one project's evidence; its
-                    # digest is in each decision, and its text in the repository of policies.
-                    policies={},
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    Path(file.name).replace(out)
+        with _beside(out) as file:
+            manifest = write_bundle(
+                file,
+                scope=scope,
+                checkpoint_note=newest.note,
+                vkeys=[signer.vkey],
+                signer=signer,
+                envelopes=log.envelopes(db, newest.size),
+                bodies=log.bodies_of_project(db, project, newest.size),
+                # A bundle names every project, so it may not travel with one project's evidence; its
+                # digest is in each decision, and its text in the repository of policies.
+                policies={},
+            )
     checkpoint = parse_checkpoint(open_note(newest.note, [signer.vkey]))
     with database.write() as db:
         entry = bodies.export_made(
@@ -80,3 +75,17 @@ def export(
         )
         log.append(db, [entry])
     return manifest
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[BinaryIO]:
+    """Open a file beside ``out`` that takes its place when the block ends well, and is removed otherwise."""
+    with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+        try:
+            yield cast("BinaryIO", file)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    Path(file.name).replace(out)

@@ -91,7 +91,9 @@ def _check(scope: HoldScope) -> None:
             try:
                 check_glob(pattern)
             except Invalid as e:
-                raise Invalid(e.problem, repair=e.repair, pointer=f"/scope/{field}/{number}") from e
+                raise Invalid(
+                    e.problem, repair=e.repair, pointer=f"/scope/{field}/{number}", code=e.code
+                ) from e
 
 
 def release_hold(database: Database, hold_id: str, *, reason: str, actor: str, clock: Clock) -> StoredHold:

@@ -48,8 +48,9 @@ class Ticker:
 
 
 def keep_house(beat: Beat) -> None:
-    """Put a changed policies folder in force, and seal the log when it is time."""
-    activate(beat.database, beat.source, actor=beat.actor, clock=beat.clock)
+    """Put a changed policies folder in force with every stored date, and seal the log when it is time."""
+    if activate(beat.database, beat.source, actor=beat.actor, clock=beat.clock).changed:
+        recompute(beat.database, clock=beat.clock)
     seal(beat.database, beat.sealer, clock=beat.clock)
 
 
