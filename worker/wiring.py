@@ -27,7 +27,7 @@ from worker.model.work import Lease
 from worker.pacing.base import Bucket, Pacer, buckets
 from worker.pacing.lane import Lane
 from worker.pacing.memory import MemoryPacer
-from worker.pacing.redis import RedisPacer
+from worker.pacing.redis import RedisPacer, require_redis
 from worker.policy.document import Project
 from worker.providers.base import Provider
 from worker.providers.keys import resolve_key
@@ -173,7 +173,9 @@ def prepare(tenure: Tenure) -> None:
 
 
 def require_ready(tenure: Tenure) -> None:
-    """Raise unless the database answers and is at this code's version."""
+    """Raise Unavailable or SchemaOutdated unless database and Redis answer, at this code's version."""
+    if tenure.settings.redis:
+        require_redis(tenure.settings.redis)
     with reachable():
         migrate.require_current(tenure.database)
         with tenure.database.write() as db:

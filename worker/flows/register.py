@@ -133,6 +133,7 @@ def _register(
 
 
 def _as_thread(wanted: Registration, bundle: Bundle, now: datetime) -> Thread:
+    kind = infer_kind(wanted.external_id, wanted.kind)
     project = bundle.projects.get(wanted.project)
     if project is None:
         problem = "No such project is known."
@@ -144,7 +145,7 @@ def _as_thread(wanted: Registration, bundle: Bundle, now: datetime) -> Thread:
         )
     return Thread(
         id=ThreadId(new_id("thr", now)),
-        kind=infer_kind(wanted.external_id, wanted.kind),
+        kind=kind,
         external_id=wanted.external_id,
         project=wanted.project,
         owner=wanted.owner,

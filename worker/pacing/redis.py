@@ -12,6 +12,7 @@ from collections.abc import Awaitable
 from typing import cast
 from weakref import WeakKeyDictionary
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -65,6 +66,17 @@ if pause > tonumber(redis.call('GET', KEYS[1]) or 0) then
 end
 return 0
 """
+
+
+def require_redis(url: str) -> None:
+    """Raise PacerUnavailable unless the server answers now; for the start of a process."""
+    try:
+        with BlockingRedis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
+            client.ping()
+    except (RedisError, OSError, ValueError) as e:
+        # The URL may carry a password, so only what went wrong is told.
+        problem = f"Redis does not answer ({type(e).__name__})."
+        raise PacerUnavailable(problem, repair="Start it, or mend TENURE_REDIS_URL or the broker's.") from e
 
 
 class RedisPacer:
