@@ -17,9 +17,9 @@ from tempfile import NamedTemporaryFile
 from worker import __version__
 from worker.audit.note import Ed25519Signer, Signer
 from worker.flows.activate import Source, activate, recompute
-from worker.flows.drain import Tools
 from worker.flows.seal import Sealer
 from worker.flows.tick import Beat, Ticker
+from worker.flows.tools import Tools
 from worker.model.clock import Clock, SystemClock
 from worker.model.errors import Invalid, TenureError, Unavailable
 from worker.model.ids import random_bytes
@@ -135,6 +135,7 @@ class Tenure:
             lanes_for=lanes_for,
             close=close,
             stopping=stopping,
+            reverify_after=timedelta(hours=self.settings.reverify_hours),
         )
 
 

@@ -198,6 +198,8 @@ def upgrade() -> None:
         sa.Column("grade", sa.String(length=40), nullable=True),
         sa.Column("evidence", _JSON, nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("reverify_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reverified", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_thread")),
         sa.UniqueConstraint(
@@ -218,6 +220,13 @@ def upgrade() -> None:
         batch_op.create_index("ix_thread_external_id", ["external_id"], unique=False)
         batch_op.create_index("ix_thread_owner", ["owner"], unique=False)
         batch_op.create_index("ix_thread_project", ["project", "kind", "state"], unique=False)
+        batch_op.create_index(
+            "ix_thread_reverify",
+            ["reverify_at"],
+            unique=False,
+            postgresql_where=sa.text("reverify_at is not null"),
+            sqlite_where=sa.text("reverify_at is not null"),
+        )
 
     op.create_table(
         "bundle_in_force",
@@ -365,6 +374,11 @@ def downgrade() -> None:
     op.drop_table("bundle_in_force")
     with op.batch_alter_table("thread", schema=None) as batch_op:
         batch_op.drop_index("ix_thread_project")
+        batch_op.drop_index(
+            "ix_thread_reverify",
+            postgresql_where=sa.text("reverify_at is not null"),
+            sqlite_where=sa.text("reverify_at is not null"),
+        )
         batch_op.drop_index("ix_thread_owner")
         batch_op.drop_index("ix_thread_external_id")
         batch_op.drop_index("ix_thread_due")

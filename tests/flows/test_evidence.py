@@ -210,6 +210,7 @@ def test_a_gateway_that_answers_everything_alike_leads_to_no_delete(world: World
 
 
 def test_the_last_thread_of_its_kind_is_acknowledged_until_a_sibling_exists(world: World) -> None:
+    world.without_canaries()
     due = world.register()
     run(world)
     assert (world.grade(due), world.state(due)) == ("acknowledged", ThreadState.ACKNOWLEDGED)
@@ -221,6 +222,7 @@ def test_the_last_thread_of_its_kind_is_acknowledged_until_a_sibling_exists(worl
 
 
 def test_the_last_thread_of_its_kind_is_parked_when_no_sibling_ever_comes(world: World) -> None:
+    world.without_canaries()
     due = world.register()
     run(world)
     for wait in LATER:

@@ -48,9 +48,7 @@ def _race(
     begun = len(world.sandbox.requests())
     with in_background(world, workers=2) as workers:
         # A round may send fewer requests than that: then both come to their end first.
-        until(
-            lambda: len(world.sandbox.requests(begun)) >= after or all(worker.done() for worker in workers)
-        )
+        until(lambda: len(world.sandbox.requests(begun)) >= after or all(worker.done() for worker in workers))
         hold = world.hold(HoldScope(owners=(owner,)), matter=owner)
         there = {one.thread.id for one in threads if world.exists(one)}
         for worker in workers:

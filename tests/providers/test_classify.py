@@ -14,9 +14,9 @@ from worker.providers.classify import (
     classify_delete,
     classify_read,
     created_at,
-    read_listing,
 )
-from worker.providers.profiles import profile
+from worker.providers.listings import read_collection, read_listing
+from worker.providers.profiles import SHIPPED, profile
 from worker.providers.table import KINDS
 
 OPENAI = profile("openai")
@@ -125,6 +125,11 @@ def test_a_delete_has_its_class(status: int, body: object, seen: Class) -> None:
         (Kind.RESPONSE, "resp_1", "response"),
         (Kind.RESPONSE, "resp_1", "response.deleted"),
         (Kind.FILE, "file-1", "file"),
+        (Kind.CHAT_COMPLETION, "chatcmpl-1", "chat.completion.deleted"),
+        (Kind.CHATKIT_THREAD, "cthr_1", "chatkit.thread.deleted"),
+        (Kind.VECTOR_STORE, "vs_1", "vector_store.deleted"),
+        (Kind.CONTAINER, "cntr_1", "container.deleted"),
+        (Kind.AGENT_SESSION, "as_1", "agent.session.deleted"),
     ],
 )
 def test_each_kind_acknowledges_with_its_own_literal(kind: Kind, external_id: str, literal: str) -> None:
@@ -206,7 +211,9 @@ _BODIES = st.one_of(
         | st.booleans()
         | st.sampled_from(["conversation", "conversation.deleted", "list", "not found"]),
         lambda inner: st.dictionaries(
-            st.sampled_from(["id", "object", "deleted", "error", "message", "type", "data", "has_more"]),
+            st.sampled_from(
+                ["id", "object", "deleted", "status", "error", "message", "type", "data", "has_more"]
+            ),
             inner,
         ),
         max_leaves=6,
@@ -217,7 +224,7 @@ _BODIES = st.one_of(
 @given(kind=st.sampled_from(list(KINDS)), status=st.integers(min_value=100, max_value=599), body=_BODIES)
 def test_no_answer_raises_and_none_without_the_id_counts(kind: Kind, status: int, body: bytes) -> None:
     given_answer = _answer(status, body)
-    for name in ("openai", "generic"):
+    for name in SHIPPED:
         seen = {
             classify_read(kind, "an-id-not-in-there", given_answer, profile(name)).seen,
             classify_delete(kind, "an-id-not-in-there", given_answer, profile(name)).seen,
@@ -225,4 +232,79 @@ def test_no_answer_raises_and_none_without_the_id_counts(kind: Kind, status: int
         }
         assert not seen & {Class.PRESENT, Class.ACKNOWLEDGED, Class.OBJECT_ABSENT}
     read_listing(kind, "an-id-not-in-there", given_answer, OPENAI)
+    assert read_collection(kind, given_answer, OPENAI).verdict.seen is not Class.OBJECT_ABSENT
     created_at(given_answer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "external_id", "status", "seen"),
+    [
+        (Kind.CONTAINER, "cntr_1", "running", Class.PRESENT),
+        # An expired container is still listed and can still be deleted.
+        (Kind.CONTAINER, "cntr_1", "expired", Class.PRESENT),
+        (Kind.CONTAINER, "cntr_1", "deleted", Class.ERROR),
+        (Kind.CONTAINER, "cntr_1", {"type": "deleted"}, Class.PRESENT),
+        (Kind.VECTOR_STORE, "vs_1", "expired", Class.PRESENT),
+    ],
+)
+def test_a_200_whose_status_says_deleted_is_neither_present_nor_absent(
+    kind: Kind, external_id: str, status: object, seen: Class
+) -> None:
+    body = {"id": external_id, "object": kind.value, "status": status}
+    assert _read(200, body, kind, external_id) is seen
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "seen"),
+    [
+        (200, {"id": "file-1", "object": "vector_store.file.deleted", "deleted": True}, Class.ACKNOWLEDGED),
+        (200, {"id": "file-1", "object": "vector_store.file.deleted", "deleted": False}, Class.MALFORMED),
+        (200, {"id": "file-2", "object": "vector_store.file.deleted", "deleted": True}, Class.MALFORMED),
+        (200, {"id": "file-1", "object": "file", "deleted": True}, Class.MALFORMED),
+        (200, {"id": "vs_1", "object": "vector_store"}, Class.MALFORMED),
+        (
+            404,
+            {"error": {"type": "invalid_request_error", "message": "No file found with id 'file-1'."}},
+            Class.OBJECT_ABSENT,
+        ),
+    ],
+)
+def test_a_file_is_detached_from_its_store_by_an_answer_of_its_own(
+    status: int, body: object, seen: Class
+) -> None:
+    verdict = classify_child_delete(Kind.VECTOR_STORE, "vs_1", "file-1", _answer(status, body), OPENAI)
+    assert verdict.seen is seen
+
+
+@pytest.mark.parametrize("code", ["missing_scope", "invalid_api_key"])
+@pytest.mark.parametrize("status", [400, 404, 405, 410])
+def test_an_error_code_of_a_refused_key_is_denied_with_any_status(status: int, code: str) -> None:
+    error = {**ABSENT["error"], "code": code}
+    assert _read(status, {"error": error}) is Class.DENIED
+    assert _delete(status, {"error": error}) is Class.DENIED
+
+
+def test_a_completion_names_its_creation_by_another_word() -> None:
+    assert created_at(_answer(200, {"created": 1764000000})) == created_at(
+        _answer(200, {"created_at": 1764000000})
+    )
+
+
+def _collection(status: int, body: object, kind: Kind = Kind.FILE) -> Class:
+    return read_collection(kind, _answer(status, body), OPENAI).verdict.seen
+
+
+def test_a_page_of_a_kind_holds_that_kind_alone() -> None:
+    file, store = {"id": "file-1", "object": "file"}, {"id": "vs_1", "object": "vector_store"}
+    page = {"object": "list", "has_more": False}
+    assert _collection(200, {**page, "data": [file]}) is Class.PRESENT
+    assert _collection(200, {**page, "data": []}) is Class.PRESENT
+    assert _collection(200, {**page, "data": [file, store]}) is Class.ERROR
+    assert _collection(200, {**page, "data": [{"id": "file-1"}]}) is Class.ERROR
+
+
+@pytest.mark.parametrize(
+    "body", [{"detail": "Not Found"}, {"error": {"type": "invalid_request_error", "message": "not found"}}]
+)
+def test_a_list_that_is_not_there_is_a_missing_route(body: object) -> None:
+    assert _collection(404, body) is Class.ROUTE_ABSENT

@@ -19,12 +19,14 @@ from worker.audit.note import Ed25519Signer
 from worker.flows.activate import Activated, Source, activate, recompute, refresh
 from worker.flows.claim import anything_ready
 from worker.flows.decide import bundle_in_force
-from worker.flows.drain import Tools, drain
 from worker.flows.hold import place_hold
 from worker.flows.register import Registration, register
 from worker.flows.seal import Sealer
 from worker.flows.sweep import Order, sweep
 from worker.flows.tick import Ticker, tick
+from worker.flows.tools import Tools
+from worker.flows.turn import turn
+from worker.flows.withdraw import withdraw
 from worker.model.clock import SystemClock
 from worker.model.decision import HoldScope
 from worker.model.evidence import Observation, Step
@@ -208,6 +210,10 @@ class World:
         assert done.loaded.bundle is not None, "\n".join(map(str, done.loaded.findings))
         recompute(self.database, clock=self.clock)
 
+    def without_canaries(self) -> None:
+        """Let the project permit siblings alone as controls."""
+        self.policies(POLICIES + project_document(self.sandbox.base_url, extra="controls: [sibling]"))
+
     def look_at(self, text: str) -> Activated:
         """Write the policies folder anew and let beat look at it; nothing is recomputed yet."""
         (self.folder / "policies.yaml").write_text(text, encoding="utf-8")
@@ -264,6 +270,17 @@ class World:
             matter=matter,
             reason="litigation",
             scope=scope,
+            actor=ACTOR,
+            clock=self.clock,
+            lease=self.lease,
+        )
+
+    def withdraw(self, stored: StoredThread) -> StoredThread:
+        """Take back a registration."""
+        return withdraw(
+            self.database,
+            stored.thread.id,
+            reason="registered by mistake",
             actor=ACTOR,
             clock=self.clock,
             lease=self.lease,
@@ -361,7 +378,7 @@ class World:
             for _ in range(most):
                 ready = anything_ready(self.database, self.clock)
                 for credential in ready:
-                    told += await drain(tools, credential)
+                    told += await turn(tools, credential)
                 if not ready:
                     break
         finally:

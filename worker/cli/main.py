@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from worker.cli import (
     audit,
     database,
+    discover,
     doctor,
     failures,
     holds,
@@ -156,6 +157,7 @@ def _other_commands() -> None:
     group.command("revoke")(keys.revoke)
     app.add_typer(group, name="keys")
     app.add_typer(database.app, name="db")
+    app.command("discover")(discover.discover)
     app.command("doctor")(doctor.doctor)
     app.command("version")(versions.version)
 

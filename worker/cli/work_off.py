@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from worker.flows.claim import anything_ready
-from worker.flows.drain import drain
+from worker.flows.turn import turn
 from worker.store import work
 from worker.wiring import Tenure
 
@@ -39,7 +39,7 @@ async def _work_off(tenure: Tenure, policies: Collection[str], progress: Callabl
             progress(most - left, most)
             ready = anything_ready(tenure.database, tenure.clock)
             for credential in ready:
-                await drain(tools, credential)
+                await turn(tools, credential)
             if not ready:
                 # What is left is claimed by somebody: either that worker settles it or its lease ends.
                 await asyncio.sleep(_LOOK_EVERY.total_seconds())

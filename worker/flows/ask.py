@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from worker.model.clock import Clock
 from worker.model.errors import TenureError
 from worker.model.evidence import Class, Observation, Step
-from worker.model.thread import Thread
+from worker.model.thread import Kind, Thread
 from worker.pacing.lane import Lane, Rank
-from worker.providers.base import ChildPage, Provider
+from worker.providers.base import ChildPage, ListPage, Provider
 
 # Without Retry-After a 429 stops the whole credential for this long.
 _COOLDOWN_SECONDS = 1.0
@@ -38,11 +38,33 @@ class Asker:
         self, thread: Thread, step: Step, *, rank: Rank = Rank.READ, order: float = 0
     ) -> Observation:
         """GET the thread; raises LeaseShort, PacerUnavailable or CoolingDown before anything is sent."""
+        return await self.read_object(thread.kind, thread.external_id, step, rank=rank, order=order)
+
+    async def read_object(
+        self, kind: Kind, external_id: str, step: Step, *, rank: Rank, order: float = 0
+    ) -> Observation:
+        """GET any object of the account."""
         await (await self.reads.slot(rank, order)).wait()
         async with self.seats:
             self._check_lease()
-            seen = await self.provider.read(thread.kind, thread.external_id, step=step, timeout=self.timeout)
+            seen = await self.provider.read(kind, external_id, step=step, timeout=self.timeout)
         return await self.heed(seen, self.reads)
+
+    async def create_canary(self, kind: Kind) -> tuple[Observation, str | None]:
+        """POST the cheapest object of a kind; its id is None unless it was surely made."""
+        await (await self.writes.slot(Rank.CONTROL, 0)).wait()
+        async with self.seats:
+            self._check_lease()
+            seen, external_id = await self.provider.create_canary(kind, timeout=self.timeout)
+        return await self.heed(seen, self.writes), external_id
+
+    async def delete_object(self, kind: Kind, external_id: str) -> Observation:
+        """DELETE something that Tenure itself made, a canary; never a thread, which needs arming."""
+        await (await self.writes.slot(Rank.CONTROL, 0)).wait()
+        async with self.seats:
+            self._check_lease()
+            seen = await self.provider.delete(kind, external_id, timeout=self.timeout)
+        return await self.heed(seen, self.writes)
 
     async def list_children(
         self, thread: Thread, *, after: str | None, step: Step, order: float
@@ -54,6 +76,15 @@ class Asker:
             page = await self.provider.list_children(
                 thread.kind, thread.external_id, after=after, timeout=self.timeout, step=step
             )
+        await self.heed(page.observation, self.reads)
+        return page
+
+    async def list_page(self, kind: Kind, *, after: str | None) -> ListPage:
+        """GET one page of everything of a kind; raises NotListable where the provider has no such list."""
+        await (await self.reads.slot(Rank.READ, 0)).wait()
+        async with self.seats:
+            self._check_lease()
+            page = await self.provider.list_page(kind, after=after, timeout=self.timeout)
         await self.heed(page.observation, self.reads)
         return page
 

@@ -10,7 +10,7 @@ from worker.model.clock import Clock
 from worker.model.ids import ThreadId
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
-from worker.store import threads, work
+from worker.store import reverifying, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.store.work import EarlierAttempt
@@ -83,6 +83,12 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
 
 
 def anything_ready(database: Database, clock: Clock) -> list[str]:
-    """Look with a reader, which never disturbs a writer, for credentials that have something to claim."""
+    """Look for credentials with something to claim or to read again; a reader never disturbs a writer."""
     with database.read() as db:
-        return work.credentials_ready(db, clock.now())
+        now = clock.now()
+        ready = set(work.credentials_ready(db, now))
+        waiting = reverifying.projects_to_reverify(db, now)
+        if waiting:
+            projects = bundle_in_force(db).projects
+            ready |= {projects[name].credential for name in waiting if name in projects}
+        return sorted(ready)

@@ -22,6 +22,8 @@ _MOST_SIBLINGS = 5
 
 Pair = tuple[str, str]
 Read = Callable[[Thread, Step], Awaitable[Observation]]
+# Makes one and says how it went; None where the project or the kind has none.
+Canary = Callable[[Thread], Awaitable["Support | None"]]
 FindSiblings = Callable[[Thread, Collection[str], int], Awaitable[Sequence[Thread]]]
 
 
@@ -37,10 +39,14 @@ class Support:
 class ControlDesk:
     """Hands out controls to the items of one batch, with as few requests as will do."""
 
-    def __init__(self, read: Read, find_siblings: FindSiblings, clock: Clock) -> None:
+    def __init__(
+        self, read: Read, find_siblings: FindSiblings, clock: Clock, canary: Canary | None = None
+    ) -> None:
         self._read = read
         self._find = find_siblings
         self._clock = clock
+        self._canary = canary
+        self._routes: dict[Pair, tuple[Support, float]] = {}
         # Thread, what was seen of it, and when it was heard (monotonic seconds).
         self._present: dict[Pair, list[tuple[str, Observation, float]]] = defaultdict(list)
         self._pending: dict[Pair, int] = defaultdict(int)
@@ -74,8 +80,11 @@ class ControlDesk:
             self._pending[pair] -= 1
             self._news.notify_all()
 
-    async def support(self, pair: Pair, thread: Thread) -> Support:
-        """Return what supports a read of ``thread`` whose answer has just come."""
+    async def support(self, pair: Pair, thread: Thread, *, canary: bool = False) -> Support:
+        """Return what supports a read of ``thread`` whose answer has just come.
+
+        ``canary`` says that one would count: this pass itself read the thread present before.
+        """
         since = self._clock.monotonic()
         found = await self._from_a_mate(pair, thread, since)
         if found is not None:
@@ -85,7 +94,22 @@ class ControlDesk:
             found = self._after(pair, thread, since)
             if found is not None:
                 return Support(control=Control.GOOD, observation=found)
-            return await self._from_a_sibling(pair, thread)
+            found_sibling = await self._from_a_sibling(pair, thread)
+            if canary and found_sibling.control is Control.NONE:
+                return await self._from_a_canary(pair, thread, since)
+            return found_sibling
+
+    async def _from_a_canary(self, pair: Pair, thread: Thread, since: float) -> Support:
+        """Return a canary of this batch that lived after the read, or make one."""
+        known = self._routes.get(pair)
+        if known is not None and since < known[1] <= since + _SUPPORTS_FOR:
+            return known[0]
+        found = await self._canary(thread) if self._canary else None
+        if found is None:
+            return Support(control=Control.NONE)
+        if found.control is Control.ROUTE_ONLY:
+            self._routes[pair] = found, self._clock.monotonic()
+        return found
 
     async def _from_a_mate(self, pair: Pair, thread: Thread, since: float) -> Observation | None:
         try:

@@ -17,10 +17,9 @@ from worker.flows.ask import LeaseShort
 from worker.flows.control import Support
 from worker.flows.desk import Course, Desk
 from worker.flows.sending import delete_container
-from worker.flows.verdict import Verdict, backoff, judge, may_delete
-from worker.model.evidence import Children, Class, Control, Grade, Observation, Step
+from worker.flows.verdict import MOST_READS, Verdict, backoff, give_up, judge, may_delete
+from worker.model.evidence import Children, Class, Control, Observation, Step
 from worker.model.ids import jitter
-from worker.model.thread import ThreadState
 from worker.model.work import ItemState, Stage
 from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.pacing.lane import Rank
@@ -93,9 +92,7 @@ async def _children(desk: Desk, course: Course, before: Observation) -> Children
         case children.Left(progress=progress):
             return _partial(course, progress=progress)
         case children.Unlisted(answer=answer):
-            wait = backoff(course.item.reads, jitter())
-            reads = course.item.reads if answer.seen is Class.THROTTLED else course.item.reads + 1
-            return waiting(course, wait, "the children could not be listed", reads=reads)
+            return _unlisted(course, answer)
         case children.Throttled():
             return waiting(course, backoff(0, jitter()), "the DELETE of a child was throttled")
         case children.Stopped(verdict=None):
@@ -108,6 +105,17 @@ async def _children(desk: Desk, course: Course, before: Observation) -> Children
             assert_never(other)
 
 
+def _unlisted(course: Course, answer: Observation) -> Verdict:
+    """Nothing is known of the children: wait, and after 8 readings say so."""
+    reads = course.item.reads if answer.seen is Class.THROTTLED else course.item.reads + 1
+    if reads < MOST_READS:
+        wait = backoff(course.item.reads, jitter())
+        return waiting(course, wait, "the children could not be listed", reads=reads)
+    if course.children_found:
+        course.saw = replace(course.saw, children=Children.SOME)
+    return give_up(course.item, course.earlier_passes, course.saw, reads=reads)
+
+
 def _partial(course: Course, *, progress: bool) -> Children | Verdict:
     """Some children would not go: try again in later rounds, then say so or go on as the project says."""
     course.rounds += 0 if progress else 1
@@ -115,14 +123,8 @@ def _partial(course: Course, *, progress: bool) -> Children | Verdict:
         return waiting(course, backoff(course.rounds, jitter()), "some children are still there")
     if course.project.on_partial is OnPartial.DELETE:
         return Children.SOME
-    return Verdict(
-        state=ItemState.PARKED,
-        grade=Grade.PARTIAL,
-        thread_state=ThreadState.PARKED,
-        reason=Grade.PARTIAL.value,
-        reads=course.item.reads,
-        rereads=course.item.rereads,
-    )
+    course.saw = replace(course.saw, children=Children.SOME)
+    return give_up(course.item, course.earlier_passes, course.saw, reads=course.item.reads)
 
 
 async def _container(desk: Desk, course: Course, before: Observation, gone: Children) -> Verdict | None:
@@ -161,7 +163,9 @@ async def _read_again(desk: Desk, course: Course) -> None:
 
 async def supported(desk: Desk, course: Course) -> Support:
     """Return the control of a read that has just found the thread absent; a failing one stops the pair."""
-    support = await desk.controls.support(course.pair, course.thread)
+    # A canary proves the route only, so it counts only where this very pass saw the thread.
+    saw_it = course.saw.before is Class.PRESENT
+    support = await desk.controls.support(course.pair, course.thread, canary=saw_it)
     if support.control is Control.FAILED:
         desk.stopped.add(course.pair)
     return support

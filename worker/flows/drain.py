@@ -4,54 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from typing import Any
 
 from worker.flows.arm import arm
-from worker.flows.ask import Asker
+from worker.flows.canary import allowed, probe
 from worker.flows.claim import Batch, claim
-from worker.flows.control import ControlDesk
-from worker.flows.desk import Desk
+from worker.flows.control import ControlDesk, Support
+from worker.flows.desk import Desk, Settlement
 from worker.flows.dispose import dispose
 from worker.flows.grouping import Grouper
 from worker.flows.settle import record_answers, settle
-from worker.model.clock import Clock
+from worker.flows.tools import Tools, asker_of, find_siblings
 from worker.model.errors import TenureError
 from worker.model.evidence import Observation, Step
 from worker.model.thread import Thread
-from worker.model.work import ItemState, Lease, WorkItem
-from worker.pacing.lane import Lane, Rank
-from worker.policy.document import Project
-from worker.providers.base import Provider
-from worker.store import threads, work
-from worker.store.engine import Database
+from worker.model.work import ItemState, WorkItem
+from worker.pacing.lane import Rank
+from worker.store import work
 from worker.telemetry import log, raise_alert
 
-_MOST_SEATS = 64
 _PROBE_FIRST = timedelta(minutes=1)
 _PROBE_LAST = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What a worker works with; made once per process by wiring.
-
-    ``provider_for`` raises a TenureError when the key is missing, and ``lanes_for`` returns the lanes
-    of reads and writes, which all projects on one credential share. ``close`` ends every connection,
-    on the loop that used it. ``stopping`` says that nothing new is to be begun.
-    """
-
-    database: Database
-    clock: Clock
-    lease: Lease
-    actor: str
-    provider_for: Callable[[Project], Provider]
-    lanes_for: Callable[[Project], tuple[Lane, Lane]]
-    close: Callable[[], Coroutine[Any, Any, None]]
-    stopping: Callable[[], bool] = lambda: False
 
 
 async def drain(tools: Tools, credential: str) -> Counter[str]:
@@ -92,31 +67,24 @@ async def _work_off(tools: Tools, batch: Batch) -> Counter[str]:
 
 
 def _desk(tools: Tools, batch: Batch) -> Desk:
-    project = next(iter(batch.projects.values()))
-    reads, writes = tools.lanes_for(project)
-    seats = min(_MOST_SEATS, max(one.concurrency for one in batch.projects.values()))
-    asker = Asker(
-        provider=tools.provider_for(project),
-        reads=reads,
-        writes=writes,
-        seats=asyncio.Semaphore(seats),
-        clock=tools.clock,
-        timeout=tools.lease.request_timeout.total_seconds(),
-        nothing_leaves_after=batch.nothing_leaves_after,
-    )
+    asker = asker_of(tools, list(batch.projects.values()), batch.nothing_leaves_after)
 
     async def read(thread: Thread, step: Step) -> Observation:
         return await asker.read(thread, step, rank=Rank.CONTROL)
 
+    async def canary(thread: Thread) -> Support | None:
+        project = batch.projects[thread.project]
+        return await probe(tools, asker, project, thread.kind) if allowed(project, thread.kind) else None
+
     return Desk(
         batch=batch,
         asker=asker,
-        controls=ControlDesk(read, partial(_siblings, tools), tools.clock),
+        controls=ControlDesk(read, find_siblings(tools), tools.clock, canary),
         arm=Grouper(lambda group: arm(tools.database, group, actor=tools.actor, clock=tools.clock)),
         answered=Grouper(
             lambda group: record_answers(tools.database, group, actor=tools.actor, clock=tools.clock)
         ),
-        settle=Grouper(lambda group: settle(tools.database, group, actor=tools.actor, clock=tools.clock)),
+        settle=Grouper(lambda group: _settle(tools, group)),
         clock=tools.clock,
         graded={item.id: asyncio.Event() for item in batch.items},
         stopped=set(),
@@ -124,12 +92,10 @@ def _desk(tools: Tools, batch: Batch) -> Desk:
     )
 
 
-async def _siblings(tools: Tools, thread: Thread, exclude: Collection[str], limit: int) -> Sequence[Thread]:
-    def look() -> list[Thread]:
-        with tools.database.read() as db:
-            return threads.siblings(db, thread, exclude=exclude, limit=limit)
-
-    return await asyncio.to_thread(look)
+def _settle(tools: Tools, group: Sequence[Settlement]) -> list[bool]:
+    return settle(
+        tools.database, group, actor=tools.actor, clock=tools.clock, reverify_after=tools.reverify_after
+    )
 
 
 def _put_back(tools: Tools, credential: str, items: Sequence[WorkItem], why: TenureError) -> None:

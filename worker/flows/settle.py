@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -22,7 +22,7 @@ from worker.model.evidence import Class, Control, Grade, Observation
 from worker.model.thread import ThreadState
 from worker.model.work import ItemState, Stage
 from worker.providers.table import facts
-from worker.store import log, protections, threads, work
+from worker.store import log, protections, reverifying, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
@@ -82,8 +82,18 @@ def _answered_entry(one: Answered, late: set[tuple[str, int, str]], now: datetim
     )
 
 
-def settle(database: Database, settlements: Sequence[Settlement], *, actor: str, clock: Clock) -> list[bool]:
-    """Write a group of settlements in one short transaction; False where the lease was lost."""
+def settle(
+    database: Database,
+    settlements: Sequence[Settlement],
+    *,
+    actor: str,
+    clock: Clock,
+    reverify_after: timedelta,
+) -> list[bool]:
+    """Write a group of settlements in one short transaction; False where the lease was lost.
+
+    What is called deleted is read again after ``reverify_after``.
+    """
     now = clock.now()
     told: dict[str, bool] = {}
     graded: list[tuple[str, int]] = []
@@ -92,7 +102,9 @@ def settle(database: Database, settlements: Sequence[Settlement], *, actor: str,
         stored = threads.many(db, [one.item.thread_id for one in settlements], lock=True)
         for one in settlements:
             before = stored[one.item.thread_id]
-            writer = _Writer(db=db, one=one, before=before, now=now, actor=actor)
+            writer = _Writer(
+                db=db, one=one, before=before, now=now, actor=actor, reverify_at=now + reverify_after
+            )
             if before.thread.state not in WORKABLE:
                 # Withdrawn meanwhile: a thread has one end, and a late look does not change it.
                 told[one.item.id] = False
@@ -146,6 +158,7 @@ class _Writer:
     before: StoredThread
     now: datetime
     actor: str
+    reverify_at: datetime
 
     def move_thread(self) -> None:
         """Move the thread where the verdict says so, and keep what was seen."""
@@ -162,6 +175,8 @@ class _Writer:
                 evidence=evidence if evidence["grade"] else None,
                 reason=verdict.reason if verdict.state is ItemState.PARKED else None,
             )
+        if verdict.thread_state is ThreadState.DELETED:
+            reverifying.plan(self.db, one.thread.id, self.reverify_at)
 
     def _attempts(self) -> int:
         return sum(tried.saw.armed for tried in self.one.tried)

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy.orm import Session
+
 from worker.flows.activate import Source, activate, recompute, refresh
 from worker.flows.claim import anything_ready
-from worker.flows.decide import bundle_in_force
+from worker.flows.decide import bundle_in_force, decide_now
 from worker.flows.seal import Sealer, seal
 from worker.flows.sweep import Order, resume, sweep
 from worker.model.clock import Clock
-from worker.model.decision import ERASURE
+from worker.model.decision import ERASURE, Outcome
+from worker.model.work import SweepState
 from worker.policy.document import CatchUp, Mode, Policy
 from worker.policy.schedule import latest_slot
 from worker.store import bundles, keys, sweeps, threads
@@ -23,6 +26,8 @@ LAST_TICK = "beat.ticked"
 _LEFT_BY_A_CRASH = timedelta(minutes=2)
 # A slot that is older than this many ticks was missed, which matters to `catch_up: skip`.
 _TICKS_OF_GRACE = 4
+_BLOCKED_FOR = timedelta(hours=1)
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,7 @@ def due_orders(database: Database, *, now: datetime, grace: timedelta) -> list[O
         bundle = bundle_in_force(db)
         since = bundles.enforced_since(db)
         newest = {one.name: sweeps.newest_slot(db, one.name) for one in bundle.policies}
-        erasing = bool(threads.candidates(db, policy=ERASURE, now=now, after="", limit=1))
+        erasing = not _erasures_are_blocked(db, now) and _erasures_are_due(db, now)
     orders = [Order(policy=ERASURE, slot=now)] if erasing else []
     for policy in bundle.policies:
         begun = since.get(policy.name)
@@ -85,6 +90,25 @@ def due_orders(database: Database, *, now: datetime, grace: timedelta) -> list[O
         if slot is not None:
             orders.append(Order(policy=policy.name, slot=slot))
     return orders
+
+
+def _erasures_are_due(db: Session, now: datetime) -> bool:
+    """Whether any erasure is not held: a sweep of held ones alone would be one row per tick for nothing."""
+    last = ""
+    while True:
+        page = threads.candidates(db, policy=ERASURE, now=now, after=last, limit=_PAGE)
+        decided = decide_now(db, [one.thread for one in page], now=now)
+        if any(one.outcome is Outcome.DUE for one in decided.values()):
+            return True
+        if len(page) < _PAGE:
+            return False
+        last = page[-1].thread.id
+
+
+def _erasures_are_blocked(db: Session, now: datetime) -> bool:
+    """Whether the guard blocked them lately: it is told once an hour, not at every tick."""
+    newest = sweeps.page(db, limit=1, policy=ERASURE)
+    return any(one.state is SweepState.BLOCKED and now - one.begun_at < _BLOCKED_FOR for one in newest)
 
 
 def _slot(

@@ -60,6 +60,11 @@ def judge(item: WorkItem, earlier: Sequence[Pass], last: Pass, *, jitter: float)
     return _read_after(item, evidence, jitter)
 
 
+def give_up(item: WorkItem, earlier: Sequence[Pass], last: Pass, *, reads: int) -> Verdict:
+    """Park a thread whose container was not touched in this pass, graded by what was seen of it."""
+    return _final(item, grade(fold([*earlier, last])), reads=reads)
+
+
 def may_delete(earlier: Sequence[Pass]) -> bool:
     """Whether a DELETE may be sent after these attempts; an acknowledged one is only read again."""
     own = [one for one in earlier if is_own_attempt(one)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from worker.flows.claim import anything_ready
-from worker.flows.drain import drain
+from worker.flows.turn import turn
 from worker.jobs.process import this_process
 
 QUEUE = "drain"
@@ -16,7 +16,7 @@ def drain_now(credential: str) -> None:
     """Work off one batch, and wake the next one if more is ready."""
     process = this_process()
     with process.drain_of(credential) as entered:
-        told = process.run(drain(process.tools, credential)) if entered else None
+        told = process.run(turn(process.tools, credential)) if entered else None
     if (
         told
         and not process.stopping.is_set()

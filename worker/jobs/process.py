@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
 
-from worker.flows.drain import Tools
+from worker.flows.tools import Tools
 from worker.settings import load_settings
 from worker.wiring import Tenure, wire
 

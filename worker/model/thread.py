@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from worker.model.errors import Invalid
+from worker.model.gateway import provider_id, unwrap
 from worker.model.ids import ThreadId
 
 
@@ -99,8 +100,12 @@ _TAIL = re.compile(r"[A-Za-z0-9_-]{1,128}")
 def infer_kind(external_id: str, wanted: Kind | None = None) -> Kind:
     """Tell the kind from the id's prefix, and check it against ``wanted`` when that is given.
 
-    Raises Invalid (``wrong_kind``, ``unknown_kind`` or ``invalid_id``) and says what the id is.
+    Raises Invalid (``wrong_kind``, ``unknown_kind``, ``invalid_id`` or ``gateway_id``) and says what the
+    id is.
     """
+    wrapped = unwrap(external_id)
+    if wrapped is not None:
+        raise _rewritten(provider_id(wrapped))
     if wanted is Kind.AGENT_SESSION:
         if not _TAIL.fullmatch(external_id):
             raise _malformed(external_id)
@@ -138,10 +143,22 @@ def _checked(kind: Kind, external_id: str, prefix: str, wanted: Kind | None) -> 
     return kind
 
 
+def _rewritten(own: str | None) -> Invalid:
+    """A gateway answers for such an id with yet another one, so no answer could name what was sent."""
+    register = f"Register the provider's own id, here {own}" if own else "Register the provider's own id"
+    return Invalid(
+        "This id was made up by a gateway (LiteLLM) in place of the provider's own.",
+        repair=f"{register}, in a project whose base_url is the provider's.",
+        pointer="/external_id",
+        code="gateway_id",
+    )
+
+
 def _malformed(external_id: str) -> Invalid:
     return Invalid(
         f"The id has {len(external_id)} characters or some that no provider id has.",
-        repair="After the prefix come 1 to 128 of A-Z a-z 0-9 _ and -.",
+        repair="After the prefix come 1 to 128 of A-Z a-z 0-9 _ and -; a longer id may be a gateway's, which "
+        "cannot be registered in place of the provider's own.",
         pointer="/external_id",
         code="invalid_id",
     )

@@ -197,3 +197,9 @@ def entries_after(
 def leaf_count(db: Session) -> int:
     """Return how many leaves are stored; equal to the head's size in a sound log."""
     return int(db.execute(select(func.count()).select_from(audit_leaf)).scalar_one())
+
+
+def body_at(db: Session, index: int) -> bytes | None:
+    """Return the exact body of one entry, or None where it is not kept any more."""
+    found = db.execute(select(audit_body.c.body).where(audit_body.c.idx == index)).scalar_one_or_none()
+    return None if found is None else bytes(found)

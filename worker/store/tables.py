@@ -109,6 +109,9 @@ thread = Table(
     _maybe("grade", String(40)),
     _maybe("evidence", Json),
     _maybe("reason", Text),
+    # When what was called deleted is read again; moved on by whoever takes it, so it is a lease too.
+    _maybe("reverify_at", UtcDateTime),
+    _col("reverified", Integer, server_default=text("0")),
     _col("version", Integer, server_default=text("1")),
     UniqueConstraint("project", "kind", "external_id"),
     UniqueConstraint(
@@ -123,6 +126,12 @@ thread = Table(
     Index("ix_thread_due", "state", "evaluate_at", "due_policy"),
     Index("ix_thread_project", "project", "kind", "state"),
     Index("ix_thread_owner", "owner"),
+    Index(
+        "ix_thread_reverify",
+        "reverify_at",
+        postgresql_where=text("reverify_at is not null"),
+        sqlite_where=text("reverify_at is not null"),
+    ),
     Index("ix_thread_external_id", "external_id"),
 )
 

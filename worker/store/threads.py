@@ -17,6 +17,9 @@ from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import OPEN_ITEM_STATES
 from worker.store.tables import thread, work_item
 
+# SQLite allows a bounded number of parameters in one statement.
+_IDS_AT_ONCE = 500
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredThread:
@@ -159,6 +162,19 @@ def many(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[str, 
     # The weaker lock lets another transaction insert rows that refer to the thread.
     rows = db.execute(query.with_for_update(key_share=True) if lock else query)
     return {row.id: to_stored(row) for row in rows}
+
+
+def registered_of(db: Session, *, project: str, kind: Kind, external_ids: Sequence[str]) -> set[str]:
+    """Return which of these external ids this project has registered."""
+    known: set[str] = set()
+    for start in range(0, len(external_ids), _IDS_AT_ONCE):
+        query = select(thread.c.external_id).where(
+            thread.c.project == project,
+            thread.c.kind == kind.value,
+            thread.c.external_id.in_(external_ids[start : start + _IDS_AT_ONCE]),
+        )
+        known.update(db.execute(query).scalars())
+    return known
 
 
 def page(

@@ -1,0 +1,62 @@
+"""Migrations lead to the tables of the code, and back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from worker.store import migrate
+from worker.store.engine import Database
+from worker.store.migrate import SchemaOutdated
+from worker.store.tables import metadata
+
+
+UPGRADE = """
+import sys
+from worker.store import engine, migrate
+migrate.upgrade(engine.open_database(sys.argv[1]))
+"""
+
+
+def tables(database: Database) -> set[str]:
+    with database.engine.connect() as connection:
+        return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+def test_up_down_and_up_again_leaves_no_drift(empty: Database) -> None:
+    migrate.upgrade(empty)
+    assert migrate.drift(empty) == []
+    assert tables(empty) == set(metadata.tables)
+    migrate.downgrade(empty, "base")
+    assert tables(empty) == set()
+    migrate.upgrade(empty)
+    assert migrate.drift(empty) == []
+    assert migrate.current(empty) == migrate.head()
+
+
+def test_there_is_one_head() -> None:
+    assert len(ScriptDirectory.from_config(migrate._config()).get_heads()) == 1
+
+
+def test_an_empty_database_is_not_taken_for_a_current_one(empty: Database) -> None:
+    assert migrate.current(empty) is None
+    with pytest.raises(SchemaOutdated):
+        migrate.require_current(empty)
+    migrate.upgrade(empty)
+    migrate.require_current(empty)
+
+
+def test_two_upgrades_one_after_the_other_are_one(database: Database) -> None:
+    migrate.upgrade(database)
+    assert migrate.drift(database) == []
+
+
+def test_two_processes_that_upgrade_at_once_both_end_at_the_head(empty: Database) -> None:
+    url = empty.engine.url.render_as_string(hide_password=False)
+    children = [subprocess.Popen([sys.executable, "-c", UPGRADE, url]) for _ in range(2)]
+    assert [one.wait(60) for one in children] == [0, 0]
+    assert migrate.drift(empty) == []

@@ -1,0 +1,89 @@
+"""Canary: create, read, delete, read: proof that a route answers truthfully where no live sibling is left.
+
+It proves the route, not the project, so it supports a re-read only beside a before that the same pass read
+present. Its id is committed before its DELETE, and one that a crash left is deleted in a later turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from worker.flows.ask import Asker
+from worker.flows.control import Support
+from worker.flows.decide import bundle_in_force
+from worker.flows.tools import Tools, asker_of
+from worker.model.evidence import Class, Control, Observation, Step
+from worker.model.thread import Kind
+from worker.pacing.lane import Rank
+from worker.policy.document import Project
+from worker.providers.table import facts
+from worker.store import canaries
+from worker.store.canaries import Canary
+from worker.telemetry import log
+
+_CANARY = "canary"
+
+
+def allowed(project: Project, kind: Kind) -> bool:
+    """Whether the project permits canaries and the kind has a cheap one."""
+    return _CANARY in project.controls and facts(kind).canary is not None
+
+
+async def probe(tools: Tools, asker: Asker, project: Project, kind: Kind) -> Support:
+    """Make a canary, see it, delete it and see it gone; anything else is a failed control."""
+    made, external_id = await asker.create_canary(kind)
+    if external_id is None:
+        return _failed(made)
+    bird = Canary(project=project.name, kind=kind, external_id=external_id)
+    await asyncio.to_thread(_keep, tools, bird)
+    seen = await asker.read_object(kind, external_id, Step.CONTROL, rank=Rank.CONTROL)
+    gone = await _delete(tools, asker, bird)
+    if seen.seen is not Class.PRESENT:
+        return _failed(seen)
+    return Support(control=Control.ROUTE_ONLY, observation=seen) if gone is None else _failed(gone)
+
+
+async def _delete(tools: Tools, asker: Asker, bird: Canary) -> Observation | None:
+    """Delete a canary and look again; returns what stood in the way, or None when it is seen to be gone."""
+    answer = await asker.delete_object(bird.kind, bird.external_id)
+    after = await asker.read_object(bird.kind, bird.external_id, Step.CONTROL, rank=Rank.CONTROL)
+    if after.seen is not Class.OBJECT_ABSENT:
+        return after
+    await asyncio.to_thread(_forget, tools, bird)
+    return None if answer.seen is Class.ACKNOWLEDGED else answer
+
+
+async def delete_left(tools: Tools, credential: str) -> int:
+    """Delete the canaries of one credential that a crash left; returns how many are seen to be gone."""
+    projects, left = await asyncio.to_thread(_left, tools, credential)
+    if not left:
+        return 0
+    until = tools.clock.monotonic() + tools.lease.last_send.total_seconds()
+    asker = asker_of(tools, projects, until)
+    gone = 0
+    for bird in left:
+        gone += await _delete(tools, asker, bird) is None
+    log().info("canaries.deleted", credential=credential, gone=gone, left=len(left) - gone)
+    return gone
+
+
+def _left(tools: Tools, credential: str) -> tuple[Sequence[Project], Sequence[Canary]]:
+    with tools.database.read() as db:
+        projects = [one for one in bundle_in_force(db).projects.values() if one.credential == credential]
+        names = [one.name for one in projects]
+        return projects, canaries.left(db, names, made_before=tools.clock.now() - tools.lease.length)
+
+
+def _keep(tools: Tools, bird: Canary) -> None:
+    with tools.database.write() as db:
+        canaries.keep(db, bird, tools.clock.now())
+
+
+def _forget(tools: Tools, bird: Canary) -> None:
+    with tools.database.write() as db:
+        canaries.forget(db, bird)
+
+
+def _failed(seen: Observation) -> Support:
+    return Support(control=Control.FAILED, observation=seen, failed_class=seen.seen)

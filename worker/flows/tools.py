@@ -1,0 +1,71 @@
+"""Tools: what a worker works with, made once per process by wiring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from worker.flows.ask import Asker
+from worker.flows.control import FindSiblings
+from worker.model.clock import Clock
+from worker.model.thread import Thread
+from worker.model.work import Lease
+from worker.pacing.lane import Lane
+from worker.policy.document import Project
+from worker.providers.base import Provider
+from worker.store import threads
+from worker.store.engine import Database
+
+_MOST_SEATS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """The objects that work needs.
+
+    ``provider_for`` raises a TenureError when the key is missing, and ``lanes_for`` returns the lanes
+    of reads and writes, which all projects on one credential share. ``close`` ends every connection,
+    on the loop that used it. ``stopping`` says that nothing new is to be begun. ``reverify_after`` is how
+    long after a grade the thread is read again.
+    """
+
+    database: Database
+    clock: Clock
+    lease: Lease
+    actor: str
+    provider_for: Callable[[Project], Provider]
+    lanes_for: Callable[[Project], tuple[Lane, Lane]]
+    close: Callable[[], Coroutine[Any, Any, None]]
+    stopping: Callable[[], bool] = lambda: False
+    reverify_after: timedelta = timedelta(hours=24)
+
+
+def asker_of(tools: Tools, projects: Collection[Project], nothing_leaves_after: float) -> Asker:
+    """Return what the projects of one credential are asked with; raises KeyMissing or KeyNotAllowed."""
+    project = next(iter(projects))
+    reads, writes = tools.lanes_for(project)
+    return Asker(
+        provider=tools.provider_for(project),
+        reads=reads,
+        writes=writes,
+        seats=asyncio.Semaphore(min(_MOST_SEATS, max(one.concurrency for one in projects))),
+        clock=tools.clock,
+        timeout=tools.lease.request_timeout.total_seconds(),
+        nothing_leaves_after=nothing_leaves_after,
+    )
+
+
+def find_siblings(tools: Tools) -> FindSiblings:
+    """Return how a control finds registered live threads to read."""
+
+    async def find(thread: Thread, exclude: Collection[str], limit: int) -> Sequence[Thread]:
+        def look() -> list[Thread]:
+            with tools.database.read() as db:
+                return threads.siblings(db, thread, exclude=exclude, limit=limit)
+
+        return await asyncio.to_thread(look)
+
+    return find
