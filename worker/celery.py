@@ -13,10 +13,10 @@ from celery import Celery
 from celery.signals import beat_init, setup_logging
 from kombu.entity import Queue
 
-from worker.flows.tick import keep_house
+from worker.flows.tick import keep_house, note_house
 from worker.model.errors import TenureError
 from worker.settings import Settings, load_settings
-from worker.telemetry import log, set_up_logging
+from worker.telemetry import log, raise_alert, set_up_logging
 from worker.wiring import Tenure, wire
 
 CONTROL, DRAIN = "control", "drain"
@@ -102,6 +102,7 @@ class HouseKeeper:
     def __init__(self, tenure: Tenure) -> None:
         self._tenure = tenure
         self._stopping = threading.Event()
+        self._said: str | None = None
         self._thread = threading.Thread(target=self._run, name="tenure-house", daemon=True)
 
     def start(self) -> None:
@@ -116,13 +117,23 @@ class HouseKeeper:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                keep_house(self._tenure.beat)
-            except TenureError as e:
-                # Something outside is missing (database, key, folder); the next round tries again.
-                log().error("house.failed", code=e.code, problem=e.problem, repair=e.repair)
+                self._keep()
             except Exception:  # noqa: BLE001 - a thread that dies silently would leave beat half alive
                 log().exception("house.failed")
             self._stopping.wait(self._tenure.settings.tick_seconds)
+
+    def _keep(self) -> None:
+        """Keep house once; what is missing outside (key, folder, database) is alerted once, and kept."""
+        problem: TenureError | None = None
+        try:
+            keep_house(self._tenure.beat)
+        except TenureError as e:
+            problem = e
+        said = None if problem is None else problem.problem
+        if problem is not None and said != self._said:
+            raise_alert("house.failed", code=problem.code, problem=said, repair=problem.repair)
+        self._said = said
+        note_house(self._tenure.beat, problem)
 
 
 @beat_init.connect

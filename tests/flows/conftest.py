@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.world.databases import database_url, postgres_template, sqlite_template
+from tests.world.databases import database_url, emptied_postgres, sqlite_template
 from tests.world.world import World, make_world
 from worker.flows.grouping import Grouper
 from worker.sandbox.options import SandboxOptions
 from worker.store import work
 
-__all__ = ["database_url", "postgres_template", "sqlite_template"]
+__all__ = ["database_url", "emptied_postgres", "sqlite_template"]
 
 SLOW_BY = timedelta(seconds=0.4)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.world.crash import in_background
-from tests.world.world import World
+from tests.world.world import POLICIES, World
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
 
@@ -69,6 +69,7 @@ def test_a_clock_set_back_between_planning_and_arming_spares_and_forgets_nothing
 
 
 def test_a_read_from_before_the_clock_was_set_back_supports_nothing_after_it(world: World) -> None:
+    world.rules(POLICIES, extra="controls: [sibling]")
     # Two are due; the second stays readable as the first one's support, then goes without any.
     first, second = world.register(kind=Kind.FILE), world.register(kind=Kind.FILE)
     world.sweep()

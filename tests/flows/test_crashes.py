@@ -1,19 +1,23 @@
-"""A worker may end anywhere: one terminal state, the right grade, and never a second DELETE of what is gone."""
+"""A worker may end anywhere: one terminal state, the right grade, no second DELETE of what is gone."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.world.crash import gate, in_background, kill_at, wait
 from tests.world.world import World
+from worker.flows import sweep as flow
 from worker.flows.claim import claim
 from worker.flows.drain import drain
+from worker.model.decision import HoldScope
 from worker.model.thread import Kind, ThreadState
-from worker.model.work import ItemState
+from worker.model.work import ItemState, SweepState
+from worker.store import sweeps
 
 DAY = timedelta(days=1)
 DELETED = {"confirmed", "inferred", "sustained"}
@@ -100,8 +104,6 @@ def test_after_a_crash_a_thread_that_is_still_there_is_not_called_deleted_for_it
 
 
 def test_a_hold_placed_after_a_crash_keeps_the_next_worker_from_deleting(world: World) -> None:
-    from worker.model.decision import HoldScope
-
     due = world.register()
     world.register(age=3 * DAY)
     world.sweep()
@@ -179,28 +181,25 @@ def test_two_workers_at_once_never_send_two_deletes_for_a_thread(world: World) -
 def test_a_sweep_that_crashed_while_releasing_is_carried_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from worker.flows import sweep as flow
-    from worker.model.work import SweepState
-
     due = [world.register(kind=Kind.FILE) for _ in range(5)]
     monkeypatch.setattr(flow, "_PAGE", 2)
-    released = flow.sweeps.release
+    released = sweeps.release
     calls: list[int] = []
 
-    def crash_at_the_second_page(*given: object, **named: object) -> int:
+    def crash_at_the_second_page(*given: Any, **named: Any) -> int:
         calls.append(1)
         if len(calls) == 2:
             message = "the process ended here"
             raise SystemError(message)
-        return released(*given, **named)  # type: ignore[arg-type]  # passed on as it came
+        return released(*given, **named)
 
-    monkeypatch.setattr(flow.sweeps, "release", crash_at_the_second_page)
+    monkeypatch.setattr(sweeps, "release", crash_at_the_second_page)
     with pytest.raises(SystemError):
         world.sweep()
-    monkeypatch.setattr(flow.sweeps, "release", released)
+    monkeypatch.setattr(sweeps, "release", released)
     world.clock.move(timedelta(minutes=3))
     assert flow.resume(world.database, actor="test", clock=world.clock, older_than=timedelta(minutes=2)) == 1
     assert {world.item(one).state for one in due} == {ItemState.PLANNED}
     with world.database.read() as db:
-        [only] = flow.sweeps.page(db, limit=5)
+        [only] = sweeps.page(db, limit=5)
     assert (only.state, only.released, only.planned) == (SweepState.RELEASED, 5, 5)

@@ -12,6 +12,7 @@ from worker.model.work import ItemState
 from worker.store.threads import StoredThread
 
 DAY = timedelta(days=1)
+NO_CANARY = "controls: [sibling]"
 LATER = (timedelta(minutes=1, seconds=1), timedelta(minutes=10, seconds=1), timedelta(hours=1, seconds=1))
 
 

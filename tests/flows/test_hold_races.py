@@ -10,12 +10,12 @@ import pytest
 from tests.world.crash import in_background, until
 from tests.world.world import POLICIES, World
 from worker.model.decision import HoldScope
-from worker.model.ids import jitter
+from worker.model.ids import ThreadId, jitter
 from worker.model.thread import Kind, ThreadState
 from worker.store.protections import StoredHold
 from worker.store.threads import StoredThread
 
-ROUNDS = 30
+ROUNDS = {Kind.FILE: 40, Kind.CONVERSATION: 20}
 EACH = 4
 # How many requests a round sends at most: the hold comes after a random number of them.
 REQUESTS = {Kind.FILE: 3 * EACH, Kind.CONVERSATION: 7 * EACH}
@@ -27,7 +27,7 @@ def test_no_thread_that_was_held_in_time_is_lost_unnamed(world: World, kind: Kin
     world.rules(POLICIES.replace("min_population: 0", "min_population: 100000"))
     world.register(kind=kind, age=timedelta(days=3))
     lost = saved = 0
-    for number in range(ROUNDS):
+    for number in range(ROUNDS[kind]):
         owner = f"round-{number}"
         children = 2 if kind is Kind.CONVERSATION else 0
         threads = [world.register(kind=kind, owner=owner, children=children) for _ in range(EACH)]
@@ -43,7 +43,7 @@ def test_no_thread_that_was_held_in_time_is_lost_unnamed(world: World, kind: Kin
 
 def _race(
     world: World, owner: str, threads: list[StoredThread], *, after: int
-) -> tuple[StoredHold, set[str]]:
+) -> tuple[StoredHold, set[ThreadId]]:
     """Drain in two threads and place a hold meanwhile; returns it, and what was there when it answered."""
     begun = len(world.sandbox.requests())
     with in_background(world, workers=2) as workers:

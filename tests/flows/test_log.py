@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tests.world.crash import kill_at
 from tests.world.world import ACTOR, ORIGIN, POLICIES, PROJECT, World, project_document
+from worker.audit.findings import Report
 from worker.audit.merkle import Frontier, leaf_hash
 from worker.audit.note import Ed25519Signer
-from worker.audit.verify import Report, verify_bundle
+from worker.audit.verify import verify_bundle
 from worker.flows.export import export
 from worker.flows.seal import seal
 from worker.model.decision import HoldScope
@@ -66,6 +67,7 @@ def test_the_root_recomputed_from_the_leaves_is_the_heads_after_appends_from_fou
 
 
 def test_an_export_verifies_and_counts_the_grades_that_the_threads_have(world: World, tmp_path: Path) -> None:
+    world.rules(POLICIES, extra="controls: [sibling]")
     confirmed = [world.register() for _ in range(3)]
     world.register(age=3 * DAY)
     inferred = world.register(kind=Kind.FILE)

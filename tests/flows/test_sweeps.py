@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.world.world import ACTOR, POLICIES, POLICY, World, project_document
+from worker.flows.activate import Activated, activate
 from worker.flows.sweep import NotApprovable, NotRecomputed, Order, approve, resume, sweep
 from worker.flows.tick import due_orders
+from worker.model.decision import HoldScope
 from worker.model.errors import NotFound
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState, SweepState
@@ -32,72 +34,6 @@ def due(world: World, count: int) -> list[StoredThread]:
 def states(world: World) -> list[SweepState]:
     with world.database.read() as db:
         return [one.state for one in sweeps.page(db, limit=20)]
-
-
-@pytest.mark.parametrize(
-    ("guards", "young", "blocked"),
-    [
-        ("max_deletes: 2, max_percent: 100, min_population: 0, window: 24h", 0, True),
-        ("max_deletes: 3, max_percent: 100, min_population: 0, window: 24h", 0, False),
-        ("max_deletes: 0, max_percent: 100, min_population: 0, window: 24h", 0, True),
-        ("max_deletes: 9, max_percent: 0, min_population: 0, window: 24h", 0, True),
-        ("max_deletes: 9, max_percent: 50, min_population: 0, window: 24h", 2, True),
-        ("max_deletes: 9, max_percent: 50, min_population: 0, window: 24h", 3, False),
-        ("max_deletes: 9, max_percent: 50, min_population: 6, window: 24h", 2, False),
-        ("max_deletes: 9, max_percent: 50, min_population: 5, window: 24h", 2, True),
-    ],
-)
-def test_a_guard_that_is_exceeded_blocks_the_whole_sweep(
-    world: World, guards: str, young: int, blocked: bool
-) -> None:
-    guarded(world, guards)
-    threads = due(world, 3)
-    for _ in range(young):
-        world.register(kind=Kind.FILE, age=3 * DAY)
-    made = world.sweep()
-    world.drain()
-    assert (made.state is SweepState.BLOCKED) == blocked
-    assert {world.exists(one) for one in threads} == {blocked}
-    assert bool(world.entries("sweep.blocked")) == blocked
-
-
-def test_the_guards_window_rolls_over_all_sweeps_of_the_policy(world: World) -> None:
-    guarded(world, "max_deletes: 3, max_percent: 100, min_population: 100, window: 24h")
-    world.register(kind=Kind.FILE, age=3 * DAY)
-    due(world, 2)
-    assert world.sweep().state is SweepState.RELEASED
-    world.drain()
-    second = due(world, 2)
-    assert world.sweep().state is SweepState.BLOCKED
-    world.clock.move(timedelta(hours=24, seconds=1))
-    assert world.sweep().state is SweepState.RELEASED
-    world.drain()
-    assert {world.exists(one) for one in second} == {False}
-
-
-def test_percent_counts_against_the_largest_population_of_the_window(world: World) -> None:
-    guarded(world, "max_deletes: 100, max_percent: 50, min_population: 0, window: 24h")
-    due(world, 2)
-    for _ in range(4):
-        world.register(kind=Kind.FILE, age=3 * DAY)
-    assert world.sweep().state is SweepState.RELEASED  # 2 of 6
-    world.drain()
-    due(world, 1)
-    assert world.sweep().state is SweepState.RELEASED  # 3 of 6, though only 5 are left
-    world.drain()
-    due(world, 1)
-    assert world.sweep().state is SweepState.BLOCKED  # 4 of 6
-
-
-def test_a_sweep_that_is_still_being_released_counts_in_the_window(world: World) -> None:
-    guarded(world, "max_deletes: 3, max_percent: 100, min_population: 100, window: 24h")
-    due(world, 2)
-    first = world.sweep()
-    with world.database.write() as db:
-        # As after a crash behind the first page.
-        sweeps.set_state(db, first.id, SweepState.RELEASING, released_at=None)
-    due(world, 2)
-    assert world.sweep().state is SweepState.BLOCKED
 
 
 def awaiting(world: World, actor: str = "key:alice") -> tuple[Sweep, list[StoredThread]]:
@@ -140,8 +76,6 @@ def test_a_plan_is_approved_by_its_own_digest_and_by_somebody_else(world: World)
 
 
 def test_an_approved_plan_takes_nothing_that_came_after_it_nor_what_is_held_since(world: World) -> None:
-    from worker.model.decision import HoldScope
-
     world.register(kind=Kind.FILE, age=3 * DAY)
     made, [first, second] = awaiting(world)
     later = world.register(kind=Kind.FILE)
@@ -339,9 +273,12 @@ def test_one_bad_document_keeps_the_last_good_bundle(world: World) -> None:
 def test_two_beats_that_activate_one_folder_at_once_put_it_in_force_once(world: World) -> None:
     text = POLICIES.replace("after: 30d", "after: 31d") + project_document(world.sandbox.base_url)
     (world.folder / "policies.yaml").write_text(text, encoding="utf-8")
+
+    def beat(_: int) -> Activated:
+        return activate(world.database, world.source, actor=ACTOR, clock=world.clock)
+
     with ThreadPoolExecutor(4) as pool:
-        for one in [pool.submit(world.look_at, text) for _ in range(4)]:
-            one.result(20)
+        list(pool.map(beat, range(4)))
     assert len(world.entries("bundle.activated")) == 2
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 
 import pytest
 
-from tests.providers.wire import Seen, Wire, answer, present
+from tests.providers.wire import DROP, Seen, Wire, answer, deleted, present
 from worker.model.errors import Invalid
 from worker.model.evidence import Class, Step
 from worker.model.thread import Kind
+from worker.providers.base import Listed
 from worker.providers.openai import OpenAIProvider
-from worker.providers.table import KindNotOffered, facts
+from worker.providers.table import KINDS, KindNotOffered, NotListable, facts
 
 Connect = Callable[..., AbstractAsyncContextManager[OpenAIProvider]]
 ID = "conv_1"

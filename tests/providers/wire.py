@@ -21,6 +21,7 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     connection: int
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,10 @@ class Wire:
             headers = {
                 name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
             }
-            self.seen.append(Seen(method=method, path=path, headers=headers, connection=connection))
+            body = await _body(reader, headers)
+            self.seen.append(
+                Seen(method=method, path=path, headers=headers, connection=connection, body=body)
+            )
             # Beyond the script: a second sending gets what would deceive, so that it can never pass unseen.
             step = (
                 self.script[len(self.seen) - 1] if len(self.seen) <= len(self.script) else answer(404, "{}")
@@ -123,3 +127,14 @@ class Wire:
                 await writer.drain()
             if step == DROP:
                 return
+
+
+async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
+    if "chunked" not in headers.get("transfer-encoding", ""):
+        return await reader.readexactly(int(headers.get("content-length", "0")))
+    whole = b""
+    while size := int(await reader.readline(), 16):
+        whole += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return whole

@@ -12,8 +12,8 @@ import httpx2
 import openai
 import pytest
 
+from worker.sandbox.acting import ConnectionStays
 from worker.sandbox.app import create_app
-from worker.sandbox.gate import ConnectionStays
 from worker.sandbox.kinds import ObjectKind
 from worker.sandbox.options import Fault, FaultRule, SandboxOptions, parse_fault, parse_rate
 from worker.sandbox.server import SandboxServer

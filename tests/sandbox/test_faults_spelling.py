@@ -6,8 +6,16 @@ import pytest
 
 from worker.sandbox.fault_book import FaultBook, Strike
 from worker.sandbox.faults import FAULTS, Fault, FaultRule, UnknownFault, parse_fault, parse_faults
-from worker.sandbox.kinds import ObjectKind, read_target
-from worker.sandbox.options import MalformedRate, SandboxOptions, parse_rate
+from worker.sandbox.kinds import CONTAINERS, FACTS, ObjectKind, read_target
+from worker.sandbox.options import (
+    DIALECTS,
+    Dialect,
+    MalformedRate,
+    SandboxOptions,
+    UnknownDialect,
+    parse_dialect,
+    parse_rate,
+)
 from worker.sandbox.throttle import TokenBucket
 
 CONVERSATION = "/v1/conversations/conv_1"
@@ -61,10 +69,40 @@ def test_a_container_kind_covers_its_items_only_where_every_request_is_concerned
     assert not strikes("endpoint-retired:thread", "GET", CONVERSATION)
 
 
-def test_a_bare_fault_concerns_all_four_kinds_and_no_other_address() -> None:
-    paths = ["/v1/threads", "/v1/conversations", "/v1/responses", "/v1/files"]
+def test_a_bare_fault_concerns_all_kinds_and_no_other_address() -> None:
+    paths = [f"/v1/{FACTS[kind].path}" for kind in CONTAINERS]
     assert all(strikes("endpoint-retired", "POST", path) for path in paths)
     assert not strikes("endpoint-retired", "GET", "/v1/models")
+
+
+def test_a_fault_about_one_object_spares_making_and_listing() -> None:
+    assert strikes("object-404", "GET", CONVERSATION)
+    assert strikes("object-404", "GET", f"{CONVERSATION}/items")
+    assert not strikes("object-404", "POST", "/v1/conversations")
+    assert not strikes("wrong-id", "GET", "/v1/files")
+    assert strikes("everything-404", "POST", "/v1/conversations")
+
+
+@pytest.mark.parametrize(
+    ("fault", "path", "missing"),
+    [
+        ("object-404", CONVERSATION, (ObjectKind.CONVERSATION, "conv_1")),
+        ("object-404", ITEM, (ObjectKind.ITEM, "msg_1")),
+        ("object-404:item", ITEM, (ObjectKind.ITEM, "msg_1")),
+        ("object-404:conversation", ITEM, (ObjectKind.CONVERSATION, "conv_1")),
+        ("object-404", f"{CONVERSATION}/items", (ObjectKind.CONVERSATION, "conv_1")),
+        ("everything-404", "/v1/conversations", None),
+    ],
+)
+def test_an_absent_object_is_the_one_that_the_fault_and_the_address_name(
+    fault: str, path: str, missing: tuple[ObjectKind, str] | None
+) -> None:
+    assert parse_fault(fault).missing(read_target("GET", path)) == missing
+
+
+def test_a_kind_of_two_words_can_be_written() -> None:
+    assert parse_fault("lost-reply:vector_store*1").kind is ObjectKind.VECTOR_STORE
+    assert strikes("endpoint-retired:chatkit_thread", "GET", "/v1/chatkit/threads/cthr_1/items")
 
 
 def test_a_counted_fault_ends_and_the_next_rule_takes_over() -> None:
@@ -116,6 +154,19 @@ def test_a_token_bucket_refills_evenly_and_says_how_long_to_wait() -> None:
     assert [bucket.take().wait for _ in range(2)] == [0, 0.5]
     clock[0] = 100.0
     assert [bucket.take().wait for _ in range(3)] == [0, 0, 0.5]
+
+
+@pytest.mark.parametrize("dialect", list(DIALECTS))
+def test_every_dialect_is_described_and_read_by_its_name(dialect: Dialect) -> None:
+    assert DIALECTS[dialect]
+    assert parse_dialect(f" {dialect} ") is dialect
+
+
+@pytest.mark.parametrize("text", ["foundry", "klingon", ""])
+def test_a_dialect_that_cannot_be_chosen_is_refused_with_those_that_can(text: str) -> None:
+    with pytest.raises(UnknownDialect) as refused:
+        parse_dialect(text)
+    assert "openai, detail, gateway" in refused.value.repair
 
 
 def test_options_do_not_show_the_keys() -> None:

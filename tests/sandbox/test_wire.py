@@ -13,6 +13,7 @@ import httpx2
 import openai
 import pytest
 
+from worker.model.thread import Kind
 from worker.sandbox.kinds import ObjectKind
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.request_log import NeverSeen, RequestLog
@@ -90,7 +91,8 @@ def test_the_state_tells_what_is_there_and_what_was_left_behind(http: httpx2.Cli
     ]
     http.delete(f"/v1/conversations/{seeded[0]}", headers=BEARER)
     state = http.get("/sandbox/state").json()
-    assert state["live"] == {"thread": 0, "conversation": 1, "response": 0, "file": 0}
+    assert {kind: number for kind, number in state["live"].items() if number} == {"conversation": 1}
+    assert set(state["live"]) == {kind.value for kind in Kind}
     assert state["ids"]["conversation"] == [seeded[1]]
     assert (state["children"], state["orphaned_items"], len(state["orphaned_item_ids"])) == (3, 3, 3)
 
@@ -109,7 +111,14 @@ def test_seeds_of_every_kind_read_like_any_other(http: httpx2.Client, kind: str)
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"kind": "item"}, {"kind": "file", "count": -1}, {"kind": "file", "count": True}]
+    "body",
+    [
+        {},
+        {"kind": "item"},
+        {"kind": "file", "count": -1},
+        {"kind": "file", "count": True},
+        {"kind": "file", "fields": []},
+    ],
 )
 def test_a_seed_that_cannot_be_made_is_a_bad_request(http: httpx2.Client, body: dict[str, object]) -> None:
     assert http.post("/sandbox/seed", json=body).status_code == 400

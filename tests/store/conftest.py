@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.servers.postgres import Postgres
-from tests.world.databases import database_url, postgres_template, sqlite_template
+from tests.world.databases import database_url, emptied_postgres, sqlite_template
 from worker.store import log, protections
 from worker.store.engine import Database, open_database
 
-__all__ = ["database_url", "postgres_template", "sqlite_template"]
+__all__ = ["database_url", "emptied_postgres", "sqlite_template"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -14,7 +14,6 @@ from worker.store.engine import Database
 from worker.store.migrate import SchemaOutdated
 from worker.store.tables import metadata
 
-
 UPGRADE = """
 import sys
 from worker.store import engine, migrate

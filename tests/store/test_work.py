@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.model.evidence import Children, Class
 from worker.model.ids import ThreadId, new_id
-from worker.model.thread import Account, Kind, Thread
+from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import ItemState, Lease, Stage, SweepState, WorkItem
 from worker.store import attempts, protections, sweeps, threads, work
 from worker.store.engine import Database
@@ -248,8 +248,6 @@ def test_a_claim_takes_no_item_of_another_credential(database: Database) -> None
 
 
 def test_releasing_a_page_twice_makes_no_second_item_and_none_for_what_has_ended(database: Database) -> None:
-    from worker.model.thread import ThreadState
-
     made = planned(database, 2)
     ids = ["thr_0000", "thr_0001"]
     with database.write() as db:

@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from tests.world.world import Passing, World
+from tests.world.stepping import Passing
+from tests.world.world import World
 from worker.flows.drain import drain
 from worker.model.clock import SystemClock
 from worker.model.evidence import Observation, Step
@@ -52,7 +53,7 @@ class Gate(Passing):
     async def _stand(self, here: bool) -> None:
         if here and not self.opened.is_set():
             self.reached.set()
-            while not self.opened.is_set():
+            while not self.opened.is_set():  # noqa: ASYNC110 - another thread opens it
                 await asyncio.sleep(0.005)
 
 
@@ -64,7 +65,7 @@ def gate(
 
     def wrap(inner: Provider) -> Provider:
         made.append(Gate(inner, before_delete=before_delete, after_delete=after_delete, at_after=at_after))
-        return made[-1]
+        return made[-1].provider
 
     world.wrap = wrap
     return made

@@ -1,4 +1,4 @@
-"""Fixtures for fresh databases of both kinds, copied from one that was migrated once."""
+"""Fixtures for migrated databases of both kinds, as good as new for each test."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ import pytest
 from tests.servers.postgres import Postgres
 from worker.store import migrate
 from worker.store.engine import open_database
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres_server: Postgres) -> Iterator[str]:
-    """A migrated database, copied for each test."""
-    name = postgres_server.create()
-    _migrate(postgres_server.url(name))
-    yield name
-    postgres_server.drop(name)
+from worker.store.tables import metadata
 
 
 @pytest.fixture(scope="session")
@@ -30,17 +22,36 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def emptied_postgres(postgres_server: Postgres) -> Iterator[str]:
+    """The URL of a migrated database that is emptied before each test: quicker than making one."""
+    name = postgres_server.create()
+    _migrate(postgres_server.url(name))
+    yield postgres_server.url(name)
+    postgres_server.drop(name)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a fresh, migrated database of each kind."""
+    """The URL of a migrated database of each kind without a row."""
     if request.param == "sqlite":
         file = tmp_path / "tenure.db"
         shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
         return f"sqlite:///{file}"
-    return str(request.getfixturevalue("postgres_url"))
+    url = str(request.getfixturevalue("emptied_postgres"))
+    _empty(url)
+    return url
 
 
 def _migrate(url: str) -> None:
     database = open_database(url)
     migrate.upgrade(database)
+    database.dispose()
+
+
+def _empty(url: str) -> None:
+    database = open_database(url)
+    with database.write() as db:
+        for table in reversed(metadata.sorted_tables):
+            db.execute(table.delete())
     database.dispose()

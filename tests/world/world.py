@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
+from tests.world.stepping import AfterDelete, BeforeChild
 from worker.audit.note import Ed25519Signer
 from worker.flows.activate import Activated, Source, activate, recompute, refresh
 from worker.flows.claim import anything_ready
@@ -29,14 +30,13 @@ from worker.flows.turn import turn
 from worker.flows.withdraw import withdraw
 from worker.model.clock import SystemClock
 from worker.model.decision import HoldScope
-from worker.model.evidence import Observation, Step
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import Lease
 from worker.pacing.base import buckets
 from worker.pacing.lane import Lane
 from worker.pacing.memory import MemoryPacer
 from worker.policy.document import Bundle, Project
-from worker.providers.base import ChildPage, Provider
+from worker.providers.base import Provider
 from worker.providers.openai import OpenAIProvider
 from worker.providers.profiles import profile
 from worker.sandbox.control import make_sample
@@ -136,61 +136,6 @@ class MovableClock(SystemClock):
         return told if told is now else told + self.offset
 
 
-class Passing:
-    """A provider that passes everything on: what a scenario steps into."""
-
-    def __init__(self, inner: Provider) -> None:
-        self.inner = inner
-
-    async def read(self, kind: Kind, external_id: str, *, step: Step, timeout: float) -> Observation:
-        return await self.inner.read(kind, external_id, step=step, timeout=timeout)
-
-    async def delete(self, kind: Kind, external_id: str, *, timeout: float) -> Observation:
-        return await self.inner.delete(kind, external_id, timeout=timeout)
-
-    async def list_children(
-        self, kind: Kind, external_id: str, *, after: str | None, timeout: float, step: Step = Step.BEFORE
-    ) -> ChildPage:
-        return await self.inner.list_children(kind, external_id, after=after, timeout=timeout, step=step)
-
-    async def delete_child(
-        self, kind: Kind, external_id: str, child_id: str, *, timeout: float
-    ) -> Observation:
-        return await self.inner.delete_child(kind, external_id, child_id, timeout=timeout)
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
-
-
-class AfterDelete(Passing):
-    """Does something when a container's DELETE has been answered, before anything else is sent."""
-
-    def __init__(self, inner: Provider, then: Callable[[], None]) -> None:
-        super().__init__(inner)
-        self.then = then
-
-    async def delete(self, kind: Kind, external_id: str, *, timeout: float) -> Observation:
-        answer = await self.inner.delete(kind, external_id, timeout=timeout)
-        self.then()
-        return answer
-
-
-class BeforeChild(Passing):
-    """Does something once, before the first DELETE of a child is sent."""
-
-    def __init__(self, inner: Provider, then: Callable[[], object]) -> None:
-        super().__init__(inner)
-        self.then: Callable[[], object] | None = then
-
-    async def delete_child(
-        self, kind: Kind, external_id: str, child_id: str, *, timeout: float
-    ) -> Observation:
-        if self.then is not None:
-            self.then()
-            self.then = None
-        return await self.inner.delete_child(kind, external_id, child_id, timeout=timeout)
-
-
 @dataclass(slots=True, kw_only=True)
 class World:
     """A database, a sandbox, policies in force, and one worker's tools."""
@@ -277,14 +222,8 @@ class World:
 
     def withdraw(self, stored: StoredThread) -> StoredThread:
         """Take back a registration."""
-        return withdraw(
-            self.database,
-            stored.thread.id,
-            reason="registered by mistake",
-            actor=ACTOR,
-            clock=self.clock,
-            lease=self.lease,
-        )
+        database, clock, lease, id_ = self.database, self.clock, self.lease, stored.thread.id
+        return withdraw(database, id_, reason="by mistake", actor=ACTOR, clock=clock, lease=lease)
 
     def faults(self, *names: str) -> None:
         """Put these faults of the provider in force, and no others."""
@@ -293,12 +232,12 @@ class World:
     def after_first_delete(self, *names: str) -> None:
         """Let these faults begin when the first DELETE has been answered."""
         inner = self.wrap
-        self.wrap = lambda provider: AfterDelete(inner(provider), lambda: self.faults(*names))
+        self.wrap = lambda provider: AfterDelete(inner(provider), lambda: self.faults(*names)).provider
 
     def before_first_child_delete(self, then: Callable[[], object]) -> None:
         """Do something just before the first DELETE of a child is sent."""
         inner = self.wrap
-        self.wrap = lambda provider: BeforeChild(inner(provider), then)
+        self.wrap = lambda provider: BeforeChild(inner(provider), then).provider
 
     def forget_cooldown(self) -> None:
         """Start with a pacer that knows of no pause."""

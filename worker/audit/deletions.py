@@ -20,7 +20,7 @@ HEADER = (
     *("policy", "sweep", "bundle", "item", "fence", "eligible_at"),
     *("provider", "base_url", "credential"),
     *(f"{step}_{what}" for step in _STEPS for what in _SEEN),
-    *("absent_at", "children", "reread_class", "reread_control"),
+    *("absent_at", "children", "later_read_class", "later_read_control"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
 

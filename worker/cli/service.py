@@ -36,7 +36,7 @@ def service_lock(settings: Settings, *, patience: float = 0) -> Iterator[bool]:
     The lock ends with the process that holds it, however that ends.
     """
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (settings.data_dir / "service.lock").open("w", encoding="ascii")
     except OSError as e:
         problem = f"The data folder {settings.data_dir} cannot be written: {e.strerror}."
@@ -74,6 +74,8 @@ def up(*, sandbox: bool = False) -> None:
         stack.callback(tenure.database.dispose)
         _sandbox(stack, settings, start=sandbox)
         prepare(tenure)
+        # Read now what sealing needs later, so that a missing key ends the start and not the evidence.
+        tenure.sealer.signer()
         put_in_force(tenure)
         listening = stack.enter_context(_listen(settings))
         _announce(tenure, listening)
@@ -92,7 +94,11 @@ def _sandbox(stack: ExitStack, settings: Settings, *, start: bool) -> None:
 
     os.environ.setdefault(_SANDBOX_KEY, "sandbox")
     port = settings.port + 1 if settings.port else 0
-    server = stack.enter_context(SandboxServer(SandboxOptions(), settings.host, port))
+    try:
+        server = stack.enter_context(SandboxServer(SandboxOptions(), settings.host, port))
+    except OSError as e:
+        problem = f"The sandbox cannot listen on {settings.host}:{port}: {e.strerror}."
+        raise Unavailable(problem, repair="Stop what uses that port, or set TENURE_LISTEN to another.") from e
     document.write_text(sandbox_projects(server.base_url), encoding="utf-8")
     _say(f"Sandbox provider (nothing real) on {server.base_url}, projects {', '.join(_SANDBOX_NAMES)}")
 
@@ -260,7 +266,9 @@ def beat() -> None:
     settings = load_settings()
     set_up_logging(settings.log_format, settings.log_level)
     check_roles(settings, "beat")
-    require_ready(wire(settings, role="beat"))
+    tenure = wire(settings, role="beat")
+    require_ready(tenure)
+    tenure.sealer.signer()
     from celery.beat import Scheduler
 
     from worker.celery import app

@@ -58,6 +58,8 @@ def activate(database: Database, source: Source, *, actor: str, clock: Clock) ->
     after = before.origin.get("commit") if before else None
     origin = origin_of(source.folder, after=after)
     refused = origin.refusal(before.origin if before else {}) if source.must_be_clean else None
+    if before is not None and loaded.bundle is not None:
+        refused = refused or _emptied(bundle_from_canonical(before.canonical), loaded.bundle)
     if loaded.bundle is None or refused is not None:
         problems = (
             [refused] if refused else [str(one) for one in loaded.findings if one.severity is Severity.ERROR]
@@ -68,6 +70,23 @@ def activate(database: Database, source: Source, *, actor: str, clock: Clock) ->
         return Activated(loaded=loaded, changed=False)
     _put_in_force(database, loaded.bundle, origin.as_dict(), before, actor=actor, now=clock.now())
     return Activated(loaded=loaded, changed=True)
+
+
+def _emptied(before: Bundle, after: Bundle) -> str | None:
+    """Return why a folder that lost every document is refused: its floors would vanish with its mount."""
+    if (before.policies or before.projects) and not (after.policies or after.projects):
+        return "The policies folder holds no documents any more; the last good bundle stays."
+    return None
+
+
+def _removed_floors(before: Bundle, after: Bundle) -> list[str]:
+    """Return the enforced retain rules that a new bundle no longer has."""
+    kept = {one.name for one in after.policies if one.retain is not None and one.mode is Mode.ENFORCE}
+    return [
+        one.name
+        for one in before.policies
+        if one.retain is not None and one.mode is Mode.ENFORCE and one.name not in kept
+    ]
 
 
 def _delete_policies(bundle: Bundle) -> frozenset[str]:
@@ -105,6 +124,9 @@ def _put_in_force(
         keys.note_fact(db, _REFUSED, [], now)
         log.append(db, [entry])
     logger().info("bundle.activated", digest=bundle.digest, policies=len(bundle.policies))
+    removed = _removed_floors(bundle_from_canonical(before.canonical), bundle) if before else []
+    if removed:
+        raise_alert("protection.removed", policies=removed, bundle=bundle.digest)
 
 
 def _refuse(database: Database, problems: Sequence[str], *, actor: str, now: datetime) -> None:

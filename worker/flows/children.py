@@ -116,25 +116,15 @@ async def _delete_round(
     armed_once = False
     try:
         for child in children:
-            slot = await desk.asker.writes.slot(Rank.DELETE, course.order)
-            await slot.wait()
-            # The seat comes first, as for a container: nothing may wait between the last look and sending.
-            async with desk.asker.seats:
-                armed = await armed_in_time(desk, intent, armed)
-                if not isinstance(armed, Armed):
-                    return Stopped(verdict=armed)
-                armed_once = True
-                if not desk.asker.time_left():
-                    return Stopped(verdict=None)
-                last = await desk.asker.provider.delete_child(
-                    course.thread.kind, course.thread.external_id, child, timeout=desk.asker.timeout
-                )
-            await desk.asker.heed(last, desk.asker.writes)
-            course.observations.append(last)
+            armed, answer = await _delete_one(desk, course, intent, armed, child)
+            if not isinstance(armed, Armed):
+                return Stopped(verdict=armed)
+            armed_once = True
+            if answer is None:
+                return Stopped(verdict=None)
+            last = answer
             if last.seen is Class.THROTTLED:
                 return Throttled()
-            if last.seen not in {Class.UNSENT, Class.DENIED}:
-                course.children_deleted += 1
     except LeaseShort:
         return Stopped(verdict=None)
     finally:
@@ -149,3 +139,24 @@ async def _delete_round(
                 )
             )
     return None
+
+
+async def _delete_one(
+    desk: Desk, course: Course, intent: Intent, armed: ArmVerdict | None, child: str
+) -> tuple[ArmVerdict, Observation | None]:
+    """Send one child's DELETE at its slot; without an answer nothing was sent: not armed, or no time left."""
+    slot = await desk.asker.writes.slot(Rank.DELETE, course.order)
+    await slot.wait()
+    # The seat comes first, as for a container: nothing may wait between the last look and sending.
+    async with desk.asker.seats:
+        armed = await armed_in_time(desk, intent, armed)
+        if not isinstance(armed, Armed) or not desk.asker.time_left():
+            return armed, None
+        answer = await desk.asker.provider.delete_child(
+            course.thread.kind, course.thread.external_id, child, timeout=desk.asker.timeout
+        )
+    await desk.asker.heed(answer, desk.asker.writes)
+    course.observations.append(answer)
+    if answer.seen not in {Class.UNSENT, Class.DENIED, Class.THROTTLED}:
+        course.children_deleted += 1
+    return armed, answer

@@ -20,6 +20,7 @@ from worker.model.evidence import Class, Control, Observation, Pass, Step
 from worker.model.thread import Thread
 from worker.model.work import Stage, WorkItem
 from worker.policy.document import Project
+from worker.providers.profiles import profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Settlement:
     younger_than_registered: datetime | None = None
     rounds: int = 0
     credential: str = ""
+    deletion_semantics: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,5 +141,6 @@ class Course:
             preread=None if self.saw.armed else self.before,
             rounds=self.rounds,
             younger_than_registered=self.younger_than_registered,
+            deletion_semantics=profile(self.project.profile).facts(self.thread.kind).deletion_semantics,
             credential=f"env:{reference.env}" if reference.env else f"file:{reference.file}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -15,4 +16,14 @@ from worker.store import protections
 def explain_thread(db: Session, thread: Thread, *, now: datetime) -> Explanation:
     """Explain one thread as it would be decided now."""
     bearing = protections.circumstances(db, [thread.id])
-    return explain(thread, bundle=bundle_in_force(db), circumstances=bearing, now=now)
+    told = explain(thread, bundle=bundle_in_force(db), circumstances=bearing, now=now)
+    paused = protections.paused(db)
+    lines = [
+        f"Deletes are paused for {where} ({paused[scope] or 'no reason given'}) until `{undo}`."
+        for scope, where, undo in (
+            (protections.EVERYTHING, "everything", "tenure resume"),
+            (thread.project, f"project {thread.project}", f"tenure resume --project {thread.project}"),
+        )
+        if scope in paused
+    ]
+    return replace(told, lines=(*told.lines, *lines))

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
+from sqlalchemy.orm import Session
+
 from worker import __version__
 from worker.audit import bodies
 from worker.audit.bundle import Scope, write_bundle
@@ -45,16 +47,7 @@ def export(
         raise NotFound(problem, repair="Register a thread first.")
     signer = sealer.signer()
     with database.read() as db:
-        if next(log.bodies_of_project(db, project, newest.size), None) is None:
-            problem = f"The log has no entries of project {project}."
-            raise NotFound(problem, repair="Check the name; `tenure threads list` shows projects.")
-        scope = Scope(
-            project=project,
-            pseudonym=project_pseudonym(log.pseudonym_key(db), project),
-            window=window,
-            tool=f"tenure {__version__}",
-            made_at=clock.now(),
-        )
+        scope = _scope(db, project, window, size=newest.size, now=clock.now())
         with _beside(out) as file:
             manifest = write_bundle(
                 file,
@@ -75,6 +68,21 @@ def export(
         )
         log.append(db, [entry])
     return manifest
+
+
+def _scope(
+    db: Session, project: str, window: tuple[datetime, datetime], *, size: int, now: datetime
+) -> Scope:
+    if next(log.bodies_of_project(db, project, size), None) is None:
+        problem = f"The log has no entries of project {project}."
+        raise NotFound(problem, repair="Check the name; `tenure threads list` shows projects.")
+    return Scope(
+        project=project,
+        pseudonym=project_pseudonym(log.pseudonym_key(db), project),
+        window=window,
+        tool=f"tenure {__version__}",
+        made_at=now,
+    )
 
 
 @contextmanager

@@ -30,7 +30,8 @@ class AlreadyReleased(TenureError):
     code = "already_released"
 
 
-_UNSETTLED = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
+# What may still be deleted: parked threads too, since un-parking returns them to live.
+_UNSETTLED = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED, ThreadState.PARKED})
 
 
 def place_hold(

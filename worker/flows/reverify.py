@@ -31,7 +31,7 @@ from worker.model.thread import Thread, ThreadState
 from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.pacing.lane import Rank
 from worker.policy.document import Project
-from worker.providers.table import facts
+from worker.providers.profiles import profile
 from worker.store import log, reverifying, threads
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
@@ -224,7 +224,7 @@ def _grade_entry(one: _Read, graded: Grade, now: datetime, actor: str) -> Entry:
         grade=graded,
         tried=_passes(one),
         observations=_observations(one),
-        deletion_semantics=facts(one.taken.thread.kind).deletion_semantics,
+        deletion_semantics=profile(one.taken.project.profile).facts(one.taken.thread.kind).deletion_semantics,
         attempts=int(old["attempts"]),
         credential=str(old["credential"]),
         reread=Reread(seen=one.seen.seen, control=one.support.control),

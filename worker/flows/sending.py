@@ -10,6 +10,7 @@ from worker.model.work import Stage
 from worker.pacing.lane import Rank
 
 ARMED_FOR_SECONDS = 5.0
+_CONFLICT = 409
 
 
 async def armed_in_time(desk: Desk, intent: Intent, armed: ArmVerdict | None) -> ArmVerdict:
@@ -47,9 +48,13 @@ async def delete_container(desk: Desk, course: Course, intent: Intent) -> Observ
 async def _send(desk: Desk, course: Course) -> Observation:
     if not desk.asker.time_left():
         return _unsent(desk, course)
-    return await desk.asker.provider.delete(
-        course.thread.kind, course.thread.external_id, timeout=desk.asker.timeout
-    )
+    kind, external_id, timeout = course.thread.kind, course.thread.external_id, desk.asker.timeout
+    answer = await desk.asker.provider.delete(kind, external_id, timeout=timeout)
+    if answer.status == _CONFLICT:
+        # Something runs in it, and the thread is to go: ask for its end, so that the next attempt may work.
+        await (await desk.asker.writes.slot(Rank.CONTROL, course.order)).wait()
+        await desk.asker.provider.prepare_delete(kind, external_id, timeout=timeout)
+    return answer
 
 
 def _unsent(desk: Desk, course: Course) -> Observation:

@@ -21,7 +21,6 @@ from worker.model.clock import Clock, rfc3339
 from worker.model.evidence import Class, Control, Grade, Observation
 from worker.model.thread import ThreadState
 from worker.model.work import ItemState, Stage
-from worker.providers.table import facts
 from worker.store import log, protections, reverifying, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
@@ -249,7 +248,7 @@ class _Writer:
             grade=graded,
             tried=one.tried,
             observations=one.observations,
-            deletion_semantics=facts(one.thread.kind).deletion_semantics,
+            deletion_semantics=one.deletion_semantics,
             attempts=self._attempts(),
             credential=one.credential,
         )

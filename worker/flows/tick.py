@@ -15,6 +15,7 @@ from worker.flows.seal import Sealer, seal
 from worker.flows.sweep import Order, resume, sweep
 from worker.model.clock import Clock
 from worker.model.decision import ERASURE, Outcome
+from worker.model.errors import TenureError
 from worker.model.work import SweepState
 from worker.policy.document import CatchUp, Mode, Policy
 from worker.policy.schedule import latest_slot
@@ -57,6 +58,16 @@ def keep_house(beat: Beat) -> None:
     if activate(beat.database, beat.source, actor=beat.actor, clock=beat.clock).changed:
         recompute(beat.database, clock=beat.clock)
     seal(beat.database, beat.sealer, clock=beat.clock)
+
+
+def note_house(beat: Beat, problem: TenureError | None) -> None:
+    """Keep for `tenure doctor` how the last round went: the fact `house.kept` or `house.failed`."""
+    name, value = "house.kept", dict[str, str]()
+    if problem is not None:
+        name = "house.failed"
+        value = {"code": problem.code, "problem": problem.problem, "repair": problem.repair}
+    with beat.database.write() as db:
+        keys.note_fact(db, name, value, beat.clock.now())
 
 
 def tick(beat: Ticker) -> list[str]:

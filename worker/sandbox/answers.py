@@ -1,33 +1,36 @@
-"""Answers in the shapes of OpenAI's API: errors, lists and deletions."""
+"""Answers of the provider: errors, lists and deletions."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from worker.sandbox.kinds import ObjectKind, Target
+from worker.sandbox.dialects import Dialect, Problem, written
+from worker.sandbox.kinds import FACTS, ObjectKind, Target
 
 LANDING = "/sandbox/landing"
+DIALECT_KEY = "sandbox.dialect"
+"""Key in the ASGI scope: the dialect in which this request is to be refused."""
 
-_NOT_FOUND = {
-    ObjectKind.THREAD: "No thread found with id '{id}'.",
-    ObjectKind.CONVERSATION: "Conversation with id '{id}' not found.",
-    ObjectKind.RESPONSE: "Response with id '{id}' not found.",
-    ObjectKind.FILE: "No such File object: {id}",
-    ObjectKind.ITEM: "Item with id '{id}' not found.",
-    ObjectKind.MESSAGE: "No message found with id '{id}'.",
-}
-_DELETED_OBJECT = {
-    ObjectKind.THREAD: "thread.deleted",
-    ObjectKind.CONVERSATION: "conversation.deleted",
-    ObjectKind.RESPONSE: "response",
-    ObjectKind.FILE: "file",
-    ObjectKind.ITEM: "conversation.item",
-    ObjectKind.MESSAGE: "thread.message.deleted",
-}
+
+class ErrorAnswer(JSONResponse):
+    """An error that is written in the dialect of the request, which is known when it goes out."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(written(problem, Dialect.OPENAI), status_code=problem.status)
+        self._problem = problem
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write the body and send it."""
+        self.body = self.render(written(self._problem, scope.get(DIALECT_KEY, Dialect.OPENAI)))
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
 class Refused(Exception):
@@ -45,17 +48,32 @@ def error(
     code: str | None = None,
     param: str | None = None,
     kind: str = "invalid_request_error",
-) -> JSONResponse:
-    """Return the provider's error envelope."""
-    return JSONResponse(
-        {"error": {"message": message, "type": kind, "param": param, "code": code}}, status_code=status
+) -> ErrorAnswer:
+    """Return an error in the provider's words."""
+    return ErrorAnswer(Problem(status=status, message=message, code=code, param=param, kind=kind))
+
+
+def absent(kind: ObjectKind, object_id: str) -> ErrorAnswer:
+    """Return the 404 that names the missing object."""
+    facts = FACTS[kind]
+    return ErrorAnswer(
+        Problem(
+            status=404,
+            message=facts.absent.format(id=object_id),
+            param="id" if kind is ObjectKind.FILE else None,
+            plainly=f"{facts.noun} '{object_id}' not found.",
+        )
     )
 
 
 def not_found(kind: ObjectKind, object_id: str) -> Refused:
-    """Return the 404 that names the missing object."""
-    param = "id" if kind is ObjectKind.FILE else None
-    return Refused(error(404, _NOT_FOUND[kind].format(id=object_id), param=param))
+    """Refuse with the 404 that names the missing object."""
+    return Refused(absent(kind, object_id))
+
+
+def nothing_here() -> ErrorAnswer:
+    """Return a 404 that names nothing."""
+    return error(404, "Not found.")
 
 
 def bad_request(message: str, *, param: str | None = None) -> Refused:
@@ -63,43 +81,43 @@ def bad_request(message: str, *, param: str | None = None) -> Refused:
     return Refused(error(400, message, param=param))
 
 
-def invalid_url(target: Target) -> JSONResponse:
+def invalid_url(target: Target) -> ErrorAnswer:
     """Return the 404 of an address that the provider does not serve."""
-    return error(404, f"Invalid URL ({target.method} {target.path})")
+    message = f"Invalid URL ({target.method} {target.path})"
+    return ErrorAnswer(Problem(status=404, message=message, about_route=True))
 
 
-def wrong_method(target: Target) -> JSONResponse:
+def wrong_method(target: Target) -> ErrorAnswer:
     """Return the 405 of an address that is served for other methods."""
-    return error(
-        405, f"Not allowed to {target.method} on {target.path} (HINT: Perhaps you meant to use POST)"
-    )
+    message = f"Not allowed to {target.method} on {target.path} (HINT: Perhaps you meant to use POST)"
+    return ErrorAnswer(Problem(status=405, message=message, about_route=True))
 
 
-def no_key() -> JSONResponse:
+def no_route() -> JSONResponse:
+    """Return the 404 of a gateway that has no such route, in any dialect."""
+    return JSONResponse({"detail": "Not Found"}, status_code=404)
+
+
+def no_key() -> ErrorAnswer:
     """Return the 401 of a request without a bearer."""
     return error(401, "You didn't provide an API key. Send it as: Authorization: Bearer YOUR_KEY")
 
 
-def refused_key() -> JSONResponse:
+def refused_key() -> ErrorAnswer:
     """Return the 401 of a key that is not known."""
     return error(401, "Incorrect API key provided.", code="invalid_api_key")
 
 
-def forbidden() -> JSONResponse:
+def forbidden() -> ErrorAnswer:
     """Return the 403 of a key without the needed scope."""
     return error(
         403, "You have insufficient permissions for this operation. Missing scopes: api.sandbox.write."
     )
 
 
-def throttled(wait: timedelta, *, limit: int) -> JSONResponse:
+def throttled(wait: timedelta, *, limit: int) -> ErrorAnswer:
     """Return the 429; Retry-After is in whole seconds, at least 1."""
-    answer = error(
-        429,
-        f"Rate limit reached for requests. Limit: {limit}. Please try again later.",
-        code="rate_limit_exceeded",
-        kind="requests",
-    )
+    answer = throttled_silently(limit=limit)
     answer.headers["retry-after"] = str(max(1, math.ceil(wait.total_seconds())))
     answer.headers["x-ratelimit-limit-requests"] = str(limit)
     answer.headers["x-ratelimit-remaining-requests"] = "0"
@@ -107,21 +125,30 @@ def throttled(wait: timedelta, *, limit: int) -> JSONResponse:
     return answer
 
 
-def server_error() -> JSONResponse:
+def throttled_silently(*, limit: int) -> ErrorAnswer:
+    """Return a 429 that names no time to come back."""
+    message = f"Rate limit reached for requests. Limit: {limit}. Please try again later."
+    return error(429, message, code="rate_limit_exceeded", kind="requests")
+
+
+def server_error() -> ErrorAnswer:
     """Return the 500."""
     return error(
         500, "The server had an error while processing your request. Sorry about that!", kind="server_error"
     )
 
 
-def redirected() -> RedirectResponse:
-    """Return a 302 to a page that looks like a deletion to whoever follows it."""
-    return RedirectResponse(LANDING, status_code=302)
+def redirected(target: Target, *, status: int) -> RedirectResponse:
+    """Return a redirect to a page that looks like a deletion of this object to whoever follows it."""
+    kind, object_id = target.kind or ObjectKind.FILE, target.object_id or "landing"
+    query = urlencode({"id": object_id, "object": FACTS[kind].deleted})
+    return RedirectResponse(f"{LANDING}?{query}", status_code=status)
 
 
-def landing() -> JSONResponse:
+def landing(query: Mapping[str, str]) -> JSONResponse:
     """Return what a followed redirect finds: it must never count as a deletion."""
-    return JSONResponse({"id": "landing", "object": "sandbox.landing", "deleted": True})
+    object_id, literal = query.get("id", "landing"), query.get("object", "sandbox.landing")
+    return JSONResponse({"id": object_id, "object": literal, "deleted": True})
 
 
 def html_page() -> HTMLResponse:
@@ -131,7 +158,7 @@ def html_page() -> HTMLResponse:
 
 def deletion(kind: ObjectKind, object_id: str, *, deleted: bool = True) -> JSONResponse:
     """Return the answer to a DELETE, with the object literal of that kind."""
-    return JSONResponse({"id": object_id, "object": _DELETED_OBJECT[kind], "deleted": deleted})
+    return JSONResponse({"id": object_id, "object": FACTS[kind].deleted, "deleted": deleted})
 
 
 def listing(page: list[dict[str, Any]], *, has_more: bool) -> JSONResponse:

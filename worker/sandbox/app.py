@@ -10,10 +10,13 @@ from starlette.responses import Response
 
 from worker.sandbox.answers import Refused, invalid_url, wrong_method
 from worker.sandbox.control import control_routes
+from worker.sandbox.dialects import Dialect
 from worker.sandbox.fault_book import FaultBook
-from worker.sandbox.gate import Gate, GatePost
+from worker.sandbox.gate import Gate
+from worker.sandbox.gateway import GatewayFront
 from worker.sandbox.kinds import read_target
 from worker.sandbox.options import SandboxOptions
+from worker.sandbox.post import GatePost
 from worker.sandbox.request_log import RequestLog
 from worker.sandbox.routes import provider_routes
 from worker.sandbox.store import SandboxStore
@@ -24,13 +27,14 @@ def create_app(options: SandboxOptions, *, store: SandboxStore | None = None) ->
 
     The faults that drop a connection need SandboxServer, which can reach it.
     """
-    store = store or SandboxStore(seed=options.seed)
+    store = store or SandboxStore(seed=options.seed, reappears_after=options.reappears_after)
     faults = FaultBook(options.faults)
     log = RequestLog(options.keep_requests)
     post = GatePost(options=options, ids=store.ids, faults=faults, log=log)
+    gateway = [Middleware(GatewayFront)] if options.dialect is Dialect.GATEWAY else []
     app = Starlette(
         routes=[*provider_routes(), *control_routes()],
-        middleware=[Middleware(Gate, post=post)],
+        middleware=[Middleware(Gate, post=post), *gateway],
         exception_handlers={Refused: _refused, HTTPException: _unserved},
     )
     app.router.redirect_slashes = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -13,10 +11,11 @@ from worker.sandbox import requests as asked
 from worker.sandbox.answers import LANDING, bad_request, landing
 from worker.sandbox.fault_book import FaultBook
 from worker.sandbox.faults import parse_faults
-from worker.sandbox.kinds import CHILDREN, CONTAINERS, ObjectKind
+from worker.sandbox.kinds import CONTAINERS, ObjectKind
 from worker.sandbox.request_log import RequestLog
-from worker.sandbox.shapes import file_fields, item_fields, message_fields, response_fields
-from worker.sandbox.store import SandboxStore
+from worker.sandbox.samples import make_sample
+
+__all__ = ["control_routes", "make_sample"]
 
 _LARGEST_SEED = 100_000
 
@@ -30,6 +29,7 @@ def control_routes() -> list[Route]:
         Route("/sandbox/faults", show_faults, methods=["GET"]),
         Route("/sandbox/faults", change_faults, methods=["POST"]),
         Route("/sandbox/seed", seed, methods=["POST"]),
+        Route("/sandbox/reappear", reappear, methods=["POST"]),
         Route(LANDING, land, methods=["GET", "POST", "DELETE"]),
     ]
 
@@ -50,6 +50,7 @@ async def show_state(request: Request) -> Response:
             "orphaned_items": len(state.orphaned_items),
             "ids": {kind: list(ids) for kind, ids in state.live.items()},
             "orphaned_item_ids": list(state.orphaned_items),
+            "reappearing_ids": list(state.reappearing),
         }
     )
 
@@ -85,7 +86,11 @@ async def change_faults(request: Request) -> Response:
 
 
 async def seed(request: Request) -> Response:
-    """POST /sandbox/seed ``{kind, count, children, created_at, project}``: make many, answer their ids."""
+    """POST /sandbox/seed: make many of a kind and answer their ids.
+
+    ``{kind, count, children, created_at, project, fields}``; ``fields`` replace those of the sample, such
+    as ``{"status": "in_progress"}`` for an agent session that runs.
+    """
     body = await asked.json_body(request)
     kind, number, children = body.get("kind"), body.get("count", 1), body.get("children", 0)
     if kind not in {container.value for container in CONTAINERS}:
@@ -94,52 +99,33 @@ async def seed(request: Request) -> Response:
         raise bad_request(
             f"'count' and 'children' must be integers from 0 to {_LARGEST_SEED}.", param="count"
         )
+    fields = body.get("fields", {})
+    if not isinstance(fields, dict):
+        raise bad_request("'fields' must be a JSON object.", param="fields")
     created_at = asked.unix_seconds(str(body["created_at"])) if "created_at" in body else None
     store = asked.store_of(request)
     ids = [
         make_sample(
-            store, ObjectKind(kind), created_at=created_at, project=body.get("project"), children=children
+            store,
+            ObjectKind(kind),
+            created_at=created_at,
+            project=body.get("project"),
+            children=children,
+            fields=fields,
         )
         for _ in range(number)
     ]
     return JSONResponse({"ids": ids})
 
 
-async def land(_request: Request) -> Response:
+async def reappear(request: Request) -> Response:
+    """POST /sandbox/reappear: bring back at once what was deleted under the fault ``reappears``."""
+    return JSONResponse({"ids": list(asked.store_of(request).reappear())})
+
+
+async def land(request: Request) -> Response:
     """Answer whoever followed the fault ``redirect``."""
-    return landing()
-
-
-def make_sample(
-    store: SandboxStore,
-    kind: ObjectKind,
-    *,
-    created_at: int | None = None,
-    project: str | None = None,
-    children: int = 0,
-) -> str:
-    """Make one container with sample content and return its id; only two kinds take children."""
-    made = store.create(kind, fields=_sample_fields(store, kind), created_at=created_at, project=project)
-    if kind in CHILDREN:
-        store.add_children(made, [_sample_child(kind, made.id) for _ in range(children)])
-    return made.id
-
-
-def _sample_fields(store: SandboxStore, kind: ObjectKind) -> dict[str, Any]:
-    match kind:
-        case ObjectKind.FILE:
-            return file_fields(filename="sample.txt", purpose="user_data", size=6)
-        case ObjectKind.RESPONSE:
-            return response_fields({"model": "sandbox"}, store.ids.make(ObjectKind.ITEM))
-        case ObjectKind.THREAD:
-            return {"metadata": {}, "tool_resources": {}}
-        case _:
-            return {"metadata": {}}
-
-
-def _sample_child(kind: ObjectKind, parent_id: str) -> dict[str, Any]:
-    given = {"role": "user", "content": "a sample"}
-    return message_fields(parent_id, given) if kind is ObjectKind.THREAD else item_fields(given)
+    return landing(request.query_params)
 
 
 def _is_count(value: object) -> bool:

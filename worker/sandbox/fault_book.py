@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.sandbox.faults import Fault, FaultRule
 from worker.sandbox.kinds import Target
@@ -12,10 +12,11 @@ from worker.sandbox.kinds import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
-    """What befalls one request."""
+    """What befalls one request, and by which rule."""
 
     fault: Fault | None = None
     slow: bool = False
+    rule: FaultRule | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -62,7 +63,8 @@ class FaultBook:
                 if entry.rule.fault is Fault.SLOW:
                     slow = entry.take(target) or slow
                 elif entry.take(target):
-                    return Strike(fault=entry.rule.fault, slow=slow or self._is_slow(entry, target))
+                    slow = slow or self._is_slow(entry, target)
+                    return Strike(fault=entry.rule.fault, slow=slow, rule=entry.rule)
         return Strike(slow=slow)
 
     def _is_slow(self, after: _Entry, target: Target) -> bool:

@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, assert_never
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.model.clock import monotonic
 from worker.sandbox import answers
-from worker.sandbox.fault_book import FaultBook
+from worker.sandbox.acting import Acting
+from worker.sandbox.dialects import Dialect
 from worker.sandbox.faults import Fault
-from worker.sandbox.ids import ObjectIds
-from worker.sandbox.kinds import Target, read_target
-from worker.sandbox.options import SandboxOptions
-from worker.sandbox.request_log import RequestLog
+from worker.sandbox.kinds import Target, is_foundry, read_target, speaks_foundry
+from worker.sandbox.post import GatePost
 from worker.sandbox.throttle import Allowance, TokenBucket
-
-DROP_EXTENSION = "tenure.sandbox.drop"
-"""Key in the ASGI scope's extensions: a function that closes the connection without another byte."""
-
-
-_NOMINAL_LIMIT = 60  # what the fault ``throttled`` claims where no rate was set
-
-Undone = Literal[
-    Fault.ENDPOINT_RETIRED,
-    Fault.ERROR_500,
-    Fault.REFUSED_KEY,
-    Fault.FORBIDDEN,
-    Fault.THROTTLED,
-    Fault.REDIRECT,
-    Fault.HTML_200,
-]
-"""Faults that are answered without asking the routes."""
-
-
-class ConnectionStays(RuntimeError):
-    """The app is served by something that cannot drop a connection; use SandboxServer."""
-
-
-@dataclass(slots=True, kw_only=True)
-class GatePost:
-    """What the gate consults. ``closing`` ends every pause, so that a stop need not wait.
-
-    It belongs to one event loop, so each start of a server puts a new one here.
-    """
-
-    options: SandboxOptions
-    ids: ObjectIds
-    faults: FaultBook
-    log: RequestLog
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
-    monotonic: Callable[[], float] = monotonic
-
-    async def pause(self, delay: timedelta) -> None:
-        """Wait that long, or until the server closes."""
-        if delay <= timedelta():
-            return
-        try:
-            await asyncio.wait_for(self.closing.wait(), delay.total_seconds())
-        except TimeoutError:
-            return
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,6 +36,7 @@ class Gate:
     def __init__(self, app: ASGIApp, *, post: GatePost) -> None:
         self._app = app
         self._post = post
+        self._acting = Acting(app, post)
         options = post.options
         self._bucket = TokenBucket(options.rate, post.monotonic) if options.rate else None
         self._delete_bucket = (
@@ -100,6 +51,8 @@ class Gate:
             await self._app(scope, receive, _labelled(send))
         else:
             visit = self._arrived(scope)
+            is_azure = speaks_foundry(scope["path"])
+            scope[answers.DIALECT_KEY] = Dialect.FOUNDRY if is_azure else self._post.options.dialect
             await self._answer(visit, scope, receive, self._outgoing(visit, send))
 
     def _arrived(self, scope: Scope) -> _Visit:
@@ -132,63 +85,14 @@ class Gate:
             self._post.log.struck(visit.number, fault)
         if strike.slow:
             await self._post.pause(self._post.options.slow_by)
-        await self._strike(strike.fault, visit, scope, receive, send)
-
-    async def _strike(
-        self, fault: Fault | None, visit: _Visit, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        match fault:
-            case Fault.LOST_REQUEST:
-                await self._drop(scope, receive)
-            case Fault.LOST_REPLY:
-                await self._app(scope, receive, _swallow)
-                await self._drop(scope, receive)
-            case Fault.ERROR_AFTER:
-                await self._app(scope, receive, _swallow)
-                await answers.server_error()(scope, receive, send)
-            case None | Fault.SLOW | Fault.LYING_200 | Fault.DELETED_FALSE:
-                scope["sandbox.fault"] = fault
-                await self._app(scope, receive, send)
-            case (
-                Fault.ENDPOINT_RETIRED
-                | Fault.ERROR_500
-                | Fault.REFUSED_KEY
-                | Fault.FORBIDDEN
-                | Fault.THROTTLED
-                | Fault.REDIRECT
-                | Fault.HTML_200
-            ):
-                await self._instead(fault, visit.target)(scope, receive, send)
-            case _:
-                assert_never(fault)
-
-    def _instead(self, fault: Undone, target: Target) -> Response:
-        match fault:
-            case Fault.ENDPOINT_RETIRED:
-                return answers.invalid_url(target)
-            case Fault.ERROR_500:
-                return answers.server_error()
-            case Fault.REFUSED_KEY:
-                return answers.refused_key()
-            case Fault.FORBIDDEN:
-                return answers.forbidden()
-            case Fault.THROTTLED:
-                rate = self._post.options.rate
-                limit = rate.limit if rate else _NOMINAL_LIMIT
-                return answers.throttled(self._post.options.retry_after, limit=limit)
-            case Fault.REDIRECT:
-                return answers.redirected()
-            case Fault.HTML_200:
-                return answers.html_page()
-            case _:
-                assert_never(fault)
+        await self._acting.answer(strike, visit.target, scope, receive, send)
 
     def _refusal(self, visit: _Visit) -> Response | None:
-        scheme, _, key = visit.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
+        key = _key_of(visit)
+        if not key:
             return answers.no_key()
         accepted = self._post.options.api_keys
-        if accepted is not None and key.strip() not in accepted:
+        if accepted is not None and key not in accepted:
             return answers.refused_key()
         buckets = [self._bucket, self._delete_bucket if visit.target.method == "DELETE" else None]
         for bucket in filter(None, buckets):
@@ -196,16 +100,6 @@ class Gate:
             if visit.allowance.wait > 0:
                 return answers.throttled(timedelta(seconds=visit.allowance.wait), limit=visit.allowance.limit)
         return None
-
-    async def _drop(self, scope: Scope, receive: Receive) -> None:
-        drop = scope.get("extensions", {}).get(DROP_EXTENSION)
-        if drop is None:
-            raise ConnectionStays("this server cannot drop a connection; serve the app with SandboxServer")
-        await self._post.pause(self._post.options.latency / 2)
-        drop()
-        # The server takes a return without an answer for a bug, unless it has seen the connection go.
-        while (await receive())["type"] != "http.disconnect":
-            pass
 
     def _outgoing(self, visit: _Visit, send: Send) -> Send:
         labelled = _labelled(send)
@@ -226,7 +120,14 @@ class Gate:
 
 
 def _is_on_the_wire(path: str) -> bool:
-    return path.startswith("/v1/") or path == answers.LANDING
+    return path.startswith("/v1/") or is_foundry(path) or path == answers.LANDING
+
+
+def _key_of(visit: _Visit) -> str:
+    scheme, _, key = visit.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    return visit.headers.get("api-key", "").strip() if is_foundry(visit.target.path) else ""
 
 
 def _labelled(send: Send) -> Send:
@@ -238,7 +139,3 @@ def _labelled(send: Send) -> Send:
         await send(message)
 
     return labelled
-
-
-async def _swallow(_message: Message) -> None:
-    """Let the work be done and its answer vanish."""

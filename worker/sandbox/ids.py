@@ -8,20 +8,9 @@ import threading
 from itertools import count
 
 from worker.model.ids import random_token
-from worker.sandbox.kinds import ObjectKind
+from worker.sandbox.kinds import FACTS, ObjectKind
 
 _ALPHABET = string.ascii_letters + string.digits
-_HEX_DIGITS = 48
-_ALNUM_CHARS = 24
-_PREFIXES = {
-    ObjectKind.THREAD: "thread_",
-    ObjectKind.CONVERSATION: "conv_",
-    ObjectKind.RESPONSE: "resp_",
-    ObjectKind.FILE: "file-",
-    ObjectKind.ITEM: "msg_",
-    ObjectKind.MESSAGE: "msg_",
-}
-_ALNUM = frozenset({ObjectKind.THREAD, ObjectKind.FILE})
 
 
 class ObjectIds:
@@ -34,10 +23,15 @@ class ObjectIds:
 
     def make(self, kind: ObjectKind) -> str:
         """Return a fresh id of that kind."""
+        facts = FACTS[kind]
         digest = self._digest()
-        if kind in _ALNUM:
-            return _PREFIXES[kind] + "".join(_ALPHABET[byte % 62] for byte in digest[:_ALNUM_CHARS])
-        return _PREFIXES[kind] + digest.hex()[:_HEX_DIGITS]
+        if facts.hexadecimal:
+            return facts.prefix + digest.hex()[: facts.length]
+        return facts.prefix + "".join(_ALPHABET[byte % 62] for byte in digest[: facts.length])
+
+    def attachment(self) -> str:
+        """Return a fresh id of a ChatKit attachment."""
+        return f"atch_{self._digest().hex()[:48]}"
 
     def request_id(self) -> str:
         """Return a fresh ``req_sandbox_…``."""

@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from worker.model.errors import Invalid
+from worker.sandbox.dialects import DIALECTS, Dialect, UnknownDialect, parse_dialect
 from worker.sandbox.faults import FAULTS, Fault, FaultRule, parse_fault, parse_faults
 
 __all__ = [
+    "DIALECTS",
     "FAULTS",
+    "Dialect",
     "Fault",
     "FaultRule",
     "MalformedRate",
     "Rate",
     "SandboxOptions",
+    "UnknownDialect",
+    "parse_dialect",
     "parse_fault",
     "parse_faults",
     "parse_rate",
@@ -67,7 +72,9 @@ class SandboxOptions:
 
     ``delete_rate`` counts DELETE besides. Without ``api_keys`` any bearer will do. With a ``seed``
     the ids repeat from run to run. ``retry_after`` is what ``throttled`` answers, ``slow_by`` how
-    long ``slow`` waits, ``keep_requests`` how many requests stay in the log.
+    long ``slow`` waits and ``slow-body`` takes, ``hang_for`` how long ``timeout`` waits for the client
+    to go. What ``reappears`` struck is back after ``reappears_after``, only on demand if that is None.
+    ``keep_requests`` is how many requests stay in the log.
     """
 
     latency: timedelta = timedelta()
@@ -78,4 +85,7 @@ class SandboxOptions:
     seed: int | None = None
     retry_after: timedelta = timedelta(seconds=1)
     slow_by: timedelta = timedelta(seconds=5)
+    hang_for: timedelta = timedelta(minutes=2)
+    reappears_after: timedelta | None = timedelta(seconds=30)
+    dialect: Dialect = Dialect.OPENAI
     keep_requests: int = 100_000

@@ -1,25 +1,25 @@
-"""What the routes read from a request: caller, body, backdating, and the page that is asked for."""
+"""What the routes read from a request: caller, body, upload and backdating."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any, cast
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 
 from worker.model.clock import parse_rfc3339
-from worker.sandbox.answers import bad_request, listing, not_found
+from worker.sandbox.answers import bad_request, not_found
 from worker.sandbox.faults import Fault
 from worker.sandbox.kinds import ObjectKind
+from worker.sandbox.resource_shapes import file_counts
 from worker.sandbox.shapes import shown
-from worker.sandbox.store import SandboxStore, StoredObject
+from worker.sandbox.store import ELSEWHERE, SandboxStore, StoredObject
 
 BACKDATING_HEADER = "x-sandbox-created-at"
-_DEFAULT_PAGE = 20
+FAULT_KEY = "sandbox.fault"
+"""Key in the ASGI scope: the fault that the route itself must act out."""
 
 
 def store_of(request: Request) -> SandboxStore:
@@ -29,12 +29,14 @@ def store_of(request: Request) -> SandboxStore:
 
 def fault_of(request: Request) -> Fault | None:
     """Return the fault that the route itself must act out."""
-    return cast("Fault | None", request.scope.get("sandbox.fault"))
+    return cast("Fault | None", request.scope.get(FAULT_KEY))
 
 
 def project_of(request: Request) -> str | None:
-    """Return the provider project that the caller names."""
-    return request.headers.get("openai-project")
+    """Return the provider project that the caller names, in the path or in a header."""
+    if fault_of(request) is Fault.WRONG_KEY_404:
+        return ELSEWHERE
+    return request.path_params.get("project") or request.headers.get("openai-project")
 
 
 def visible(request: Request, kind: ObjectKind, object_id: str) -> StoredObject:
@@ -43,6 +45,22 @@ def visible(request: Request, kind: ObjectKind, object_id: str) -> StoredObject:
     if found is None or not found.is_visible_to(project_of(request)):
         raise not_found(kind, object_id)
     return found
+
+
+def all_visible(request: Request, kind: ObjectKind) -> list[StoredObject]:
+    """Return all objects of that kind that the caller sees, oldest arrival first."""
+    project = project_of(request)
+    return [stored for stored in store_of(request).every(kind) if stored.is_visible_to(project)]
+
+
+def as_read(request: Request, stored: StoredObject) -> dict[str, Any]:
+    """Return an object as a GET shows it to this caller: a vector store with its counts."""
+    answer = shown(stored)
+    if stored.kind is ObjectKind.VECTOR_STORE:
+        answer["file_counts"] = file_counts(len(store_of(request).children(stored.id)))
+    if fault_of(request) is Fault.WRONG_ID:
+        answer["id"] = store_of(request).ids.make(stored.kind)
+    return answer
 
 
 def backdated(request: Request) -> int | None:
@@ -104,26 +122,3 @@ async def upload(request: Request) -> tuple[str, str, int]:
     if not filename:
         raise bad_request("'file' is a required property", param="file")
     return filename, purpose, size
-
-
-def page_of(request: Request, stored: Sequence[StoredObject], *, largest: int = 100) -> JSONResponse:
-    """Cut the page that is asked for: ``limit``, ``after``, ``order`` (newest first if not given)."""
-    query = request.query_params
-    order = query.get("order", "desc")
-    limit = query.get("limit", str(min(_DEFAULT_PAGE, largest) if largest == 100 else largest))  # noqa: PLR2004
-    if order not in {"asc", "desc"}:
-        raise bad_request(f"Invalid value: '{order}'. Supported values are: 'asc' and 'desc'.", param="order")
-    if not limit.isdigit() or not 1 <= int(limit) <= largest:
-        raise bad_request(f"Invalid 'limit': expected an integer from 1 to {largest}.", param="limit")
-    rows = list(stored) if order == "asc" else list(reversed(stored))
-    if after := query.get("after"):
-        rows = _following(rows, after)
-    size = int(limit)
-    return listing([shown(row) for row in rows[:size]], has_more=len(rows) > size)
-
-
-def _following(rows: list[StoredObject], after: str) -> list[StoredObject]:
-    for index, row in enumerate(rows):
-        if row.id == after:
-            return rows[index + 1 :]
-    raise bad_request(f"Invalid 'after': '{after}' is not in this list.", param="after")

@@ -1,177 +1,185 @@
-"""The provider's routes: threads, conversations, responses and files, under ``/v1``."""
+"""The provider's routes: every kind under ``/v1`` and below a Foundry project, threads with a list there."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from worker.sandbox import creation
 from worker.sandbox import requests as asked
-from worker.sandbox.answers import deletion, not_found
+from worker.sandbox.agent_sessions import refuse_while_running, take_events
+from worker.sandbox.answers import Refused, deletion, error, not_found
 from worker.sandbox.faults import Fault
-from worker.sandbox.kinds import CHILDREN, ObjectKind
-from worker.sandbox.shapes import (
-    CANNED_ANSWER,
-    conversation_of,
-    file_fields,
-    item_fields,
-    message_fields,
-    response_fields,
-    shown,
-)
+from worker.sandbox.kinds import CHILDREN, CONTAINERS, FACTS, ObjectKind
+from worker.sandbox.pages import filtered, page_of
 from worker.sandbox.store import StoredObject
 
+Handler = Callable[[Request], Awaitable[Response]]
 _LARGEST_FILE_PAGE = 10_000
+FOUNDRY = "/api/projects/{project}"
+_OPENAI = "/v1"
+_API_VERSION = "api-version"
+
+_CREATES: Mapping[ObjectKind, Handler] = {
+    ObjectKind.THREAD: creation.create_thread,
+    ObjectKind.CONVERSATION: creation.create_conversation,
+    ObjectKind.RESPONSE: creation.create_response,
+    ObjectKind.CHAT_COMPLETION: creation.create_completion,
+    ObjectKind.AGENT_SESSION: creation.create_agent_session,
+    ObjectKind.FILE: creation.create_file,
+    ObjectKind.VECTOR_STORE: creation.create_vector_store,
+    ObjectKind.CONTAINER: creation.create_container,
+}
+# What can be listed, and by which parameter of the query each list can be filtered.
+_LISTS: Mapping[ObjectKind, Mapping[str, str]] = {
+    ObjectKind.CHAT_COMPLETION: {"model": "model"},
+    ObjectKind.CHATKIT_THREAD: {"user": "user"},
+    ObjectKind.AGENT_SESSION: {"agent_id": "agent.id"},
+    ObjectKind.FILE: {"purpose": "purpose"},
+    ObjectKind.VECTOR_STORE: {},
+    ObjectKind.CONTAINER: {"name": "name"},
+}
+_CHILD_CREATES: Mapping[ObjectKind, Handler] = {
+    ObjectKind.THREAD: creation.add_message,
+    ObjectKind.CONVERSATION: creation.add_items,
+    ObjectKind.VECTOR_STORE: creation.attach_file,
+}
+# Of these the provider offers the list alone, not a single child.
+_ONLY_LISTED = frozenset({ObjectKind.CHATKIT_ITEM, ObjectKind.COMPLETION_MESSAGE})
+_OLDEST_FIRST = frozenset({ObjectKind.CHAT_COMPLETION, ObjectKind.COMPLETION_MESSAGE})
 
 
 def provider_routes() -> list[Route]:
     """Return every route of the provider."""
-    return [
-        Route("/v1/threads", create_thread, methods=["POST"]),
-        *_read_and_delete("/v1/threads", ObjectKind.THREAD),
-        *_children("/v1/threads", "messages", ObjectKind.THREAD),
-        Route("/v1/threads/{id}/messages", add_message, methods=["POST"]),
-        Route("/v1/conversations", create_conversation, methods=["POST"]),
-        *_read_and_delete("/v1/conversations", ObjectKind.CONVERSATION),
-        *_children("/v1/conversations", "items", ObjectKind.CONVERSATION),
-        Route("/v1/conversations/{id}/items", add_items, methods=["POST"]),
-        Route("/v1/responses", create_response, methods=["POST"]),
-        *_read_and_delete("/v1/responses", ObjectKind.RESPONSE),
-        Route("/v1/files", create_file, methods=["POST"]),
-        Route("/v1/files", list_files, methods=["GET"]),
-        *_read_and_delete("/v1/files", ObjectKind.FILE),
+    openai = [*_below(_OPENAI), *_below(f"{FOUNDRY}/openai{_OPENAI}")]
+    threads = f"{FOUNDRY}/threads"
+    foundry = [
+        Route(threads, _versioned(_lists(ObjectKind.THREAD, {})), methods=["GET"]),
+        *_kind_routes(FOUNDRY, ObjectKind.THREAD, wrap=_versioned),
     ]
+    return [*openai, *foundry]
 
 
-async def create_thread(request: Request) -> Response:
-    """POST /v1/threads ``{messages, metadata, tool_resources}``."""
-    body = await asked.json_body(request)
-    fields = {"metadata": body.get("metadata") or {}, "tool_resources": body.get("tool_resources") or {}}
-    given = asked.objects_in(body, "messages")
-    thread = _created(request, ObjectKind.THREAD, fields)
-    asked.store_of(request).add_children(thread, [message_fields(thread.id, message) for message in given])
-    return JSONResponse(shown(thread))
+def _below(base: str) -> list[Route]:
+    routes = [route for kind in CONTAINERS for route in _kind_routes(base, kind)]
+    sessions = f"{base}/{FACTS[ObjectKind.AGENT_SESSION].path}"
+    return [*routes, Route(f"{sessions}/{{id}}/events", take_events, methods=["POST"])]
 
 
-async def add_message(request: Request) -> Response:
-    """POST /v1/threads/{id}/messages ``{role, content}``."""
-    thread = asked.visible(request, ObjectKind.THREAD, request.path_params["id"])
-    fields = message_fields(thread.id, await asked.json_body(request))
-    [message] = asked.store_of(request).add_children(thread, [fields])
-    return JSONResponse(shown(message))
+def _kind_routes(
+    base: str, kind: ObjectKind, *, wrap: Callable[[Handler], Handler] = lambda handler: handler
+) -> list[Route]:
+    path = f"{base}/{FACTS[kind].path}"
+    own = f"{path}/{{id}}"
+    routes = [
+        Route(own, wrap(_reads(kind)), methods=["GET"]),
+        Route(own, wrap(_deletes(kind)), methods=["DELETE"]),
+    ]
+    if kind in _CREATES:
+        routes.append(Route(path, wrap(_CREATES[kind]), methods=["POST"]))
+    if kind in _LISTS:
+        routes.append(Route(path, wrap(_lists(kind, _LISTS[kind])), methods=["GET"]))
+    if kind in CHILDREN:
+        routes += _child_routes(own, kind, wrap)
+    return routes
 
 
-async def create_conversation(request: Request) -> Response:
-    """POST /v1/conversations ``{items, metadata}``."""
-    body = await asked.json_body(request)
-    items = [item_fields(given) for given in asked.objects_in(body, "items")]
-    fields = {"metadata": body.get("metadata") or {}}
-    return JSONResponse(shown(_created(request, ObjectKind.CONVERSATION, fields, items)))
+def _child_routes(own: str, parent_kind: ObjectKind, wrap: Callable[[Handler], Handler]) -> list[Route]:
+    kind = CHILDREN[parent_kind]
+    path = f"{own}/{FACTS[kind].path}"
+    one = f"{path}/{{child_id}}"
+    routes = [Route(path, wrap(_lists_children(parent_kind)), methods=["GET"])]
+    if parent_kind in _CHILD_CREATES:
+        routes.append(Route(path, wrap(_CHILD_CREATES[parent_kind]), methods=["POST"]))
+    if kind not in _ONLY_LISTED:
+        routes.append(Route(one, wrap(_reads_child(parent_kind)), methods=["GET"]))
+        routes.append(Route(one, wrap(_deletes_child(parent_kind)), methods=["DELETE"]))
+    return routes
 
 
-async def add_items(request: Request) -> Response:
-    """POST /v1/conversations/{id}/items ``{items}``."""
-    conversation = asked.visible(request, ObjectKind.CONVERSATION, request.path_params["id"])
-    body = await asked.json_body(request)
-    given = [item_fields(item) for item in asked.objects_in(body, "items")]
-    made = [shown(item) for item in asked.store_of(request).add_children(conversation, given)]
-    ends = {"first_id": made[0]["id"] if made else None, "last_id": made[-1]["id"] if made else None}
-    return JSONResponse({"object": "list", "data": made, **ends, "has_more": False})
+def _versioned(handler: Handler) -> Handler:
+    async def answer(request: Request) -> Response:
+        if not request.query_params.get(_API_VERSION):
+            missing = f"The query parameter '{_API_VERSION}' is required."
+            raise Refused(error(400, missing, code="MissingApiVersionParameter"))
+        return await handler(request)
+
+    return answer
 
 
-async def create_response(request: Request) -> Response:
-    """POST /v1/responses ``{model, input, store, conversation}``: finished at once, kept if stored.
-
-    One that names a conversation leaves its input and answer there as items, and they outlive it.
-    """
-    body = await asked.json_body(request)
-    store = asked.store_of(request)
-    fields = response_fields(body, store.ids.make(ObjectKind.ITEM))
-    if (named := conversation_of(body)) is not None:
-        conversation = asked.visible(request, ObjectKind.CONVERSATION, named)
-        answer = {"role": "assistant", "content": CANNED_ANSWER}
-        exchange = [{"role": "user", "content": body.get("input", "")}, answer]
-        store.add_children(conversation, [item_fields(item) for item in exchange])
-    made = _created(request, ObjectKind.RESPONSE, fields)
-    if not fields["store"]:
-        store.delete(ObjectKind.RESPONSE, made.id)
-    return JSONResponse(shown(made))
-
-
-async def create_file(request: Request) -> Response:
-    """POST /v1/files: multipart ``file`` and ``purpose``, or JSON ``{filename, purpose, content}``."""
-    filename, purpose, size = await asked.upload(request)
-    fields = file_fields(filename=filename, purpose=purpose, size=size)
-    return JSONResponse(shown(_created(request, ObjectKind.FILE, fields)))
-
-
-async def list_files(request: Request) -> Response:
-    """GET /v1/files."""
-    project = asked.project_of(request)
-    files = [file for file in asked.store_of(request).every(ObjectKind.FILE) if file.is_visible_to(project)]
-    return asked.page_of(request, files, largest=_LARGEST_FILE_PAGE)
-
-
-def _created(
-    request: Request,
-    kind: ObjectKind,
-    fields: dict[str, object],
-    children: list[dict[str, object]] | None = None,
-) -> StoredObject:
-    return asked.store_of(request).create(
-        kind,
-        fields=fields,
-        created_at=asked.backdated(request),
-        project=asked.project_of(request),
-        children=children or (),
-    )
-
-
-def _read_and_delete(path: str, kind: ObjectKind) -> list[Route]:
+def _reads(kind: ObjectKind) -> Handler:
     async def read(request: Request) -> Response:
-        return JSONResponse(shown(asked.visible(request, kind, request.path_params["id"])))
+        return JSONResponse(asked.as_read(request, asked.visible(request, kind, request.path_params["id"])))
 
+    return read
+
+
+def _lists(kind: ObjectKind, fields: Mapping[str, str]) -> Handler:
+    largest = _LARGEST_FILE_PAGE if kind is ObjectKind.FILE else 100
+    order = "asc" if kind in _OLDEST_FIRST else "desc"
+
+    async def page(request: Request) -> Response:
+        rows = filtered(request, asked.all_visible(request, kind), fields)
+        return page_of(request, rows, largest=largest, order=order)
+
+    return page
+
+
+def _deletes(kind: ObjectKind) -> Handler:
     async def delete(request: Request) -> Response:
         stored = asked.visible(request, kind, request.path_params["id"])
-        match asked.fault_of(request):
+        refuse_while_running(stored)
+        store, fault = asked.store_of(request), asked.fault_of(request)
+        match fault:
             case Fault.LYING_200:
                 return deletion(kind, stored.id)
             case Fault.DELETED_FALSE:
                 return deletion(kind, stored.id, deleted=False)
+            case Fault.WRONG_ID:
+                return deletion(kind, store.ids.make(kind))
             case _:
-                asked.store_of(request).delete(kind, stored.id)
+                store.delete(kind, stored.id, reappears=fault is Fault.REAPPEARS)
                 return deletion(kind, stored.id)
 
-    own = f"{path}/{{id}}"
-    return [Route(own, read, methods=["GET"]), Route(own, delete, methods=["DELETE"])]
+    return delete
 
 
-def _children(path: str, collection: str, parent_kind: ObjectKind) -> list[Route]:
-    kind = CHILDREN[parent_kind]
+def _lists_children(parent_kind: ObjectKind) -> Handler:
+    order = "asc" if CHILDREN[parent_kind] in _OLDEST_FIRST else "desc"
 
     async def page(request: Request) -> Response:
         parent = asked.visible(request, parent_kind, request.path_params["id"])
-        return asked.page_of(request, asked.store_of(request).children(parent.id))
+        return page_of(request, asked.store_of(request).children(parent.id), order=order)
 
+    return page
+
+
+def _reads_child(parent_kind: ObjectKind) -> Handler:
     async def read(request: Request) -> Response:
-        return JSONResponse(shown(_child(request, parent_kind)[1]))
+        return JSONResponse(asked.as_read(request, _child(request, parent_kind)[1]))
+
+    return read
+
+
+def _deletes_child(parent_kind: ObjectKind) -> Handler:
+    kind = CHILDREN[parent_kind]
 
     async def delete(request: Request) -> Response:
         parent, child = _child(request, parent_kind)
-        fault = asked.fault_of(request)
+        store, fault = asked.store_of(request), asked.fault_of(request)
         if fault is Fault.DELETED_FALSE:
             return deletion(kind, child.id, deleted=False)
-        if fault is not Fault.LYING_200:
-            asked.store_of(request).delete_child(parent.id, child.id)
-        # An item's DELETE is answered with the conversation it was in, a message's with a deletion.
-        return JSONResponse(shown(parent)) if kind is ObjectKind.ITEM else deletion(kind, child.id)
+        if fault not in {Fault.LYING_200, Fault.WRONG_ID}:
+            store.delete_child(parent.id, child.id, reappears=fault is Fault.REAPPEARS)
+        # An item's DELETE is answered with the conversation it was in, any other with a deletion.
+        if kind is ObjectKind.ITEM:
+            return JSONResponse(asked.as_read(request, parent))
+        return deletion(kind, store.ids.make(kind) if fault is Fault.WRONG_ID else child.id)
 
-    all_of_them, one = f"{path}/{{id}}/{collection}", f"{path}/{{id}}/{collection}/{{child_id}}"
-    return [
-        Route(all_of_them, page, methods=["GET"]),
-        Route(one, read, methods=["GET"]),
-        Route(one, delete, methods=["DELETE"]),
-    ]
+    return delete
 
 
 def _child(request: Request, parent_kind: ObjectKind) -> tuple[StoredObject, StoredObject]:

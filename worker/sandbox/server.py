@@ -15,11 +15,12 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from worker.sandbox.acting import DROP_EXTENSION
 from worker.sandbox.app import create_app
 from worker.sandbox.fault_book import FaultBook
 from worker.sandbox.faults import FaultRule
-from worker.sandbox.gate import DROP_EXTENSION, GatePost
 from worker.sandbox.options import SandboxOptions
+from worker.sandbox.post import GatePost
 from worker.sandbox.request_log import RecordedRequest, RequestLog
 from worker.sandbox.store import SandboxStore
 
@@ -42,7 +43,7 @@ class SandboxServer:
 
     def __init__(self, options: SandboxOptions | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
         self.options = options or SandboxOptions()
-        self.store = SandboxStore(seed=self.options.seed)
+        self.store = SandboxStore(seed=self.options.seed, reappears_after=self.options.reappears_after)
         self._host, self._port = host, port
         self._app = create_app(self.options, store=self.store)
         self._base_url: str | None = None
@@ -55,6 +56,10 @@ class SandboxServer:
         if self._base_url is None:
             raise SandboxDown("the sandbox has not been started; call start() first")
         return self._base_url
+
+    def foundry_url(self, project: str = "sandbox") -> str:
+        """Return ``http://127.0.0.1:PORT/api/projects/…``, where threads can be listed."""
+        return f"{self.base_url.removesuffix('/v1')}/api/projects/{project}"
 
     def start(self) -> str:
         """Listen, and return the base URL; raises OSError when the port is taken."""

@@ -89,7 +89,8 @@ def _open_sqlite(url: str, file: str | None) -> Database:
     if file and file != ":memory:":
         folder = Path(file).parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # The database holds the key of all pseudonyms: only its owner looks into a folder made here.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as e:
             problem = f"The data folder {folder} cannot be made: {e.strerror}."
             raise Unavailable(problem, repair="Set TENURE_DATA_DIR to a folder that you may write.") from e
