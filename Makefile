@@ -38,7 +38,7 @@ up: .venv/.runtime ## Serve API, worker and beat in one process on SQLite
 	@$(BIN)/tenure up
 
 test: .venv/.test ## Run the whole test suite (SQLite, and PostgreSQL and Redis protocol servers from wheels)
-	@$(BIN)/python -m pytest --ignore=tests/extra --ignore=tests/bench $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore=tests/extra --ignore=tests/bench $(ARGS)
 
 test-extra: .venv/.test ## Run what needs tools outside Python (browser, other languages); names what is absent
 	@sh tests/house/extra.sh $(BIN)/python $(ARGS)

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -20,6 +20,8 @@ from worker.model.errors import TenureError
 from worker.model.work import Lease
 
 _EMBEDDED_BROKER = "memory://"
+_REDIS = ("redis://", "rediss://", "unix://")
+_LAST_PORT = 65535
 
 
 class SettingsInvalid(TenureError):
@@ -75,13 +77,30 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
-    @model_validator(mode="after")
-    def _listen_has_a_port(self) -> Settings:
-        host, _, port = self.listen.rpartition(":")
-        if not host or not port.isdigit():
-            msg = "TENURE_LISTEN must be HOST:PORT, for example 127.0.0.1:8400"
+    @field_validator("listen")
+    @classmethod
+    def _listen_has_a_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+            msg = f"must be HOST:PORT with a port of at most {_LAST_PORT}, for example 127.0.0.1:8400"
             raise ValueError(msg)
-        return self
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_has_a_scheme(cls, value: str) -> str:
+        if "://" not in value:
+            msg = "must be a URL, for example redis://127.0.0.1:6379/0, or memory://"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_is_redis(cls, value: str) -> str:
+        if value and not value.startswith(_REDIS):
+            msg = "must be a Redis URL, for example redis://127.0.0.1:6379/0"
+            raise ValueError(msg)
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -123,7 +142,7 @@ class Settings(BaseSettings):
         """The pacer's Redis: the broker's where that is Redis; empty means the in-memory pacer."""
         if self.redis_url:
             return self.redis_url
-        return self.broker_url if self.broker_url.startswith(("redis://", "rediss://", "unix://")) else ""
+        return self.broker_url if self.broker_url.startswith(_REDIS) else ""
 
     @property
     def lease(self) -> Lease:
@@ -180,10 +199,14 @@ def load_settings(**given: object) -> Settings:
     try:
         return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them, that is its point
     except ValidationError as e:
-        lines = [f"{_name(error['loc'])}: {error['msg']}" for error in e.errors(include_input=False)]
+        lines = [f"{_name(error['loc'])}: {_told(error['msg'])}" for error in e.errors(include_input=False)]
         problem = "; ".join(lines)
         raise SettingsInvalid(problem, repair="See the variables in docs/settings.md.") from e
 
 
 def _name(loc: tuple[int | str, ...]) -> str:
     return "TENURE_" + "_".join(str(part) for part in loc).upper() if loc else "settings"
+
+
+def _told(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -21,7 +21,7 @@ from worker.flows.seal import Sealer
 from worker.flows.tick import Beat, Ticker
 from worker.flows.tools import Tools
 from worker.model.clock import Clock, SystemClock
-from worker.model.errors import Invalid, TenureError, Unavailable
+from worker.model.errors import TenureError, Unavailable
 from worker.model.ids import random_bytes
 from worker.model.work import Lease
 from worker.pacing.base import Bucket, Pacer, buckets
@@ -32,7 +32,7 @@ from worker.policy.document import Project
 from worker.providers.base import Provider
 from worker.providers.keys import resolve_key
 from worker.providers.profiles import profile
-from worker.settings import Settings
+from worker.settings import Settings, SettingsInvalid
 from worker.store import bundles, log, migrate, protections
 from worker.store.engine import Database, open_database, reachable
 
@@ -155,13 +155,13 @@ def check_roles(settings: Settings, role: str) -> None:
     """Refuse what cannot work with one process per role: SQLite and `memory://` belong to one process."""
     if settings.is_sqlite:
         problem = f"`tenure {role}` is one of several processes, and SQLite serves only one."
-        raise Invalid(problem, repair="Set TENURE_DATABASE_URL to PostgreSQL, or run `tenure up`.")
+        raise SettingsInvalid(problem, repair="Set TENURE_DATABASE_URL to PostgreSQL, or run `tenure up`.")
     if settings.is_embedded:
         problem = f"`tenure {role}` cannot hear the others over memory://."
-        raise Invalid(problem, repair="Set TENURE_BROKER_URL to redis://…, or run `tenure up`.")
+        raise SettingsInvalid(problem, repair="Set TENURE_BROKER_URL to redis://…, or run `tenure up`.")
     if not settings.redis:
         problem = f"`tenure {role}` shares the providers' limits with other processes through Redis."
-        raise Invalid(problem, repair="Set TENURE_REDIS_URL.")
+        raise SettingsInvalid(problem, repair="Set TENURE_REDIS_URL.")
 
 
 def prepare(tenure: Tenure) -> None:

@@ -70,6 +70,108 @@ def test_a_dry_run_registers_nothing(tenure: Run, folder: Path) -> None:
     assert tenure("threads", "list", "-o", "json").json == []
 
 
+def test_a_dry_run_says_what_would_be_and_leaves_no_file(tenure: Run, folder: Path) -> None:
+    (folder / "ids.txt").write_text("conv_1\nrun_2\n")
+    done = tenure("import", "ids.txt", "--project", "demo-support", "--owner", "me", "--dry-run", code=1)
+    assert "would be created  1" in done.out
+    assert "would be rejected: 1" in done.err
+    assert "1 threads would have no created_at" in done.err
+    assert not (folder / "ids.txt.rejected").exists()
+
+
+def test_rejected_lines_are_imported_as_they_lie_there(tenure: Run, folder: Path) -> None:
+    (folder / "ids.txt").write_text("conv_1\nrun_2\n")
+    tenure("import", "ids.txt", *_TXT, code=1)
+    rejected = folder / "ids.txt.rejected"
+    rejected.write_text(rejected.read_text().replace("run_2", "conv_2"))
+    assert tenure("import", "ids.txt.rejected", *_TXT).json["created"] == 1
+
+
+def test_new_threads_of_unknown_age_are_told(tenure: Run, folder: Path) -> None:
+    (folder / "ids.txt").write_text("conv_1\nconv_2\n")
+    assert "2 threads have no created_at" in tenure("import", "ids.txt", *_TXT).err
+    assert "created_at" not in tenure("import", "ids.txt", *_TXT).err
+    (folder / "all.jsonl").write_text(_line("conv_3", created_at="2026-11-01T00:00:00Z"))
+    assert "created_at" not in tenure("import", "all.jsonl").err
+
+
+def test_a_line_that_is_no_object_is_told_so(tenure: Run, folder: Path) -> None:
+    (folder / "all.jsonl").write_text('["conv_1"]\n')
+    assert "line 1: invalid: A line must be a JSON object.\n" in tenure("import", "all.jsonl", code=1).err
+
+
+def test_rows_of_csv_have_the_fields_that_the_header_names(tenure: Run, folder: Path) -> None:
+    rows = (
+        "\ufeffexternal_id, owner,tags,ttl,created_at\r\n"
+        'conv_1,"Team ""A"", Support",env=prod; case=7,30d,2026-11-01T00:00:00Z\r\n'
+        "conv_2,,,,\r\n"
+    )
+    (folder / "all.csv").write_text(rows)
+    done = tenure("import", "all.csv", *_TXT)
+    assert done.json["created"] == 2
+    assert "1 threads have no created_at" in done.err
+    shown = tenure("threads", "show", "conv_1", "-o", "json").json
+    assert (shown["owner"], shown["tags"], shown["ttl"]) == (
+        'Team "A", Support',
+        {"env": "prod", "case": "7"},
+        "P30D",
+    )
+    assert tenure("threads", "show", "conv_2", "-o", "json").json["owner"] == "me"
+
+
+def test_rejected_rows_keep_their_header(tenure: Run, folder: Path) -> None:
+    header = "external_id,project,owner,tags\n"
+    bad = ['conv_2,demo-support,"me\n', "conv_3,demo-support\n", "conv_4,demo-support,me,a=1;b\n"]
+    (folder / "all.csv").write_text(header + "conv_1,demo-support,me,\n" + "".join(bad) + "run_5,nope,me,")
+    done = tenure("import", "all.csv", "-o", "json", code=1)
+    assert (done.json["created"], done.json["invalid"]) == (1, 4)
+    for told in ("line 3: invalid: it is no row", "line 4: invalid: it has 2 cells", "line 5: invalid: tags"):
+        assert told in done.err
+    assert (folder / "all.csv.rejected").read_text() == header + "".join(bad) + "run_5,nope,me,\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("external_id,colour", "colour"),
+        ("external_id,external_id", "twice"),
+        ("project,owner", "lacks external_id"),
+        ("external_id;project", "commas"),
+        ("", "lacks external_id"),
+        ('"external_id', "cannot be read"),
+    ],
+)
+def test_a_header_that_no_row_could_serve_is_a_usage_error(
+    tenure: Run, folder: Path, header: str, told: str
+) -> None:
+    (folder / "all.csv").write_text(header + "\nconv_1,x\n" if header else "")
+    assert told in tenure("import", "all.csv", *_TXT, code=2).err
+    assert not (folder / "data").exists()
+
+
+def test_ids_are_found_in_a_log_by_their_prefixes(tenure: Run, folder: Path) -> None:
+    text = (
+        b'10:02 POST /v1/threads/thread_abc123/runs/run_9 {"conversation": "conv_68aF"} \xff\n'
+        b"thread_id=7 file_path=/x/my-file-1.txt vs_code cfile_12 resp_time=3ms thread_pool-\n"
+        b"conv_68aF again, then vs_QwErTyUiOpAsDfGhJk.\n"
+        b"nothing here\n"
+    )
+    (folder / "app.log").write_bytes(text)
+    done = tenure("import", "app.log", *_TXT)
+    assert (done.json["lines"], done.json["created"]) == (3, 3)
+    assert {one["external_id"] for one in tenure("threads", "list", "-o", "json").json} == {
+        "thread_abc123",
+        "conv_68aF",
+        "vs_QwErTyUiOpAsDfGhJk",
+    }
+
+
+def test_a_line_of_a_log_is_kept_once_however_many_ids_are_rejected(tenure: Run, folder: Path) -> None:
+    (folder / "app.log").write_text(f"conv_1 conv_{'2' * 129} conv_{'3' * 129}\n")
+    assert tenure("import", "app.log", *_TXT, code=1).json["invalid"] == 2
+    assert len((folder / "app.log.rejected").read_text().splitlines()) == 1
+
+
 def test_more_lines_than_one_request_takes_are_all_imported_in_order(tenure: Run, folder: Path) -> None:
     ids = [f"conv_{n}" for n in range(2100)]
     ids[1500] = "run_1500"
@@ -79,17 +181,13 @@ def test_more_lines_than_one_request_takes_are_all_imported_in_order(tenure: Run
     assert "line 1501: invalid" in done.err
 
 
-@pytest.mark.parametrize("name", ["all.csv", "app.log"])
-def test_formats_that_are_not_there_yet_say_so(tenure: Run, folder: Path, name: str) -> None:
-    (folder / name).write_text("conv_1\n")
-    assert "yet" in tenure("import", name, *_TXT, code=2).err
-
-
 def test_usage_is_checked_before_anything_is_sent(tenure: Run, folder: Path) -> None:
     (folder / "ids.txt").write_text("conv_1\n")
     (folder / "ids").write_text("conv_1\n")
+    (folder / "app.log").write_text("conv_1\n")
     assert "--owner" in tenure("import", "ids.txt", "--project", "demo-support", code=2).err
     assert "--format" in tenure("import", "ids", *_TXT, code=2).err
+    assert "--owner" in tenure("import", "app.log", "--project", "demo-support", code=2).err
     tenure("import", "nowhere.txt", *_TXT, code=2)
     assert not (folder / "data").exists()
 

@@ -91,6 +91,12 @@ def test_the_doctor_sees_a_log_that_was_changed_below_tenure(
     [
         ("parked", "UPDATE thread SET state = 'parked', reason = 'partial'"),
         ("beat", "INSERT INTO fact VALUES ('beat.ticked', '{}', '2026-01-01 00:00:00.000000')"),
+        (
+            "house",
+            """INSERT INTO fact VALUES
+            ('house.kept', '{}', '2026-01-01 00:00:00.000000'),
+            ('house.failed', '{"problem": "No key.", "repair": "Mend."}', '2026-01-02 00:00:00.000000')""",
+        ),
         ("policies", "UPDATE fact SET value = '[\"p.yaml:1:1 RP005\"]' WHERE name = 'bundle.refused'"),
         (
             "control",
@@ -109,6 +115,65 @@ def test_the_doctor_names_what_needs_a_person(
     problems = {one["check"]: one for one in told if one["status"] == "problem"}
     assert set(problems) == {check}
     assert problems[check]["repair"]
+
+
+def test_a_house_that_was_kept_since_it_failed_is_no_problem(
+    tenure: Run, register: Callable[..., Any], folder: Path
+) -> None:
+    register("conv_1")
+    _sql(
+        folder,
+        """INSERT INTO fact VALUES ('house.failed', '{}', '2026-01-01 00:00:00.000000'),
+        ('house.kept', '{}', '2026-01-02 00:00:00.000000')""",
+    )
+    assert "house" not in _statuses(tenure)
+
+
+def test_the_doctor_knows_which_key_the_sandbox_takes(
+    tenure: Run, register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("conv_1")
+    monkeypatch.delenv("TENURE_KEY_SANDBOX")
+    repairs = {one["repair"] for one in tenure("doctor", "-o", "json").json if one["check"] == "provider key"}
+    assert len(repairs) == 1
+    assert "TENURE_KEY_SANDBOX=sandbox" in repairs.pop()
+
+
+def test_the_doctor_finds_a_database_url_that_is_none(tenure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENURE_DATABASE_URL", "foo")
+    assert _statuses(tenure, code=1)["database"] == "problem"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "command"),
+    [
+        ("TENURE_LISTEN", "foo", "up"),
+        ("TENURE_LISTEN", "127.0.0.1:99999", "up"),
+        ("TENURE_BROKER_URL", "redis://127.0.0.1:9/0", "up"),
+        ("TENURE_BROKER_URL", "foo", "up"),
+        ("TENURE_REDIS_URL", "foo", "db check"),
+        ("TENURE_DATABASE_URL", "foo", "threads list"),
+        ("TENURE_DATABASE_URL", "mysql://127.0.0.1:9/x", "threads list"),
+        ("TENURE_LOG_LEVEL", "loud", "worker"),
+        ("TENURE_TICK_SECONDS", "1", "api"),
+    ],
+)
+def test_a_wrong_setting_is_a_usage_error_that_names_it(
+    tenure: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, command: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    told = tenure(*command.split(), code=2).err
+    assert "TENURE_" in told or "PostgreSQL" in told
+    assert "Value error" not in told
+
+
+@pytest.mark.parametrize("command", ["up", "threads list", "db upgrade"])
+def test_a_data_folder_that_cannot_be_written_is_exit_5(
+    tenure: Run, monkeypatch: pytest.MonkeyPatch, folder: Path, command: str
+) -> None:
+    (folder / "file").write_text("")
+    monkeypatch.setenv("TENURE_DATA_DIR", str(folder / "file" / "data"))
+    assert "TENURE_DATA_DIR" in tenure(*command.split(), code=5).err
 
 
 def test_parked_threads_are_counted_by_reason(

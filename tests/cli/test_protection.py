@@ -87,3 +87,25 @@ def test_one_key_never_joins_release_and_sweeping(tenure: Run) -> None:
 
 def test_nothing_is_parked_in_a_new_folder(tenure: Run) -> None:
     assert tenure("failures", "list", "-o", "json").json == []
+
+
+def test_a_hold_on_what_can_never_be_registered_says_so(tenure: Run) -> None:
+    ours = f"thr_{0:032x}"
+    ids = [part for one in ("run_abc", "conv_9", "strange", ours) for part in ("--id", one)]
+    told = tenure("hold", "place", "--matter", "m", "--reason", "r", *ids).err
+    lines = {line.split(":")[1].strip(): line for line in told.splitlines()}
+    assert "never be registered" in lines["run_abc"]
+    assert "run id" in lines["run_abc"]
+    assert "agent_session" in lines["strange"]
+    assert "none will" in lines[ours]
+    assert lines["conv_9"].endswith("covers it once it is.")
+
+
+def test_the_doctor_names_the_very_command_that_ends_a_pause(tenure: Run) -> None:
+    tenure("pause", "--project", "demo-support")
+    tenure("pause")
+    repairs = [one["repair"] for one in tenure("doctor", "-o", "json").json if one["check"] == "pause"]
+    assert repairs == [
+        "`tenure resume` lets them go on.",
+        "`tenure resume --project demo-support` lets them go on.",
+    ]

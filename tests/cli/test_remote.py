@@ -30,7 +30,10 @@ def test_commands_work_the_same_over_http(tenure: Run, service: str, folder: Pat
     assert (
         tenure("audit", "list", "-o", "jsonl", "--type", "hold.placed").lines[0]["actor"].startswith("key:")
     )
-    assert [one["check"] for one in tenure("doctor", "-o", "json").json] == ["settings", "service", "ready"]
+    doctored = tenure("doctor", "-o", "json")
+    assert [one["check"] for one in doctored.json] == ["settings", "service", "ready"]
+    assert "Nothing needs a person" not in doctored.err
+    assert "/readyz" in doctored.err
 
 
 def test_a_key_that_does_not_stand_is_refused_with_the_repair(

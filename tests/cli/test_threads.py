@@ -111,3 +111,16 @@ def test_a_withdrawn_thread_keeps_its_row_and_cannot_be_withdrawn_twice(
     done = tenure("threads", "withdraw", "conv_1", "--reason", "a mistake", "-o", "json")
     assert done.json["state"] == "withdrawn"
     assert "withdrawn" in tenure("threads", "withdraw", "conv_1", "--reason", "again", code=1).err
+
+
+def test_an_external_id_of_two_projects_names_both_threads_and_the_way_on(
+    tenure: Run, register: Callable[..., Any]
+) -> None:
+    first = register("conv_1")["id"]
+    args = ("register", "conv_1", "--project", "demo-finance", "--owner", "me", "-o", "json")
+    second = tenure(*args).json["id"]
+    for command in (("threads", "show"), ("explain",)):
+        told = tenure(*command, "conv_1", code=1).err
+        assert f"{first} of demo-support" in told
+        assert f"{second} of demo-finance" in told
+        assert "`tenure threads show ID`" in told

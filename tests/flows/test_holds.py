@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world.crash import gate, in_background, wait
+from tests.world.crash import gate, in_background, until, wait
 from tests.world.world import ACTOR, POLICIES, PROJECT, World, project_document
 from worker.flows import sending
 from worker.flows.hold import AlreadyReleased, release_hold
@@ -180,6 +180,26 @@ def test_an_arming_that_is_five_seconds_old_is_asked_again_between_two_children(
     assert answer["too_late"] == [{"id": due.thread.id, "what": "children", "children_deleted": 4 - left}]
     assert len(world.sandbox.store.children(due.thread.external_id)) == left > 0
     assert kept(world, due)
+
+
+def test_a_delete_that_a_hold_kept_from_leaving_is_neither_too_late_nor_uncertain(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "ARMED_FOR_SECONDS", 0.1)
+    project = project_document(world.sandbox.base_url).replace("concurrency: 16", "concurrency: 1")
+    world.policies(POLICIES + project)
+    # While one is armed and waits for the only seat, the other one's read has it.
+    both = [world.register(kind=Kind.FILE) for _ in range(2)]
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.faults("slow@get*2")
+    world.sweep()
+    with in_background(world) as (worker,):
+        until(lambda: bool(world.entries("delete.intended")))
+        armed = world.entries("delete.intended")[0]["subject"]
+        answer = world.hold(HoldScope(ids=(armed,))).answer
+        worker.result(20)
+    assert (answer["too_late"], answer["uncertain"]) == ([], [])
+    assert [kept(world, one) for one in both if one.thread.id == armed] == [True]
 
 
 def test_no_delete_leaves_under_an_old_arming_even_when_every_seat_is_taken(

@@ -1,7 +1,7 @@
 """Every kind in every situation under every control: each claim is compared with what the sandbox holds.
 
 One world holds a project per situation and control, so that each thread has exactly the controls of its
-case. `docs/evidence.md` is the table that comes of it; TENURE_WRITE_DOCS=1 writes it anew.
+case. `docs/evidence.md` is the table that comes of it; TENURE_TEST_WRITE_DOCS=1 writes it anew.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from worker.model.thread import Kind, ThreadState
 from worker.providers.table import KINDS
 from worker.sandbox.faults import FAULTS, Fault, FaultRule
 from worker.sandbox.kinds import ObjectKind
+from worker.sandbox.options import SandboxOptions
 from worker.store.threads import StoredThread
 
 DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "evidence.md"
@@ -29,16 +30,16 @@ CONTROLS = ("sibling", "canary", "none")
 # What stood at the provider when Tenure came: the thread, or nothing any more.
 HISTORIES = ("present", "gone")
 # These lie about one object in a way that no client can tell from the truth; they are tried on whole kinds.
-UNDETECTABLE = frozenset({"object-404", "wrong-key-404"})
+UNDETECTABLE = frozenset({"object-404", "everything-404", "wrong-key-404"})
 # Waiting for these takes real time: the slow ones end as an error does, the throttled ones only wait.
-SLOW = frozenset({"slow", "slow-body", "timeout", "throttled", "throttled-silent"})
-LATER = (
-    timedelta(minutes=2),
-    timedelta(minutes=11),
-    *(timedelta(hours=1, minutes=1),) * 10,
-    timedelta(hours=25),
-)
+SLOW = frozenset({"slow", "slow-body", "timeout", "timeout-after", "throttled", "throttled-silent"})
+A_DAY = timedelta(hours=25)
+LATER = (timedelta(minutes=2), timedelta(minutes=11), *(timedelta(hours=1, minutes=1),) * 10, A_DAY)
 _GONE = frozenset({"confirmed", "inferred", "sustained", "absent"})
+
+
+# One worker runs them all: the world that they look at is made once.
+pytestmark = pytest.mark.xdist_group("matrix")
 
 
 def situations() -> list[str]:
@@ -75,7 +76,9 @@ def _project(situation: str, control: str, history: str) -> str:
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, list[Case]]]:
     """Run all cases through one world until nothing moves any more."""
     folder = tmp_path_factory.mktemp("matrix")
-    with make_world(f"sqlite:///{folder / 'tenure.db'}", folder / "policies") as world:
+    # What reappears does so when the test says it, not when a clock does.
+    options = SandboxOptions(reappears_after=None)
+    with make_world(f"sqlite:///{folder / 'tenure.db'}", folder / "policies", options) as world:
         world.policies(_documents(world))
         cases = [
             _case(world, *combination) for combination in product(kinds(), situations(), CONTROLS, HISTORIES)
@@ -88,6 +91,8 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, li
         world.sweep()
         world.drain(most=400)
         for later in LATER:
+            if later is A_DAY:
+                world.sandbox.store.reappear()
             world.clock.move(later)
             world.drain(most=400)
         yield world, cases
@@ -168,7 +173,7 @@ def test_every_thread_has_come_to_an_end_that_a_person_can_see(matrix: tuple[Wor
 def test_the_documented_matrix_is_what_happens(matrix: tuple[World, list[Case]]) -> None:
     world, cases = matrix
     text = _document(world, cases)
-    if os.environ.get("TENURE_WRITE_DOCS") == "1":
+    if os.environ.get("TENURE_TEST_WRITE_DOCS") == "1":
         DOCUMENT.write_text(text, encoding="utf-8")
     assert DOCUMENT.read_text(encoding="utf-8") == text
 
@@ -178,13 +183,14 @@ def _document(world: World, cases: list[Case]) -> str:
     lines = [
         "# Evidence: what Tenure says in every situation",
         "",
-        f"Written by a test that runs {len(cases)} cases against the sandbox and compares each claim with what",
-        "the sandbox really holds. A cell is the grade that is left when nothing moves any more; where kinds",
-        "differ, each is named. Only `confirmed`, `inferred` and `sustained` are called deleted. A provider that",
-        "throttles is waited for and never graded.",
+        f"Written by a test that runs {len(cases)} cases against the sandbox and compares each claim with",
+        "what the sandbox really holds. A cell is the grade that is left when nothing moves any more; where",
+        "kinds differ, each is named. Only `confirmed`, `inferred` and `sustained` are called deleted. A",
+        "provider that throttles is waited for and never graded.",
         "",
-        "Controls: *sibling* is a registered live thread of the same kind and project; *canary* means that there is",
-        "none and the project permits one; *none* means neither. Kinds without a cheap canary are as *none*.",
+        "Controls: *sibling* is a registered live thread of the same kind and project; *canary* means that",
+        "there is none and the project permits one; *none* means neither. Kinds without a cheap canary are as",
+        "*none*.",
         "",
     ]
     for history in HISTORIES:

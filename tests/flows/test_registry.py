@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -142,23 +143,26 @@ def test_a_wrong_prefix_is_refused_and_leaves_nothing(world: World) -> None:
     assert not world.entries("thread.registered")
 
 
-def test_a_thread_that_was_registered_while_the_policies_changed_belongs_to_a_sweep(world: World) -> None:
-    registered, may_commit = Event(), Event()
+def test_a_thread_that_was_registered_while_the_policies_changed_belongs_to_a_sweep(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dated, may_go_on = Event(), Event()
+    add = threads.add
 
-    def slowly() -> None:
-        with world.database.write() as db:
-            register(db, wanted(world), actor=ACTOR, now=world.clock.now())
-            registered.set()
-            assert may_commit.wait(10)
+    def add_slowly(*given: Any, **named: Any) -> bool:
+        dated.set()
+        assert may_go_on.wait(10)
+        return add(*given, **named)
 
+    monkeypatch.setattr(threads, "add", add_slowly)
     with ThreadPoolExecutor(2) as pool:
-        producer = pool.submit(slowly)
-        assert registered.wait(10)
+        producer = pool.submit(put, world, wanted(world))
+        assert dated.wait(10)
         # The sweep that this thread would be in is renamed before it is committed.
         beat = pool.submit(world.rules, POLICIES.replace(POLICY, "renamed-30d"))
         # Beat waits for the producer; where it does not, it is done before the producer commits.
         futures.wait([beat], timeout=0.3)
-        may_commit.set()
+        may_go_on.set()
         producer.result(20)
         beat.result(20)
     with world.database.read() as db:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.world.crash import in_background
 from tests.world.world import ACTOR, POLICIES, POLICY, World, project_document
 from worker.flows.activate import Activated, activate
 from worker.flows.sweep import NotApprovable, NotRecomputed, Order, approve, resume, sweep
@@ -292,6 +293,19 @@ def test_a_changed_account_deletes_nothing_and_parks_the_thread(world: World) ->
         (ThreadState.PARKED, "account_changed")
     }
     assert not world.sandbox.requests()
+
+
+def test_an_account_that_changes_while_a_worker_reads_is_seen_when_it_arms(world: World) -> None:
+    [one] = due(world, 1)
+    world.sweep()
+    world.faults("slow@get")
+    with in_background(world) as (worker,):
+        world.sandbox.wait_for(lambda log: len(log) == 1)
+        world.rules(POLICIES, extra="provider_project: proj_other")
+        worker.result(10)
+    assert world.exists(one)
+    assert not world.deletes()
+    assert not world.entries("delete.intended")
 
 
 def test_items_of_a_project_that_left_the_policies_wait_and_block_no_other(world: World) -> None:

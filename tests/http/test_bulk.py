@@ -118,7 +118,11 @@ def test_several_gzip_members_are_one_body(admin: TestClient) -> None:
     assert summary["created"] == 3
 
 
-@pytest.mark.parametrize("content", [b"plain", gzip.compress(b"x" * 1000)[:-4], b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "content",
+    [b"plain", gzip.compress(b"x" * 1000)[:-4], b"\x1f\x8b"],
+    ids=["no gzip", "cut short", "a head alone"],
+)
 def test_damaged_gzip_registers_nothing(admin: TestClient, assert_problem: Check, content: bytes) -> None:
     answer = admin.post("/v1/threads/bulk", content=content, headers=GZIP)
 

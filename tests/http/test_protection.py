@@ -64,8 +64,8 @@ def test_a_hold_takes_globs_and_selectors_which_must_all_match(
     [
         (hold({}), "empty_scope", "/scope"),
         (hold({"ids": []}), "empty_scope", "/scope"),
-        (hold({"owners": ["team-[ab]"]}), "invalid", "/scope/owners/0"),
-        (hold({"projects": ["ok", "x["]}), "invalid", "/scope/projects/1"),
+        (hold({"owners": ["team-[ab]"]}), "bad_glob", "/scope/owners/0"),
+        (hold({"projects": ["ok", "x["]}), "bad_glob", "/scope/projects/1"),
         (hold({"ids": "conv_1"}), "invalid", "/scope/ids"),
         (hold({"ids": ["a b"]}), "invalid", "/scope/ids/0"),
         (hold({"everything": True}), "invalid", "/scope/everything"),

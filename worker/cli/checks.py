@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -21,6 +22,7 @@ from worker.model.clock import Clock, SystemClock, rfc3339
 from worker.model.errors import TenureError
 from worker.model.thread import ThreadState
 from worker.model.work import SweepState
+from worker.policy.document import Project
 from worker.policy.load import bundle_from_canonical
 from worker.providers.keys import resolve_key
 from worker.settings import Settings
@@ -28,6 +30,8 @@ from worker.store import bundles, keys, log, migrate, protections, sweeps, threa
 from worker.store.engine import Database, open_database, reachable
 
 _REFUSED = "bundle.refused"
+_SANDBOX_KEY = "TENURE_KEY_SANDBOX"
+_SANDBOX_REPAIR = f"The sandbox takes any key: set {_SANDBOX_KEY}=sandbox."
 _LEAVES = 1000
 _NEWEST_SWEEPS = 200
 # Beat may be late by this many ticks before it counts as gone.
@@ -83,7 +87,10 @@ def local_checks(settings: Settings) -> list[Check]:
     found = [_data_folder(settings)]
     if found[0].is_problem and settings.is_sqlite:
         return found
-    database = open_database(settings.database)
+    try:
+        database = open_database(settings.database)
+    except TenureError as e:
+        return [*found, _problem("database", e.problem, e.repair)]
     try:
         schema = _missing_file(database) or _schema(database)
         found.append(schema)
@@ -105,6 +112,7 @@ def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Chec
         lambda: _log(db),
         lambda: _policies(db, settings),
         lambda: _beat(db, settings, clock.now()),
+        lambda: _house(db),
         lambda: _stopped(db),
         lambda: _blocked(db),
         lambda: _parked(db),
@@ -192,7 +200,13 @@ def _credentials(canonical: str, settings: Settings) -> Iterator[Check]:
         except TenureError as e:
             # Only a warning: the workers may have what this shell has not.
             what = f"{project.name}: {e.problem} (as seen from this shell)"
-            yield Check(check="provider key", status=Status.WARNING, what=what, repair=e.repair)
+            repair = _SANDBOX_REPAIR if _is_sandbox(project) else e.repair
+            yield Check(check="provider key", status=Status.WARNING, what=what, repair=repair)
+
+
+def _is_sandbox(project: Project) -> bool:
+    host = urlsplit(project.account.base_url).hostname
+    return project.api_key.env == _SANDBOX_KEY and host in {"127.0.0.1", "::1", "localhost"}
 
 
 def _beat(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
@@ -211,13 +225,23 @@ def _beat(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
         yield Check(check="beat", status=Status.OK, what=f"ticked at {rfc3339(ticked[1])}")
 
 
+def _house(db: Session) -> Iterator[Check]:
+    """Tell whether beat's last round of activating and sealing failed; its worker may tick all the same."""
+    failed, kept = keys.read_fact(db, "house.failed"), keys.read_fact(db, "house.kept")
+    if failed is None or (kept is not None and kept[1] >= failed[1]):
+        return
+    told, since = failed
+    what = f"beat's house keeping fails: {told.get('problem') or told.get('code')} (at {rfc3339(since)})"
+    yield _problem("house", what, told.get("repair") or "The log of beat says more, at `house.failed`.")
+
+
 def _stopped(db: Session) -> Iterator[Check]:
     for scope, reason in sorted(protections.paused(db).items()):
         name = "all projects" if scope == protections.EVERYTHING else scope
         what = f"Deletes are paused for {name}: {reason}"
-        yield Check(
-            check="pause", status=Status.WARNING, what=what, repair="`tenure resume` lets them go on."
-        )
+        option = "" if scope == protections.EVERYTHING else f" --project {scope}"
+        repair = f"`tenure resume{option}` lets them go on."
+        yield Check(check="pause", status=Status.WARNING, what=what, repair=repair)
     for (project, kind), failures in sorted(work.stopped_pairs(db).items()):
         what = f"No {kind} of {project} is deleted: the control failed {failures} times."
         yield _problem(

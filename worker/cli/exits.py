@@ -48,5 +48,6 @@ def exit_code_of(error: TenureError) -> Exit:
         case Unavailable():
             return Exit.UNREACHABLE
         case _:
-            # By its code: naming the class would load all settings for `tenure version`.
+            # By its code: naming the class would load all settings for `tenure version`, and a database URL
+            # is told by the store, which knows no settings.
             return Exit.USAGE if error.code == _SETTINGS else Exit.FAILED

@@ -10,6 +10,8 @@ from worker.cli.client import open_client, path_of
 from worker.cli.exits import Misused
 from worker.cli.options import Reason
 from worker.cli.output import Column, Format, Output, Record, say, show_one, show_rows
+from worker.model.errors import Invalid
+from worker.model.thread import infer_kind
 
 _COLUMNS = (
     Column("id", "id", whole=True),
@@ -21,6 +23,7 @@ _COLUMNS = (
     Column("placed_at", "placed_at", whole=True),
     Column("released_at", "released_at", whole=True),
 )
+_OWN = "thr_"
 
 
 def place(
@@ -72,10 +75,24 @@ def _warn(placed: Record) -> None:
     for name, meaning in (
         ("too_late", "DELETE had left before the hold was placed"),
         ("uncertain", "whether DELETE was done before the hold is not known yet"),
-        ("unknown", "not registered; the hold covers it once it is"),
     ):
         for one in placed.get(name) or ():
             say(f"warning: {one['id'] if isinstance(one, dict) else one}: {meaning}.")
+    for one in placed.get("unknown") or ():
+        say(f"warning: {one}: {_of_unknown(str(one))}")
+
+
+def _of_unknown(named: str) -> str:
+    """Say what becomes of an id that no thread has."""
+    try:
+        infer_kind(named)
+    except Invalid as e:
+        if e.code == "unknown_kind":
+            return "not registered, and only an agent_session could be: no other kind has ids like this."
+        if named.startswith(_OWN):
+            return "no thread has this id of Tenure's own, and none will: the hold protects nothing by it."
+        return f"it can never be registered, so the hold protects nothing by it. {e.problem} {e.repair}"
+    return "not registered; the hold covers it once it is."
 
 
 def list_holds(

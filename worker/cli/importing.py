@@ -6,43 +6,26 @@ unchanged to FILE.rejected, so that they can be mended and imported by themselve
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
 
 from worker.cli.client import Client, open_client
-from worker.cli.exits import Ended, Misused
+from worker.cli.exits import Ended
+from worker.cli.file_formats import REJECTED, FileFormat, Form, NotALine, form_of, format_of, next_line
 from worker.cli.output import Format, Output, progress, say, show_one
 
 _AT_ONCE = 1000
 # The API's own limit on one request is 64 MiB; a chunk ends well before.
 _MOST_BYTES = 16 * 1024 * 1024
-_LONGEST_LINE = 1024 * 1024
 _SAID = 20
-_MARK = b"\xef\xbb\xbf"  # some editors put it before the first line
-_KEPT = frozenset({"created", "exists"})
-
-
-class FileFormat(StrEnum):
-    """How the file is written."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    TXT = "txt"
-    LOG = "log"
-
-
-_NOT_YET = frozenset({FileFormat.CSV, FileFormat.LOG})
-_SUFFIXES = {".jsonl": FileFormat.JSONL, ".ndjson": FileFormat.JSONL, ".csv": FileFormat.CSV} | {
-    ".txt": FileFormat.TXT,
-    ".log": FileFormat.LOG,
-}
+_CREATED = "created"
+_STATUSES = (_CREATED, "exists", "conflict", "invalid")
+_KEPT = frozenset({_CREATED, "exists"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +39,33 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What became of the lines."""
+    """What became of the lines: ``rejected`` by number; ``undated`` counts new threads without created_at."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    rejected: list[bytes] = field(default_factory=list)
+    rejected: dict[int, bytes] = field(default_factory=dict)
+    undated: int = 0
     told: int = 0
 
     def note(self, line: Line, status: str, reason: str) -> None:
         """Count a line, and keep and tell it where it was rejected."""
         self.counts[status] += 1
         if status in _KEPT:
+            self.undated += status == _CREATED and b'"created_at"' not in line.sent
             return
-        self.rejected.append(line.raw)
+        # By number: a line of a log may name several threads, and is kept once.
+        self.rejected[line.number] = line.raw
         if self.told < _SAID:
             say(f"line {line.number}: {status}: {reason}")
         elif self.told == _SAID:
             say("... more lines were rejected.")
         self.told += 1
+
+    def summary(self, form: Format, *, dry_run: bool, rejected: Path | None) -> dict[str, Any]:
+        """Return the result; to a person a dry run does not say that it made something."""
+        named = {_CREATED: "would be created"} if dry_run and form is Format.TABLE else {}
+        counts = {named.get(name, name): self.counts[name] for name in _STATUSES}
+        told = {"lines": self.counts.total(), **counts, "dry_run": dry_run}
+        return {**told, "rejected_file": str(rejected) if rejected else None}
 
 
 def import_file(
@@ -80,7 +73,7 @@ def import_file(
         Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The file to read.")
     ],
     *,
-    form: Annotated[
+    form_given: Annotated[
         FileFormat | None, typer.Option("--format", help="Told by the file's name if left out.")
     ] = None,
     project: Annotated[str | None, typer.Option(help="For lines that name no project.")] = None,
@@ -90,58 +83,52 @@ def import_file(
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Register many threads from a file: jsonl (fields of POST /v1/threads) or txt (one id a line).
+    """Register many threads from a file, whose name tells how it is written.
+
+    jsonl has the fields of POST /v1/threads, and csv a header row of those names, with tags as k=v;k=v.
+
+    txt has one id a line. In a log ids are found by their prefixes: look at a --dry-run first.
 
     Example: tenure import ids.txt --project support-eu --owner team-support --dry-run
     """
-    make = _maker(_format_of(file, form), project, owner)
-    tally = Tally()
-    with open_client() as client, file.open("rb") as lines, progress("importing") as tell:
-        total = file.stat().st_size
-        for chunk in _chunks(lines, make, tally):
-            _register(client, chunk, tally, dry_run=dry_run)
-            tell(lines.tell(), total)
-    rejected = _keep_rejected(file, tally)
-    names = ("created", "exists", "conflict", "invalid")
-    summary: dict[str, Any] = {"lines": tally.counts.total(), **{name: tally.counts[name] for name in names}}
-    show_one({**summary, "dry_run": dry_run, "rejected_file": str(rejected) if rejected else None}, output)
-    if rejected:
-        problem = f"Rejected lines: {len(tally.rejected)}. They are in {rejected}."
-        raise Ended(problem, repair="Mend them there and import that file.")
+    written, tally = format_of(file, form_given), Tally()
+    with file.open("rb") as lines:
+        form = form_of(lines, written, project, owner)
+        with open_client() as client, progress("importing") as tell:
+            read, total = len(form.header), file.stat().st_size
+            for chunk in _chunks(lines, form, tally):
+                _register(client, chunk, tally, dry_run=dry_run)
+                read += sum(len(line.raw) for line in chunk)
+                tell(min(read, total), total)
+    kept = None if dry_run else _keep_rejected(file, form, tally)
+    show_one(tally.summary(output, dry_run=dry_run, rejected=kept), output)
+    _say_undated(tally.undated, dry_run=dry_run)
+    _end(file, kept, tally)
 
 
-def _format_of(file: Path, given: FileFormat | None) -> FileFormat:
-    form = given or _SUFFIXES.get(file.suffix.lower())
-    if form is None:
-        raise Misused(f"The name {file.name} does not tell the format.", repair="Give --format jsonl or txt.")
-    if form in _NOT_YET:
-        repair = "Write jsonl (one JSON object a line) or txt (one external id a line)."
-        raise Misused(f"The format {form.value} cannot be imported yet.", repair=repair)
-    return form
+def _say_undated(count: int, *, dry_run: bool) -> None:
+    if count:
+        have = "would have" if dry_run else "have"
+        say(
+            f"{count} threads {have} no created_at: "
+            "a policy that counts from created_at answers UNKNOWN for them."
+        )
 
 
-def _maker(form: FileFormat, project: str | None, owner: str | None) -> Callable[[bytes], bytes]:
-    """Return what turns a line of the file into a line of the API; it raises ValueError."""
-    given = {name: value for name, value in (("project", project), ("owner", owner)) if value is not None}
-    if form is FileFormat.TXT:
-        if project is None or owner is None:
-            raise Misused("A txt file holds ids only.", repair="Give --project and --owner.")
-        return lambda raw: json.dumps({"external_id": raw.decode().strip(), **given}).encode()
-    return lambda raw: _with_defaults(raw, given) if given else raw.strip()
+def _end(file: Path, kept: Path | None, tally: Tally) -> None:
+    if not tally.rejected:
+        return
+    count = len(tally.rejected)
+    if kept is None:
+        raise Ended(f"Lines that would be rejected: {count}.", repair=f"Mend them in {file}.")
+    repair = "Mend them there, and import that file with the same options."
+    raise Ended(f"Rejected lines: {count}. They are in {kept}.", repair=repair)
 
 
-def _with_defaults(raw: bytes, given: Mapping[str, str]) -> bytes:
-    try:
-        fields = json.loads(raw)
-    except ValueError:
-        return raw.strip()  # the API says what is wrong with it, as with any other line
-    return json.dumps({**given, **fields}).encode() if isinstance(fields, dict) else raw.strip()
-
-
-def _chunks(lines: BinaryIO, make: Callable[[bytes], bytes], tally: Tally) -> Iterator[list[Line]]:
+def _chunks(lines: BinaryIO, form: Form, tally: Tally) -> Iterator[list[Line]]:
     chunk: list[Line] = []
     size = 0
-    for line in _lines(lines, make, tally):
+    for line in _lines(lines, form, tally):
         chunk.append(line)
         size += len(line.sent)
         if len(chunk) == _AT_ONCE or size > _MOST_BYTES:
@@ -151,20 +138,22 @@ def _chunks(lines: BinaryIO, make: Callable[[bytes], bytes], tally: Tally) -> It
         yield chunk
 
 
-def _lines(lines: BinaryIO, make: Callable[[bytes], bytes], tally: Tally) -> Iterator[Line]:
-    number = 0
-    while raw := lines.readline(_LONGEST_LINE):
+def _lines(lines: BinaryIO, form: Form, tally: Tally) -> Iterator[Line]:
+    number = 1 if form.header else 0
+    while raw := next_line(lines, first=number == 0):
         number += 1
-        raw = raw.removeprefix(_MARK) if number == 1 else raw
-        line = Line(number=number, raw=raw if raw.endswith(b"\n") else raw + b"\n", sent=b"")
-        if len(raw) == _LONGEST_LINE and not raw.endswith(b"\n"):
-            raise Ended(f"Line {number} is longer than a mebibyte.", repair="Is this a file of lines?")
         if not raw.strip():
             continue
+        kept = _whole(raw)
         try:
-            yield Line(number=number, raw=line.raw, sent=make(raw))
-        except ValueError:
-            tally.note(line, "invalid", "it is not UTF-8.")
+            for sent in form.read(raw):
+                yield Line(number=number, raw=kept, sent=sent)
+        except NotALine as e:
+            tally.note(Line(number=number, raw=kept, sent=b""), "invalid", str(e))
+
+
+def _whole(raw: bytes) -> bytes:
+    return raw if raw.endswith(b"\n") else raw + b"\n"
 
 
 def _register(client: Client, chunk: Sequence[Line], tally: Tally, *, dry_run: bool) -> None:
@@ -181,14 +170,19 @@ def _reason(error: object) -> str:
         return str(error or "")
     detail = str(error.get("detail") or error.get("code") or "")
     places = [one for one in error.get("errors") or () if one.get("detail") != detail]
-    return "; ".join([detail, *(f"{one.get('pointer', '')}: {one.get('detail', '')}" for one in places)])
+    return "; ".join([detail, *(f"{one.get('pointer') or '/'}: {one.get('detail', '')}" for one in places)])
 
 
-def _keep_rejected(file: Path, tally: Tally) -> Path | None:
-    """Write FILE.rejected; one of an earlier run is removed, so that it never speaks of this one."""
-    path = file.with_name(file.name + ".rejected")
-    if tally.rejected:
-        path.write_bytes(b"".join(tally.rejected))
-        return path
-    path.unlink(missing_ok=True)
+def _keep_rejected(file: Path, form: Form, tally: Tally) -> Path | None:
+    """Write FILE.rejected, to be imported as it is; one of an earlier run never speaks of this one."""
+    path = file.with_name(file.name + REJECTED)
+    try:
+        if tally.rejected:
+            header = _whole(form.header) if form.header else b""
+            path.write_bytes(header + b"".join(raw for _, raw in sorted(tally.rejected.items())))
+            return path
+        path.unlink(missing_ok=True)
+    except OSError as e:
+        problem = f"{path} cannot be written: {e.strerror}."
+        raise Ended(problem, repair="Mend the rejected lines in the file itself.") from e
     return None

@@ -21,7 +21,7 @@ _FAULT_HELP = (
 
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 8401,
-    latency_ms: Annotated[float, typer.Option(min=0, max=60_000, help="How long every answer takes.")] = 0,
+    latency_ms: Annotated[float, typer.Option(min=0, max=60_000, help="How long every answer takes.")] = 50,
     rate: Annotated[
         str | None, typer.Option(help="Most requests, such as 300/min; more are throttled.")
     ] = None,

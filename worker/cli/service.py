@@ -15,8 +15,8 @@ from typing import IO
 
 from worker.flows.key import first_admin_key
 from worker.model.clock import SystemClock
-from worker.model.errors import Invalid, Unavailable
-from worker.settings import Settings, load_settings
+from worker.model.errors import Unavailable
+from worker.settings import Settings, SettingsInvalid, load_settings
 from worker.telemetry import log, set_up_logging
 from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in_force, require_ready, wire
 
@@ -65,7 +65,9 @@ def up(*, sandbox: bool = False) -> None:
     set_up_logging(settings.log_format, settings.log_level)
     if not settings.is_embedded:
         problem = "`tenure up` is one process and needs no broker."
-        raise Invalid(problem, repair="Unset TENURE_BROKER_URL, or run `tenure api`, `worker` and `beat`.")
+        raise SettingsInvalid(
+            problem, repair="Unset TENURE_BROKER_URL, or run `tenure api`, `worker` and `beat`."
+        )
     with ExitStack() as stack:
         if not stack.enter_context(service_lock(settings, patience=_PATIENCE)):
             problem = f"Another service works on the data folder {settings.data_dir}."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
-from worker.cli.client import Client, open_client, path_of, refuse_remote
+from worker.cli.client import Client, Refused, open_client, path_of, refuse_remote
 from worker.cli.exits import Ended, Exit
 from worker.cli.output import Column, Format, Output, Record, progress, say, show_one, show_rows
 
@@ -24,6 +24,14 @@ _COLUMNS = (
     Column("grades", "grades"),
     Column("why", "reasons"),
 )
+_PLANNED = (
+    Column("thread", "id", whole=True),
+    Column("external_id", "external_id", whole=True),
+    Column("project", "project"),
+    Column("policy", "policy"),
+    Column("eligible_at", "decision.eligible_at", whole=True),
+)
+_SHOWN = 20
 
 sweeps = typer.Typer(no_args_is_help=True, help="Look at sweeps, and approve one that waits.")
 
@@ -46,6 +54,8 @@ def sweep(
 
     Example: tenure sweep --policy conversations-30d --dry-run
     """
+    if wait and not dry_run:
+        refuse_remote("sweep --wait")
     with open_client() as client:
         if not (dry_run or yes):
             _ask(client, policy)
@@ -53,8 +63,10 @@ def sweep(
         if wait and not dry_run:
             _work_off([str(one["policy"]) for one in made])
             made = [client.get(f"/v1/sweeps/{one['id']}") for one in made]
-    _show(made, output)
-    _end(made)
+        _show(made, output)
+        if dry_run and output is Format.TABLE:
+            _show_plan(client, made)
+    _end(made, dry_run=dry_run)
 
 
 def _order(client: Client, policy: str | None, *, dry_run: bool) -> list[Record]:
@@ -80,7 +92,6 @@ def _ask(client: Client, policy: str | None) -> None:
 
 def _work_off(policies: Sequence[str]) -> None:
     """Work off in this process where no service does; else the service's tick comes by itself."""
-    refuse_remote("sweep --wait")
     from worker.cli.local import local
     from worker.cli.service import service_lock
     from worker.cli.work_off import wait_for, work_off
@@ -98,15 +109,45 @@ def _show(made: Sequence[Record], output: Format) -> None:
         show_rows(made, _COLUMNS, output)
 
 
-def _end(made: Sequence[Record]) -> None:
+def _show_plan(client: Client, made: Sequence[Record]) -> None:
+    """Show the first threads of the plans as they stand in the registry."""
+    planned = [(str(one["policy"]), str(named)) for one in made for named in one["plan"]["threads"]]
+    if not planned:
+        return
+    typer.echo("")
+    rows = [{**_thread(client, named), "policy": policy} for policy, named in planned[:_SHOWN]]
+    show_rows(rows, _PLANNED, Format.TABLE)
+    more = sum(int(one["planned"]) for one in made) - len(rows)
+    if more > 0:
+        say(f"... and {more} more.")
+
+
+def _thread(client: Client, named: str) -> Record:
+    try:
+        return client.get(path_of("threads", named))
+    except Refused:
+        return {"id": named}  # a key that may sweep need not be one that may read threads
+
+
+def _end(made: Sequence[Record], *, dry_run: bool) -> None:
     """End as the worst of the sweeps ended."""
     states = {str(one["state"]) for one in made}
+    paused = {one["project"]: one["reason"] for made_one in made for one in made_one.get("paused", ())}
+    if paused and not dry_run:
+        _say_paused(paused)
     if any(int(one["parked"]) for one in made):
         raise typer.Exit(Exit.FAILED)
-    if "blocked" in states:
+    if "blocked" in states or (paused and not dry_run):
         raise typer.Exit(Exit.BLOCKED)
     if "awaiting_approval" in states:
         raise typer.Exit(Exit.PENDING)
+
+
+def _say_paused(paused: Mapping[str | None, str]) -> None:
+    for project, reason in paused.items():
+        where, option = (f" for {project}", f" --project {project}") if project else ("", "")
+        why = reason or "no reason given"
+        say(f"deletes are paused{where}: {why}; `tenure resume{option}` lets them go on.")
 
 
 @sweeps.command("list")

@@ -13,7 +13,7 @@ from worker.model.clock import Clock
 from worker.model.decision import ERASURE
 from worker.model.work import ItemState, SweepState
 from worker.policy.document import Mode
-from worker.store import sweeps
+from worker.store import protections, sweeps
 from worker.store.engine import Database
 from worker.store.sweeps import Sweep
 
@@ -59,5 +59,17 @@ def summary(db: Session, one: Sweep) -> Mapping[str, Any]:
         "parked": counts.get(ItemState.PARKED, 0),
         "grades": sweeps.grade_counts(db, one.id),
         "reasons": list(one.reasons),
+        "paused": _paused(db, one),
         "plan": {"digest": one.plan_digest, "threads": sweeps.plan_ids(db, one.id, limit=_SHOWN_IDS)},
     }
+
+
+def _paused(db: Session, one: Sweep) -> list[Mapping[str, str | None]]:
+    """Return the pauses that keep open items of the policy from being claimed; project None is all of it."""
+    pauses = protections.paused(db)
+    projects = sweeps.open_projects(db, one.policy) if pauses else set[str]()
+    return [
+        {"project": None if scope == protections.EVERYTHING else scope, "reason": reason}
+        for scope, reason in sorted(pauses.items())
+        if scope in projects or (projects and scope == protections.EVERYTHING)
+    ]

@@ -105,7 +105,10 @@ def _read(body: Spool, who: Principal) -> Iterator[_Line]:
 
 def _line(number: int, text: bytes, who: Principal) -> _Line:
     try:
-        body = RegisterBody.model_validate(orjson.loads(text))
+        found = orjson.loads(text)
+        if not isinstance(found, dict):
+            return _Line(number=number, error=_error("invalid", "A line must be a JSON object."))
+        body = RegisterBody.model_validate(found)
     except orjson.JSONDecodeError:
         return _Line(number=number, error=_error("malformed_json", "The line is not JSON."))
     except ValidationError as e:

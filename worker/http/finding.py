@@ -38,8 +38,9 @@ def find_thread(db: Session, name: str, who: Principal) -> StoredThread:
     if not found:
         raise NotFound("No thread has this id.", repair="`tenure threads list` shows them.")
     if len(found) > 1:
-        problem = f"{len(found)} threads have this external id."
-        raise Ambiguous(problem, repair="Use Tenure's own id; filter the list by external_id to see them.")
+        named = ", ".join(f"{one.thread.id} of {one.thread.project}" for one in found)
+        problem = f"{len(found)} threads have this external id: {named}."
+        raise Ambiguous(problem, repair="Use Tenure's own id: `tenure threads show ID`, `tenure explain ID`.")
     return found[0]
 
 

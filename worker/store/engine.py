@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session
 from worker.model.errors import Invalid, Unavailable
 
 _BUSY_SECONDS = 30
+_A_URL = "Write postgresql://user@host/name or sqlite:///file.db."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def open_database(url: str) -> Database:
         parsed = make_url(url)
     except ArgumentError as e:
         problem = "TENURE_DATABASE_URL is not a database URL."
-        raise Invalid(problem, repair="Write postgresql://user@host/name or sqlite:///file.db.") from e
+        raise Invalid(problem, repair=_A_URL, code="settings_invalid") from e
     match parsed.get_backend_name():
         case "sqlite":
             return _open_sqlite(url, parsed.database)
@@ -82,7 +83,7 @@ def open_database(url: str) -> Database:
             return Database(engine, engine)
         case other:
             problem = f"Tenure runs on SQLite and PostgreSQL, not on {other}."
-            raise Invalid(problem, repair="Write postgresql://user@host/name or sqlite:///file.db.")
+            raise Invalid(problem, repair=_A_URL, code="settings_invalid")
 
 
 def _open_sqlite(url: str, file: str | None) -> Database:

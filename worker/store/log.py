@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.audit.entry import NO_NEWS, Entry
@@ -133,14 +134,12 @@ def latest_seal(db: Session) -> Seal | None:
 
 def store_seal(db: Session, seal: Seal) -> bool:
     """Keep a checkpoint; False when another process sealed this very size first."""
-    taken = db.execute(select(audit_checkpoint.c.size).where(audit_checkpoint.c.size == seal.size)).first()
-    if taken is not None:
+    row = {"size": seal.size, "news": seal.news, "sealed_at": seal.sealed_at, "note": seal.note}
+    try:
+        with db.begin_nested():
+            db.execute(insert(audit_checkpoint).values(row))
+    except IntegrityError:
         return False
-    db.execute(
-        insert(audit_checkpoint).values(
-            size=seal.size, news=seal.news, sealed_at=seal.sealed_at, note=seal.note
-        )
-    )
     return True
 
 

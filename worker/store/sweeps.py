@@ -208,6 +208,14 @@ def item_counts(db: Session, sweep_id: str) -> dict[ItemState, int]:
     return {ItemState(state): int(count) for state, count in rows}
 
 
+def open_projects(db: Session, policy: str) -> set[str]:
+    """Return the projects in which this policy has items to be worked off, whichever sweep planned them."""
+    query = select(work_item.c.project).where(
+        work_item.c.policy == policy, work_item.c.state.in_(OPEN_ITEM_STATES)
+    )
+    return set(db.execute(query.distinct()).scalars())
+
+
 def grade_counts(db: Session, sweep_id: str) -> dict[str, int]:
     """Count a sweep's graded items by the word of their grade."""
     rows = db.execute(

@@ -57,6 +57,13 @@ class PlanShape(BaseModel):
     threads: list[str]
 
 
+class PauseShape(BaseModel):
+    """A pause that keeps open items of the policy where they are; ``project`` null is the one of all."""
+
+    project: str | None
+    reason: str
+
+
 class SweepShape(Shown):
     """One sweep and what has become of its plan."""
 
@@ -77,6 +84,7 @@ class SweepShape(Shown):
     parked: int
     grades: dict[str, int]
     reasons: list[str]
+    paused: list[PauseShape]
     plan: PlanShape
 
 
