@@ -189,8 +189,8 @@ def _document(world: World, cases: list[Case]) -> str:
         "provider that throttles is waited for and never graded.",
         "",
         "Controls: *sibling* is a registered live thread of the same kind and project; *canary* means that",
-        "there is none and the project permits one; *none* means neither. Kinds without a cheap canary are as",
-        "*none*.",
+        "there is none and the project permits one; *none* means neither. Kinds without a cheap canary are",
+        "as *none*.",
         "",
     ]
     for history in HISTORIES:
