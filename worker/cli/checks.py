@@ -29,6 +29,7 @@ from worker.settings import Settings
 from worker.store import bundles, keys, log, migrate, protections, sweeps, threads, work
 from worker.store.engine import Database, open_database, reachable
 
+PROVIDER_KEY = "provider key"
 _REFUSED = "bundle.refused"
 _SANDBOX_KEY = "TENURE_KEY_SANDBOX"
 _SANDBOX_REPAIR = f"The sandbox takes any key: set {_SANDBOX_KEY}=sandbox."
@@ -40,9 +41,10 @@ _LEAST_PATIENCE = timedelta(minutes=1)
 
 
 class Status(StrEnum):
-    """A problem needs a person; a warning may be as it should."""
+    """A problem needs a person; a warning may be as it should; info only tells."""
 
     OK = "ok"
+    INFO = "info"
     WARNING = "warning"
     PROBLEM = "problem"
 
@@ -200,8 +202,13 @@ def _credentials(canonical: str, settings: Settings) -> Iterator[Check]:
         except TenureError as e:
             # Only a warning: the workers may have what this shell has not.
             what = f"{project.name}: {e.problem} (as seen from this shell)"
-            repair = _SANDBOX_REPAIR if _is_sandbox(project) else e.repair
-            yield Check(check="provider key", status=Status.WARNING, what=what, repair=repair)
+            repair = key_repair(project, e)
+            yield Check(check=PROVIDER_KEY, status=Status.WARNING, what=what, repair=repair)
+
+
+def key_repair(project: Project, problem: TenureError) -> str:
+    """Return what mends a key that does not resolve; the sandbox takes any."""
+    return _SANDBOX_REPAIR if _is_sandbox(project) else problem.repair
 
 
 def _is_sandbox(project: Project) -> bool:

@@ -25,6 +25,7 @@ _SANDBOX_NAMES = ("demo-support", "demo-research", "demo-finance")
 _POOL_THREADS = 4
 _STOP_SECONDS = 30
 _BACKLOG = 512
+_LAST_PORT = 65_535
 # A command that looks at the policies folder holds the lock for a moment only.
 _PATIENCE, _LOOK_EVERY = 10.0, 0.1
 
@@ -95,7 +96,7 @@ def _sandbox(stack: ExitStack, settings: Settings, *, start: bool) -> None:
     from worker.sandbox.server import SandboxServer
 
     os.environ.setdefault(_SANDBOX_KEY, "sandbox")
-    port = settings.port + 1 if settings.port else 0
+    port = settings.port + 1 if 0 < settings.port < _LAST_PORT else 0
     try:
         server = stack.enter_context(SandboxServer(SandboxOptions(), settings.host, port))
     except OSError as e:

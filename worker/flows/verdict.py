@@ -1,8 +1,8 @@
 """Verdict: after one pass over a thread, is it settled, or how does it go on? Pure.
 
-The rules are those of DESIGN section 4: before `error`: wait, 8 reads, then `provider_error`; DELETE
-throttled: wait; DELETE error or lost and after present: up to 5 attempts, then `still_present`;
-acknowledged and not seen gone: re-read at 1 and 10 minutes, then parked.
+Before `error`: wait, 8 reads, then `provider_error`; DELETE throttled: wait; DELETE error or lost and after
+present: up to 5 attempts, then `still_present`; acknowledged and still present: read again at 1 and 10
+minutes, then `still_present`; acknowledged and not seen gone: the same and after an hour, then parked.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _unread(item: WorkItem, last: Pass, evidence: Evidence, jitter: float) -> Ve
 def _present_after(item: WorkItem, evidence: Evidence, jitter: float, *, attempts: int) -> Verdict:
     """It is still there after a DELETE: look again, or try again, or say so."""
     if evidence.delete is Class.ACKNOWLEDGED:
-        return _reread(item, ThreadState.LIVE, None) or _final(item, Grade.STILL_PRESENT)
+        return _reread(item, ThreadState.LIVE, None, most=2) or _final(item, Grade.STILL_PRESENT)
     if evidence.delete in _MAYBE_GONE and attempts < MOST_ATTEMPTS:
         return _wait(item, backoff(attempts, jitter), reason=f"DELETE was {evidence.delete.value}")
     return _final(item, Grade.STILL_PRESENT)
@@ -108,9 +108,11 @@ def _read_after(item: WorkItem, evidence: Evidence, jitter: float) -> Verdict:
     return _final(item, graded)
 
 
-def _reread(item: WorkItem, thread_state: ThreadState, graded: Grade | None) -> Verdict | None:
+def _reread(
+    item: WorkItem, thread_state: ThreadState, graded: Grade | None, *, most: int = len(REREADS_AFTER)
+) -> Verdict | None:
     """Return a later look, or None when every one is used up."""
-    if item.rereads >= len(REREADS_AFTER):
+    if item.rereads >= most:
         return None
     return Verdict(
         state=ItemState.WAITING,
