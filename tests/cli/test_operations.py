@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,10 @@ from typing import Any
 import pytest
 
 from tests.cli.ran import Run
+from worker.sandbox.control import make_sample
+from worker.sandbox.kinds import ObjectKind
+from worker.sandbox.options import parse_faults
+from worker.sandbox.server import SandboxServer
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -142,6 +146,87 @@ def test_the_doctor_knows_which_key_the_sandbox_takes(
 def test_the_doctor_finds_a_database_url_that_is_none(tenure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENURE_DATABASE_URL", "foo")
     assert _statuses(tenure, code=1)["database"] == "problem"
+
+
+@pytest.fixture
+def provider(folder: Path) -> Iterator[SandboxServer]:
+    """Point the projects at a sandbox of their own."""
+    projects = folder / "policies" / "projects.yaml"
+    with SandboxServer() as server:
+        projects.write_text(projects.read_text().replace("http://127.0.0.1:9/v1", server.base_url))
+        yield server
+
+
+def _sample(server: SandboxServer, kind: ObjectKind = ObjectKind.CONVERSATION) -> str:
+    return make_sample(server.store, kind, created_at=1_790_000_000)
+
+
+def _projects(tenure: Run, code: int = 0) -> dict[str, dict[str, str]]:
+    rows = tenure("doctor", "--projects", "-o", "json", code=code).json
+    return {one["check"]: one for one in rows}
+
+
+def test_the_doctor_finds_projects_that_answer_sound(
+    tenure: Run, provider: SandboxServer, register: Callable[..., Any]
+) -> None:
+    register(_sample(provider))
+    rows = _projects(tenure)
+    names = ("project demo-support", "project demo-support conversation", "project demo-support clock")
+    assert [rows[name]["status"] for name in names] == ["ok"] * 3
+    assert provider.base_url in rows["project demo-support"]["what"]
+    assert "nothing was asked" in rows["project demo-finance"]["what"]
+    assert [one.method for one in provider.requests()] == ["GET"]
+    assert "Nothing needs a person" in tenure("doctor", "--projects").err
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"), [("refused-key", "key"), ("endpoint-retired", "retired"), ("object-404", "belongs")]
+)
+def test_the_doctor_names_the_repair_of_a_project_that_does_not_answer(
+    tenure: Run, provider: SandboxServer, register: Callable[..., Any], fault: str, word: str
+) -> None:
+    register(_sample(provider))
+    provider.set_faults(parse_faults([fault]))
+    row = _projects(tenure, code=1)["project demo-support conversation"]
+    assert row["status"] == "problem"
+    assert word in row["repair"]
+
+
+def test_the_doctor_warns_of_an_endpoint_whose_end_is_past(
+    tenure: Run, provider: SandboxServer, register: Callable[..., Any]
+) -> None:
+    register(_sample(provider, ObjectKind.THREAD))
+    row = _projects(tenure)["project demo-support end"]
+    assert row["status"] == "warning"
+    assert "2026-08-26" in row["what"]
+
+
+def test_the_doctor_asks_nothing_without_a_key(
+    tenure: Run, provider: SandboxServer, register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(_sample(provider))
+    monkeypatch.delenv("TENURE_KEY_SANDBOX")
+    rows = _projects(tenure, code=1)
+    assert rows["project demo-support"]["status"] == "problem"
+    assert "TENURE_KEY_SANDBOX=sandbox" in rows["project demo-support"]["repair"]
+    assert not provider.requests()
+
+
+def test_the_doctor_tells_the_names_of_ambient_variables_that_are_ignored(
+    tenure: Run, provider: SandboxServer, register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(_sample(provider))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere.invalid/v1")
+    row = _projects(tenure)["environment"]
+    assert row["status"] == "info"
+    assert "OPENAI_BASE_URL" in row["what"]
+    assert "elsewhere" not in row["what"]
+    assert len(provider.requests()) == 1
+
+
+def test_the_doctor_does_not_examine_projects_from_afar(tenure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENURE_URL", "http://127.0.0.1:9")
+    assert "Unset TENURE_URL" in tenure("doctor", "--projects", code=2).err
 
 
 @pytest.mark.parametrize(

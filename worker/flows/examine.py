@@ -15,7 +15,8 @@ from worker.flows.ask import Asker
 from worker.flows.tools import Tools, asker_of
 from worker.model.errors import TenureError
 from worker.model.evidence import Class, Observation, Step
-from worker.model.thread import Kind, Thread, ThreadId
+from worker.model.ids import ThreadId
+from worker.model.thread import Kind, Thread
 from worker.pacing.lane import Rank
 from worker.policy.document import Project
 from worker.providers.profiles import profile
