@@ -100,7 +100,7 @@ def test_the_demo_holds_every_expectation_and_leaves_a_verified_export(tmp_path:
     assert told["held_deleted"] == 0
     assert told["audit"]["verified"] is True
     assert Path(told["export"]).is_file()
-    assert {"confirmed", "inferred", "absent", "unverifiable"} <= set(told["grades"])
+    assert {"confirmed", "inferred", "absent", "acknowledged", "unverifiable"} <= set(told["grades"])
     assert {"HELD", "RETAINED", "PENDING"} <= set(told["outcomes"])
     assert sum(told["grades"].values()) + sum(told["outcomes"].values()) == told["registered"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SUPPORT, FINANCE = "demo-support", "demo-finance"
+SUPPORT, FINANCE, RESEARCH = "demo-support", "demo-finance", "demo-research"
 LITIGANT = "case-witness"
 MATTER = "demo-case-7"
 # The endpoint of threads is retired, as OpenAI's is; and one file's DELETE loses its reply.
@@ -17,7 +17,8 @@ _OLD, _YOUNG = 45, 3
 class Scene:
     """One kind of case. ``share`` says how often it comes; ``expect`` lists what may come of it.
 
-    An expectation is a grade for what is deleted or tried, and an outcome for what stays.
+    An expectation is a grade for what is deleted or tried, and an outcome for what stays. One that is
+    ``alone`` comes once, however many threads take part.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Scene:
     owner: str = "team-support"
     tags: Mapping[str, str] = field(default_factory=dict)
     gone_already: bool = False
+    alone: bool = False
 
 
 SCENES = (
@@ -69,6 +71,15 @@ SCENES = (
         expect=("absent",),
         meaning="it was gone before Tenure came: not claimed as Tenure's work",
         gone_already=True,
+    ),
+    Scene(
+        title="the only response of research",
+        kind="response",
+        expect=("acknowledged",),
+        project=RESEARCH,
+        owner="team-research",
+        alone=True,
+        meaning="deleted, says the provider; nothing alive to compare with, so it is read again later",
     ),
     Scene(
         title="old conversations tagged keep",
@@ -123,7 +134,8 @@ LEAST = sum(scene.share for scene in SCENES)
 
 def cast_of(threads: int) -> list[tuple[Scene, int]]:
     """Share that many threads out over the scenes, each as often as its share, at least that often."""
-    rounds, rest = divmod(max(threads, LEAST), LEAST)
-    counts = [(scene, scene.share * rounds) for scene in SCENES]
+    rounds = max(threads, LEAST) // LEAST
+    counts = [(scene, scene.share * (1 if scene.alone else rounds)) for scene in SCENES]
+    rest = max(threads, LEAST) - sum(count for _, count in counts)
     first, count = counts[0]
     return [(first, count + rest), *counts[1:]]

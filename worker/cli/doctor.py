@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -183,5 +183,15 @@ def _finding(seen: Class, kind: str, reads: int, base_url: str) -> tuple[str, st
             )
         case Class.THROTTLED:
             return "The provider asks for a pause.", "Run it again later; lower the project's rate."
-        case _:
+        case (
+            Class.ERROR
+            | Class.PRESENT
+            | Class.ACKNOWLEDGED
+            | Class.MALFORMED
+            | Class.LOST
+            | Class.UNSENT
+            | Class.NONE
+        ):
             return "It could not be read.", f"Check that this machine reaches {base_url}, then run it again."
+        case other:
+            assert_never(other)
