@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from celery import shared_task
+from kombu.exceptions import OperationalError
 
 from worker.flows.claim import anything_ready
 from worker.flows.turn import turn
 from worker.jobs.process import this_process
+from worker.telemetry import log
 
 QUEUE = "drain"
 
@@ -26,5 +28,12 @@ def drain_now(credential: str) -> None:
 
 
 def wake(credential: str) -> None:
-    """Send a wake-up for a credential; it carries no work, only a name."""
-    drain_now.apply_async((credential,), queue=QUEUE)
+    """Send a wake-up for a credential; it carries no work, only a name.
+
+    A broker that does not answer costs nothing but time: what was planned is in the database, and the next
+    tick wakes again. So whoever planned it is told that it is planned.
+    """
+    try:
+        drain_now.apply_async((credential,), queue=QUEUE)
+    except OperationalError as e:
+        log().warning("wake.failed", credential=credential, reason=type(e.__cause__ or e).__name__)
