@@ -8,6 +8,7 @@ writers at one index impossible.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,12 +64,19 @@ class StoredEntry:
 
 
 def create_head(db: Session) -> None:
-    """Make the empty log, once per database."""
-    if db.execute(select(audit_head.c.id)).first() is None:
-        empty = Frontier().to_bytes()
+    """Make the empty log, once per database; of two processes that start at once one makes it."""
+    if db.execute(select(audit_head.c.id)).first() is not None:
+        return
+    empty = Frontier().to_bytes()
+    with suppress(IntegrityError), db.begin_nested():
         db.execute(
             insert(audit_head).values(id=1, size=0, news=0, frontier=empty, pseudonym_key=random_bytes(32))
         )
+
+
+def take_head(db: Session) -> None:
+    """Take the head's row before the rest of a transaction, where only one process may go on at a time."""
+    db.execute(select(audit_head.c.id).with_for_update()).one()
 
 
 def append(db: Session, entries: Sequence[Entry]) -> range:
