@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Coroutine
+from typing import TypeVar
 
 from worker.flows.canary import delete_left
 from worker.flows.drain import drain
 from worker.flows.reverify import reverify
 from worker.flows.tools import Tools
+from worker.model.errors import TenureError
+from worker.telemetry import raise_alert
+
+T = TypeVar("T")
 
 
 async def turn(tools: Tools, credential: str) -> Counter[str]:
     """Take the turn; returns the states items ended in and `reverified`, empty when nothing was ready."""
-    await delete_left(tools, credential)
+    await _unless_impossible(credential, delete_left(tools, credential))
     told = await drain(tools, credential)
-    again = await reverify(tools, credential)
-    return told + Counter({"reverified": again.total()})
+    again = await _unless_impossible(credential, reverify(tools, credential))
+    return told + Counter({"reverified": again.total() if again is not None else 0})
+
+
+async def _unless_impossible(credential: str, part: Coroutine[object, object, T]) -> T | None:
+    """Do a part of the turn that can wait; where a key, permit or lease is missing, alert and come again.
+
+    Safe: both parts keep in the database what is left to do, and neither may stop the deletions between them.
+    """
+    try:
+        return await part
+    except TenureError as e:
+        raise_alert("turn.cut_short", credential=credential, code=e.code, problem=e.problem, repair=e.repair)
+        return None
