@@ -162,6 +162,9 @@ erasure = Table(
     _col("ordered_at", UtcDateTime),
     _col("ordered_by", String(200)),
     _maybe("answer", Json),
+    # What the order reaches; NULL is every project.
+    _maybe("projects", Json),
+    Index("ix_erasure_at", "at"),
 )
 
 erasure_thread = Table(
