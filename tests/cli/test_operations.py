@@ -269,11 +269,33 @@ def test_parked_threads_are_counted_by_reason(
     _sql(
         folder, "UPDATE thread SET state = 'parked', reason = 'account_changed' WHERE external_id < 'conv_4'"
     )
-    told = tenure("failures", "list", "-o", "json").json
-    assert [(one["reason"], one["threads"], len(one["examples"])) for one in told] == [
-        ("account_changed", 4, 3)
-    ]
+    (told,) = tenure("failures", "list", "-o", "json").json
+    assert (told["reason"], told["threads"]) == ("account_changed", 4)
     assert tenure("failures", "list", "--project", "demo-finance", "-o", "json").json == []
+    assert tenure("failures", "list", "--reason", "endpoint_retired", "-o", "json").json == []
+    each = tenure("failures", "list", "--each", "-o", "json").json
+    assert [one["external_id"] for one in each] == ["conv_0", "conv_1", "conv_2", "conv_3"]
+    assert {one["last_seen_at"] for one in each} == {None}
+
+
+def test_parked_threads_are_taken_up_again_or_accepted_with_a_reason(
+    tenure: Run, register: Callable[..., Any], folder: Path
+) -> None:
+    for number in range(2):
+        register(f"conv_{number}")
+    _sql(folder, "UPDATE thread SET state = 'parked', reason = 'still_present' WHERE external_id = 'conv_0'")
+    _sql(folder, "UPDATE thread SET state = 'parked', reason = 'partial' WHERE external_id = 'conv_1'")
+    by_reason = {one["reason"]: one["fingerprint"] for one in tenure("failures", "list", "-o", "json").json}
+    assert "--reason" in tenure("failures", "retry", by_reason["partial"], code=2).err
+    moved = tenure("failures", "retry", by_reason["partial"], "--reason", "mended", "-o", "json").json
+    assert (moved["action"], moved["threads"]) == ("retry", 1)
+    tenure("failures", "accept", by_reason["still_present"], "--reason", "RET-204")
+    assert tenure("failures", "list", "-o", "json").json == []
+    (kept,) = tenure("failures", "list", "--accepted", "-o", "json").json
+    assert kept["fingerprint"] == by_reason["still_present"]
+    states = {one["external_id"]: one["state"] for one in tenure("threads", "list", "-o", "json").json}
+    assert states == {"conv_0": "parked", "conv_1": "live"}
+    assert "fingerprint" in tenure("failures", "retry", by_reason["partial"], "--reason", "x", code=1).err
 
 
 def test_policies_that_were_broken_later_leave_the_last_good_ones_in_force(

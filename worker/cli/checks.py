@@ -20,13 +20,12 @@ from worker.cli.wires import remote
 from worker.flows.tick import LAST_TICK
 from worker.model.clock import Clock, SystemClock, rfc3339
 from worker.model.errors import TenureError
-from worker.model.thread import ThreadState
 from worker.model.work import SweepState
 from worker.policy.document import Project
 from worker.policy.load import bundle_from_canonical
 from worker.providers.keys import resolve_key
 from worker.settings import Settings
-from worker.store import bundles, keys, log, migrate, protections, sweeps, threads, work
+from worker.store import bundles, failures, keys, log, migrate, protections, sweeps, threads, work
 from worker.store.engine import Database, open_database, reachable
 
 PROVIDER_KEY = "provider key"
@@ -249,8 +248,8 @@ def _stopped(db: Session) -> Iterator[Check]:
         option = "" if scope == protections.EVERYTHING else f" --project {scope}"
         repair = f"`tenure resume{option}` lets them go on."
         yield Check(check="pause", status=Status.WARNING, what=what, repair=repair)
-    for (project, kind), failures in sorted(work.stopped_pairs(db).items()):
-        what = f"No {kind} of {project} is deleted: the control failed {failures} times."
+    for (project, kind), times in sorted(work.stopped_pairs(db).items()):
+        what = f"No {kind} of {project} is deleted: the control failed {times} times."
         yield _problem(
             "control", what, "Check the project's key and base_url; it goes on once a control holds."
         )
@@ -274,7 +273,7 @@ def _blocked(db: Session) -> Iterator[Check]:
 
 def _parked(db: Session) -> Iterator[Check]:
     counts = threads.counts_by_state(db)
-    parked = counts.get(ThreadState.PARKED, 0)
+    parked = sum(one.threads for one in failures.groups(db, projects=None))
     if parked:
         yield _problem("parked", f"{parked} threads wait for a person.", "`tenure failures list` says why.")
     else:

@@ -52,7 +52,7 @@ async def run(desk: Desk, course: Course, *, keep_back: bool) -> Verdict | None:
 
 
 async def _present(desk: Desk, course: Course, before: Observation, *, keep_back: bool) -> Verdict | None:
-    if not may_delete(course.earlier_passes):
+    if not may_delete(course.passes_since_retry):
         return judge(course.item, course.earlier_passes, course.saw, jitter=jitter())
     if _is_younger(course, before):
         course.younger_than_registered = before.provider_created_at

@@ -79,6 +79,7 @@ class Course:
     thread: Thread
     project: Project
     earlier: Sequence[Tried] = ()
+    before_retry: int = 0
     order: float = 0
     saw: Pass = field(default_factory=Pass)
     before: Observation | None = None
@@ -98,6 +99,11 @@ class Course:
     def earlier_passes(self) -> list[Pass]:
         """The container attempts of earlier claims, oldest first."""
         return [one.saw for one in self.earlier]
+
+    @property
+    def passes_since_retry(self) -> list[Pass]:
+        """Those that may keep a DELETE back: a person who retries wants one, should the thread be there."""
+        return self.earlier_passes[self.before_retry :]
 
     def note_before(self, seen: Observation, support: Support | None = None) -> None:
         """Keep the pre-read, and what supports it where it found the thread absent."""

@@ -65,7 +65,8 @@ def _keepers(batch: Batch) -> set[str]:
 
 async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> str:
     """Take one item to its state; the word of that state is what the batch counts."""
-    thread = desk.batch.threads[item.thread_id].thread
+    stored = desk.batch.threads[item.thread_id]
+    thread, retried_at = stored.thread, stored.retried_at
     earlier = desk.batch.earlier.get(item.thread_id, ())
     kept = [read_observation(seen, thread.external_id) for one in earlier for seen in one.observations]
     try:
@@ -74,6 +75,7 @@ async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> 
             thread=thread,
             project=desk.batch.projects[item.project],
             earlier=[one.tried for one in earlier],
+            before_retry=sum(retried_at is not None and one.armed_at <= retried_at for one in earlier),
             order=order,
             rounds=item.rounds,
             observations=kept,

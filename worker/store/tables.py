@@ -109,6 +109,9 @@ thread = Table(
     _maybe("grade", String(40)),
     _maybe("evidence", Json),
     _maybe("reason", Text),
+    # When a person took a parked thread up again, or accepted why it is parked.
+    _maybe("retried_at", UtcDateTime),
+    _maybe("accepted_at", UtcDateTime),
     # When what was called deleted is read again; moved on by whoever takes it, so it is a lease too.
     _maybe("reverify_at", UtcDateTime),
     _col("reverified", Integer, server_default=text("0")),

@@ -32,6 +32,7 @@ class StoredThread:
     grade: Grade | None = None
     reason: str | None = None
     version: int = 1
+    retried_at: datetime | None = None
     children: tuple[str, ...] = ()
 
 
@@ -91,6 +92,7 @@ def to_stored(row: Row[Any]) -> StoredThread:
         grade=Grade(row.grade) if row.grade else None,
         reason=row.reason,
         version=row.version,
+        retried_at=row.retried_at,
         children=tuple(row.children),
     )
 

@@ -58,6 +58,7 @@ class EarlierAttempt:
     """An armed attempt of an earlier claim: how it is folded, and the observations that were kept."""
 
     tried: Tried
+    armed_at: datetime
     observations: Sequence[Mapping[str, Any]]
 
 
@@ -277,7 +278,9 @@ def _to_earlier(row: Row[Any]) -> EarlierAttempt:
         children=Children(row.children),
     )
     kept = [one for one in (row.before_observation, row.answer_observation) if one]
-    return EarlierAttempt(tried=Tried(item=row.item_id, fence=row.fence, saw=saw), observations=kept)
+    return EarlierAttempt(
+        tried=Tried(item=row.item_id, fence=row.fence, saw=saw), armed_at=row.armed_at, observations=kept
+    )
 
 
 def _to_item(row: Row[Any], *, fence: int, until: datetime) -> WorkItem:
