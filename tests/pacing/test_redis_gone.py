@@ -187,11 +187,17 @@ def test_keys_carry_the_prefix_and_go_away_by_themselves(redis_url: str, redis_p
         assert set(server.scan_iter(match=f"{redis_prefix}*")) == {
             f"{redis_prefix}:tat:b",
             f"{redis_prefix}:cd:b",
+            f"{redis_prefix}:part:b",
         }
         # Whole microseconds: a rounded one would let the limit drift.
-        assert all(str(server.get(key)).isdigit() for key in server.scan_iter(match=f"{redis_prefix}*"))
+        assert all(str(server.get(f"{redis_prefix}:{key}:b")).isdigit() for key in ("tat", "cd"))
+        assert all(
+            str(server.hget(f"{redis_prefix}:part:b", field)).isdigit() for field in ("since", "cut_at")
+        )
         assert 0 < server.pttl(f"{redis_prefix}:tat:b") <= 2001
         assert 25_000 < server.pttl(f"{redis_prefix}:cd:b") <= 30_001
+        # The pause, and then the time in which it grows back from nothing.
+        assert 1_525_000 < server.pttl(f"{redis_prefix}:part:b") <= 1_530_001
 
 
 def test_a_server_clock_that_was_set_back_stops_nothing_for_long(redis_url: str, redis_prefix: str) -> None:
