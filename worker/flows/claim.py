@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from worker.flows.decide import bundle_in_force
 from worker.model.clock import Clock
-from worker.model.ids import ThreadId
+from worker.model.ids import ThreadId, jitter
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
 from worker.store import reverifying, threads, work
@@ -66,6 +66,7 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             lease=lease,
             by=by,
             now=clock.now(),
+            turns=_turns(sorted(projects), jitter()),
         )
         return Batch(
             credential=credential,
@@ -80,6 +81,12 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             lease=lease,
             begun=begun,
         )
+
+
+def _turns(names: Sequence[str], chance: float) -> Sequence[str]:
+    """Return the projects beginning with any one of them, so that a small batch leaves none out for ever."""
+    first = int(chance * len(names))
+    return [*names[first:], *names[:first]]
 
 
 def anything_ready(database: Database, clock: Clock) -> list[str]:

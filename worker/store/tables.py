@@ -280,6 +280,10 @@ work_item = Table(
     # At most one open item per thread, whatever two sweeps or two beats plan.
     Index("uq_work_item_open", "thread_id", unique=True, postgresql_where=_OPEN, sqlite_where=_OPEN),
     Index("ix_work_item_due", "credential", "next_at", postgresql_where=_OPEN, sqlite_where=_OPEN),
+    # Projects on one credential take turns.
+    Index(
+        "ix_work_item_turn", "credential", "project", "next_at", postgresql_where=_OPEN, sqlite_where=_OPEN
+    ),
     Index("ix_work_item_sweep", "sweep_id", "state"),
 )
 

@@ -91,21 +91,31 @@ def _allowed(now: datetime) -> ColumnElement[bool]:
 
 
 def claim(
-    db: Session, *, credential: str, limit: int, lease: Lease, by: str, now: datetime
+    db: Session,
+    *,
+    credential: str,
+    limit: int,
+    lease: Lease,
+    by: str,
+    now: datetime,
+    turns: Sequence[str] = (),
 ) -> tuple[list[WorkItem], datetime]:
     """Take lease and fence of up to ``limit`` items of one credential; returns them and the lease's end.
 
-    One statement selects new, waiting and abandoned items, skipping rows that another worker is taking.
+    The same statement selects new, waiting and abandoned items, skipping rows that another worker is taking.
+    ``turns`` are the projects on the credential in the order in which they take an equal part; what they
+    leave goes to whoever waits longest.
     """
     now = lease_clock(db, now)
     until = now + lease.length
-    rows = db.execute(
-        select(work_item)
-        .where(work_item.c.credential == credential, _ready(now), _allowed(now))
-        .order_by(work_item.c.next_at, work_item.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
+    rows: list[Row[Any]] = []
+    part = max(1, limit // max(1, len(turns)))
+    for project in turns if len(turns) > 1 else ():
+        if len(rows) < limit:
+            rows += _take(db, credential, now, min(part, limit - len(rows)), work_item.c.project == project)
+    if len(rows) < limit:
+        others = work_item.c.id.not_in([row.id for row in rows])
+        rows += _take(db, credential, now, limit - len(rows), others)
     if rows:
         db.execute(
             update(work_item)
@@ -115,6 +125,20 @@ def claim(
             )
         )
     return [_to_item(row, fence=row.fence + 1, until=until) for row in rows], until
+
+
+def _take(
+    db: Session, credential: str, now: datetime, limit: int, which: ColumnElement[bool]
+) -> Sequence[Row[Any]]:
+    """Lock up to ``limit`` ready rows, the longest waiting first."""
+    query = (
+        select(work_item)
+        .where(work_item.c.credential == credential, _ready(now), _allowed(now), which)
+        .order_by(work_item.c.next_at, work_item.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return db.execute(query).all()
 
 
 def credentials_ready(db: Session, now: datetime) -> list[str]:
