@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
+from worker.model.errors import TenureError
 from worker.pacing.base import (
     CUT_AT_MOST_EVERY_SECONDS,
     CUT_TO,
@@ -106,14 +107,29 @@ return 0
 
 
 def require_redis(url: str) -> None:
-    """Raise PacerUnavailable unless the server answers now; for the start of a process."""
+    """Raise PacerUnavailable unless the server answers now, and RedisEvicts where it may forget limits.
+
+    For the start of a process.
+    """
     try:
         with BlockingRedis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
-            client.ping()
+            memory = client.info("memory")
     except (RedisError, OSError, ValueError) as e:
         # The URL may carry a password, so only what went wrong is told.
         problem = f"Redis does not answer ({type(e).__name__})."
         raise PacerUnavailable(problem, repair="Start it, or mend TENURE_REDIS_URL or the broker's.") from e
+
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if int(memory.get("maxmemory", 0)) > 0 and policy != "noeviction":
+        # An evicted pause or slot would let every process send at once; an evicted message costs a tick.
+        problem = f"Redis may throw keys away when it is full (maxmemory-policy {policy})."
+        raise RedisEvicts(problem, repair="Set maxmemory-policy to noeviction, or use a Redis of its own.")
+
+
+class RedisEvicts(TenureError):
+    """The server may forget how fast a provider is asked."""
+
+    code = "redis_evicts"
 
 
 class RedisPacer:
