@@ -26,10 +26,11 @@ _MOST_SEATS = 64
 class Tools:
     """The objects that work needs.
 
-    ``provider_for`` raises a TenureError when the key is missing, and ``lanes_for`` returns the lanes
-    of reads and writes, which all projects on one credential share. ``close`` ends every connection,
-    on the loop that used it. ``stopping`` says that nothing new is to be begun. ``reverify_after`` is how
-    long after a grade the thread is read again.
+    ``provider_for`` reads the key at each call, and raises a TenureError where there is none. What it returns
+    may be used for one lease: whoever begins a batch calls it once and asks with nothing else in that batch.
+    ``lanes_for`` returns the lanes of reads and writes, which all projects on one credential share. ``close``
+    ends every connection, on the loop that used it. ``stopping`` says that nothing new is to be begun.
+    ``reverify_after`` is how long after a grade the thread is read again.
     """
 
     database: Database
