@@ -224,6 +224,69 @@ def test_the_doctor_tells_the_names_of_ambient_variables_that_are_ignored(
     assert len(provider.requests()) == 1
 
 
+def test_the_doctor_names_the_trust_store_and_ignores_other_programs_variables_for_it(
+    tenure: Run, provider: SandboxServer, register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(_sample(provider))
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:1")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    rows = _projects(tenure)
+    assert rows["trust store"]["status"] == "ok"
+    assert "nowhere" not in rows["trust store"]["what"]
+    assert "SSL_CERT_FILE, https_proxy" in rows["environment"]["what"]
+
+
+_ADMIN_KEY = "sk-admin-very-secret"
+_RETENTION = "project demo-support retention"
+
+
+@pytest.fixture
+def admin(folder: Path, provider: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let both projects name an admin key in a file."""
+    file = folder / "admin-key"
+    file.write_text(_ADMIN_KEY)
+    projects = folder / "policies" / "projects.yaml"
+    named = "provider: openai\n  admin_key: {file: " + str(file) + "}"
+    projects.write_text(projects.read_text().replace("provider: openai", named))
+    monkeypatch.setenv("TENURE_PROVIDER_KEYS", f"TENURE_KEY_*,{folder}/*")
+    del provider
+    return file
+
+
+def test_the_doctor_tells_the_retention_of_an_organisation_and_never_its_admin_key(
+    tenure: Run, provider: SandboxServer, admin: Path, register: Callable[..., Any], capfd: Any
+) -> None:
+    register(_sample(provider))
+    told = [tenure("doctor", "--projects", "-o", form) for form in ("table", "json")]
+    row = {one["check"]: one for one in told[1].json}[_RETENTION]
+    assert (row["status"], row["repair"]) == ("ok", "")
+    assert "modified_abuse_monitoring" in row["what"]
+    sent = [one for one in provider.requests() if "organization" in one.path]
+    assert {(one.method, one.path) for one in sent} == {("GET", "/v1/organization/data_retention")}
+    assert {one.headers["authorization"] for one in sent} == {f"Bearer {_ADMIN_KEY}"}
+    others = [one for one in provider.requests() if one not in sent]
+    assert _ADMIN_KEY not in str([one.headers for one in others])
+    printed = "".join(one.out + one.err for one in told) + "".join(capfd.readouterr())
+    kept = [path.read_bytes() for path in (admin.parent / "data").rglob("*") if path.is_file()]
+    assert _ADMIN_KEY not in printed
+    assert not any(_ADMIN_KEY.encode() in one for one in kept)
+
+
+def test_the_doctor_says_why_the_retention_of_an_organisation_is_not_known(
+    tenure: Run, provider: SandboxServer, admin: Path, register: Callable[..., Any]
+) -> None:
+    register(_sample(provider))
+    admin.write_text("sk-without-the-right")
+    row = _projects(tenure)[_RETENTION]
+    assert row["status"] == "warning"
+    assert "no right to see it (403)" in row["what"]
+    admin.unlink()
+    so_far = len(provider.requests())
+    row = _projects(tenure)[_RETENTION]
+    assert "cannot be read" in row["what"]
+    assert [one.path for one in provider.requests(so_far) if "organization" in one.path] == []
+
+
 def test_the_doctor_does_not_examine_projects_from_afar(tenure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENURE_URL", "http://127.0.0.1:9")
     assert "Unset TENURE_URL" in tenure("doctor", "--projects", code=2).err

@@ -161,7 +161,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRef:
-    """Where the provider key is found: exactly one of a variable's name and a file's path."""
+    """Where a provider key is found: exactly one of a variable's name and a file's path."""
 
     env: str | None = None
     file: str | None = None
@@ -169,7 +169,10 @@ class KeyRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """One provider account, its credential and its pace."""
+    """One provider account, its credential and its pace.
+
+    ``admin_key`` is for looking at the organisation's settings alone; no deletion is sent with it.
+    """
 
     name: str
     owner: str
@@ -180,6 +183,7 @@ class Project:
     controls: tuple[str, ...]
     on_partial: OnPartial
     profile: str
+    admin_key: KeyRef | None = None
 
     @property
     def credential(self) -> str:

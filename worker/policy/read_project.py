@@ -46,12 +46,13 @@ def read_project(metadata: Node, spec: Node, path: Path, *, key_globs: Sequence[
             organization=fields.optional("organization", text, ""),
             provider_project=fields.optional("provider_project", text, ""),
         ),
-        api_key=fields.required("api_key", _key_ref(key_globs)),
+        api_key=fields.required("api_key", _key_ref(key_globs, "api_key")),
         rate=fields.optional("rate", _rate, _DEFAULT_RATE),
         concurrency=fields.optional("concurrency", whole(1, _MAX_CONCURRENCY), _DEFAULT_CONCURRENCY),
         controls=fields.optional("controls", _controls, _CONTROLS),
         on_partial=fields.optional("on_partial", choice(OnPartial), OnPartial.KEEP),
         profile=fields.optional("profile", text, provider),
+        admin_key=fields.optional("admin_key", _key_ref(key_globs, "admin_key"), None),
     )
     all_done(about, fields)
     return project
@@ -96,13 +97,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _key_ref(key_globs: Sequence[str]) -> Reader[KeyRef]:
+def _key_ref(key_globs: Sequence[str], name: str) -> Reader[KeyRef]:
     def read(node: Node, path: Path) -> KeyRef:
         fields = Fields(node, path)
         env = fields.optional("env", scalar, None)
         file = fields.optional("file", scalar, None)
         if fields.has("env") == fields.has("file"):
-            fields.refuse(node, "RP030", "api_key needs exactly one of env and file.", "Write {env: NAME}.")
+            fields.refuse(node, "RP030", f"{name} needs exactly one of env and file.", "Write {env: NAME}.")
         named = env or file
         # The value is never repeated: it may be a key that was pasted here by mistake.
         if named and not (
@@ -111,7 +112,7 @@ def _key_ref(key_globs: Sequence[str]) -> Reader[KeyRef]:
             fields.refuse(
                 named,
                 "RP030",
-                f"api_key names no variable or file of the allow-list ({', '.join(key_globs)}).",
+                f"{name} names no variable or file of the allow-list ({', '.join(key_globs)}).",
                 "Name one that is on it, or extend TENURE_PROVIDER_KEYS.",
             )
         fields.done()
