@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,6 +19,8 @@ import pytest
 
 from tests.cli.ran import Run
 from worker.sandbox.control import make_sample
+from worker.sandbox.dialects import DIALECTS
+from worker.sandbox.faults import FAULTS
 from worker.sandbox.kinds import ObjectKind
 from worker.sandbox.options import parse_faults
 from worker.sandbox.server import SandboxServer
@@ -403,12 +407,22 @@ def test_commands_leave_the_policies_to_a_service_that_runs(tenure: Run, folder:
 def test_the_sandbox_lists_its_faults_and_refuses_others(offline: Run) -> None:
     assert "lost-reply" in offline("sandbox", "--fault", "list").out
     assert "Known faults" in offline("sandbox", "--fault", "nonsense", code=1).err
+    told = offline("sandbox", "--fault", "nonsense", code=1).err
+    assert [name for name in FAULTS if f"  {name.value} " not in told] == []
+    assert "Known methods" in offline("sandbox", "--fault", "timeout@patch", code=1).err
     assert "300/min" in offline("sandbox", "--rate", "fast", code=1).err
+    assert "openai, detail, gateway" in offline("sandbox", "--dialect", "latin", code=1).err
+
+
+def test_the_help_of_the_sandbox_tells_each_fault_and_dialect(offline: Run) -> None:
+    told = " ".join(offline("sandbox", "--help").out.replace("│", " ").split())
+    assert [name for name, facts in FAULTS.items() if f"{name.value}: {facts.summary[:30]}" not in told] == []
+    assert [name for name in DIALECTS if name.value not in told] == []
 
 
 def test_the_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "worker", "sandbox", "--port", "0"],
+        [sys.executable, "-m", "worker", "sandbox", "--port", "0", "--dialect", "detail"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -421,6 +435,9 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         request = urllib.request.Request(f"{url}/conversations", data=b"{}", headers=headers)
         with urllib.request.urlopen(request, timeout=20) as answer:
             assert answer.status == 200
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(f"{url}/files/file-x", headers=headers), timeout=20)
+        assert json.loads(refused.value.read()) == {"detail": "File 'file-x' not found."}
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 0

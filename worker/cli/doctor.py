@@ -126,7 +126,10 @@ def _rows(found: Examined) -> Iterator[Check]:
     for one in found.kinds:
         yield _kind_row(name, project, one)
         if one.end_warning:
-            repair = "Have what is due there deleted in time; afterwards no deletion can be confirmed."
+            repair = (
+                "Have what is due there deleted before its end; afterwards nothing can be confirmed, and "
+                "`tenure failures list --each -o csv` is what to send to the provider."
+            )
             yield Check(check=f"{name} end", status=Status.WARNING, what=one.end_warning, repair=repair)
     if found.ahead is not None:
         yield _clock_row(name, found.ahead)
