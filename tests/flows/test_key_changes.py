@@ -22,6 +22,7 @@ from worker.providers.keys import resolve_key
 from worker.providers.openai import OpenAIProvider
 from worker.providers.profiles import profile
 from worker.sandbox.options import SandboxOptions
+from worker.store import work
 
 __all__ = ["database_url", "emptied_postgres", "sqlite_template"]
 
@@ -125,10 +126,11 @@ def test_while_the_file_holds_no_key_work_waits_and_goes_on_afterwards(
 
 
 def test_with_an_expired_key_nothing_is_certified_and_with_the_next_one_it_goes_on(
-    database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = SandboxOptions(api_keys=frozenset({NEW}))
     with make_world(database_url, tmp_path / "policies", options) as world:
+        monkeypatch.setattr(work, "lease_clock", world.clock.lease_clock)
         file = _key_in_file(world, tmp_path / "token")
         with _worker(world) as take_turn:
             world.register(kind=Kind.RESPONSE, age=timedelta(days=1))

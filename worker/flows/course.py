@@ -28,6 +28,8 @@ from worker.providers.table import facts
 
 MOST_ROUNDS = 3
 OVER = "the batch's time was over"
+# These may concern one thread or all of them.
+_REFUSALS = frozenset({Class.DENIED, Class.ROUTE_ABSENT})
 # Providers count in whole seconds.
 _SAME_INSTANT = timedelta(seconds=1)
 
@@ -48,6 +50,8 @@ async def run(desk: Desk, course: Course, *, keep_back: bool) -> Verdict | None:
         course.note_support(await supported(desk, course))
     elif before.seen is Class.PRESENT:
         return await _present(desk, course, before, keep_back=keep_back)
+    elif before.seen in _REFUSALS:
+        await _stop_if_all_are_refused(desk, course)
     return judge(course.item, course.earlier_passes, course.saw, jitter=jitter())
 
 
@@ -67,6 +71,16 @@ async def _present(desk: Desk, course: Course, before: Observation, *, keep_back
     if not isinstance(gone, Children):
         return gone
     return await _container(desk, course, before, gone)
+
+
+async def _stop_if_all_are_refused(desk: Desk, course: Course) -> None:
+    """Look once per batch whether every thread of the pair is refused: then the rest waits."""
+    if course.pair in desk.refused:
+        return
+    desk.refused.add(course.pair)
+    support = await desk.controls.support(course.pair, course.thread)
+    if support.control is Control.FAILED:
+        desk.stopped.add(course.pair)
 
 
 def _is_younger(course: Course, before: Observation) -> bool:

@@ -64,6 +64,7 @@ class Desk:
     clock: Clock
     graded: dict[str, asyncio.Event]
     stopped: set[Pair]
+    refused: set[Pair]
     stopping: Callable[[], bool]
 
     def may_begin(self) -> bool:

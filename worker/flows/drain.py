@@ -88,6 +88,7 @@ def _desk(tools: Tools, batch: Batch) -> Desk:
         clock=tools.clock,
         graded={item.id: asyncio.Event() for item in batch.items},
         stopped=set(),
+        refused=set(),
         stopping=tools.stopping,
     )
 
