@@ -29,7 +29,8 @@ class Tools:
     ``provider_for`` raises a TenureError when the key is missing, and ``lanes_for`` returns the lanes
     of reads and writes, which all projects on one credential share. ``close`` ends every connection,
     on the loop that used it. ``stopping`` says that nothing new is to be begun. ``reverify_after`` is how
-    long after a grade the thread is read again.
+    long after a grade the thread is read again, ``look_every`` how often a project's coverage is looked at
+    (zero: never).
     """
 
     database: Database
@@ -41,6 +42,7 @@ class Tools:
     close: Callable[[], Coroutine[Any, Any, None]]
     stopping: Callable[[], bool] = lambda: False
     reverify_after: timedelta = timedelta(hours=24)
+    look_every: timedelta = timedelta()
 
 
 def asker_of(tools: Tools, projects: Collection[Project], nothing_leaves_after: float) -> Asker:
