@@ -67,7 +67,9 @@ def read_project(
 
 def _base_url(fields: Fields, provider: Provider | None) -> str:
     if provider is Provider.OPENAI:
-        return fields.optional("base_url", _url, _OPENAI_URL)
+        given = fields.optional("base_url", _url, _OPENAI_URL)
+        # OpenAI serves nothing without /v1, so both spellings are one account; elsewhere nobody can know.
+        return _OPENAI_URL if given == _OPENAI_URL.removesuffix("/v1") else given
     return fields.required("base_url", _url)
 
 
