@@ -101,9 +101,13 @@ def test_nothing_is_changed_at_the_provider_and_nothing_is_written_to_the_log(wo
 
 
 def test_foundry_threads_are_looked_at_where_the_profile_can_list_them(world: World) -> None:
-    world.rules(POLICIES, extra="profile: azure_foundry")
-    _look(world)
-    assert Kind.THREAD in _found(world)
+    made = world.make(Kind.THREAD)
+    foundry = world.sandbox.base_url.removesuffix("/v1") + "/api/projects/p"
+    world.policies(POLICIES + project_document(foundry, extra="profile: azure_foundry"))
+    world.register(world.make(Kind.THREAD), kind=Kind.THREAD)
+    assert _look(world)
+    threads = _found(world)[Kind.THREAD]
+    assert (threads.found, threads.registered, threads.problem) == (2, 1, None), made
 
 
 def test_a_look_that_ended_is_not_due_again_before_its_time(world: World) -> None:

@@ -292,7 +292,9 @@ def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]
         repair = f"`tenure discover --project {project}` names them; --adopt registers them."
         if failed:
             what = f"{what}; no complete list of {'; '.join(failed)}"
-            repair = "Give the project's key the right to list, or leave it: only coverage needs the lists."
+            repair = (
+                "Give the key the right to list, or say `unlisted` of that kind in the project's profile."
+            )
         elif settings.coverage_hours and now - at > 3 * timedelta(hours=settings.coverage_hours):
             status, repair = Status.WARNING, "See that a beat and a worker run."
         yield Check(check=name, status=status, what=what, repair=repair if status is not Status.OK else "")

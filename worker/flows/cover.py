@@ -175,14 +175,15 @@ def _finish(part: _Slice, look: Look) -> bool:
     """End the look, and tell once of what nobody registered; False where another has taken it."""
     tools, now = part.tools, part.tools.clock.now()
     with tools.database.write() as db:
-        coverages.drop_others(db, look.project, part.kinds)
-        results = coverages.of_projects(db, [look.project]).get(look.project, ())
+        stored = coverages.of_projects(db, [look.project]).get(look.project, ())
+        results = [one for one in stored if one.kind in part.kinds]
         strangers = sum(one.unregistered for one in results)
         # A list that failed hides what it would have shown: its absence is no improvement.
         incomplete = any(one.problem for one in results)
         told = max(look.told, strangers) if incomplete else strangers
         if not coverages.keep(db, replace(look, told=told), next_at=now + tools.look_every):
             return False
+        coverages.drop_others(db, look.project, part.kinds)
     found = sum(one.found for one in results)
     log().info("coverage.looked", project=look.project, found=found, unregistered=strangers)
     if strangers > look.told:
