@@ -241,6 +241,15 @@ def test_what_another_project_of_the_account_registered_is_no_stranger(world: Wo
     assert _found(world, "second")[Kind.FILE].unregistered == 0
 
 
+def test_what_is_registered_at_another_account_is_a_stranger_at_this_one(world: World) -> None:
+    base_url = world.sandbox.base_url
+    other = project_document(base_url, name="second", extra="provider_project: proj_other")
+    world.policies(POLICIES + project_document(base_url) + other)
+    world.register(kind=Kind.FILE)
+    _look(world, project="second")
+    assert _found(world, "second")[Kind.FILE].unregistered == 1
+
+
 def test_a_canary_of_ours_is_not_counted(world: World) -> None:
     bird = Canary(project=PROJECT, kind=Kind.FILE, external_id=world.make(Kind.FILE))
     with world.database.write() as db:
