@@ -84,7 +84,7 @@ class Tenure:
             database=self.database, clock=self.clock, source=self.source, sealer=self.sealer, actor=self.actor
         )
 
-    def ticker(self, wake: Callable[[str], None]) -> Ticker:
+    def ticker(self, wake: Callable[[str], None], look: Callable[[str], None] | None = None) -> Ticker:
         """What a tick does."""
         return Ticker(
             database=self.database,
@@ -92,6 +92,7 @@ class Tenure:
             every=timedelta(seconds=self.settings.tick_seconds),
             actor=self.actor,
             wake=wake,
+            look=look if self.settings.coverage_hours else None,
         )
 
     def tools(self, stopping: Callable[[], bool] = lambda: False) -> Tools:
@@ -134,6 +135,7 @@ class Tenure:
             close=close,
             stopping=stopping,
             reverify_after=timedelta(hours=self.settings.reverify_hours),
+            look_every=timedelta(hours=self.settings.coverage_hours),
         )
 
 

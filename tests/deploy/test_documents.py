@@ -86,7 +86,7 @@ def test_every_fault_of_the_sandbox_is_described_as_it_describes_itself() -> Non
     described = {row[0].strip("`"): row[1] for row in rows("sandbox.md") if row[0].strip("`") in set(Fault)}
     assert described == {name.value: facts.summary for name, facts in FAULTS.items()}
     assert {dialect.value for dialect in DIALECTS} <= set(
-        re.findall(r"`(\w+)`", (DOCS / "sandbox.md").read_text())
+        re.findall(r"`([\w-]+)`", (DOCS / "sandbox.md").read_text())
     )
 
 

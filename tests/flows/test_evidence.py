@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import structlog
 
 from tests.world.world import POLICIES, World
 from worker.model.thread import Kind, ThreadState
@@ -58,6 +59,21 @@ def test_a_key_that_is_refused_parks_the_thread_as_forbidden(world: World, fault
     assert (world.grade(due), world.state(due)) == ("unverifiable/forbidden", ThreadState.PARKED)
     assert world.exists(due)
     assert not world.deletes()
+
+
+def test_a_key_that_may_read_but_not_delete_loses_nothing_and_is_alerted(world: World) -> None:
+    due = due_with_sibling(world, Kind.RESPONSE)
+    world.faults("read-only-key")
+    with structlog.testing.capture_logs() as told:
+        run(world, hours=8)
+    # It was read present after the refusal, which says more than the refusal does.
+    assert (world.grade(due), world.state(due)) == ("still_present", ThreadState.PARKED)
+    assert world.exists(due)
+    assert nothing_was_called_deleted(world)
+    refused = [one for one in world.entries("delete.answered") if "denied" in str(one)]
+    assert refused
+    assert [one for one in told if one["event"] == "alert.raised"]
+    assert world.item(due).state == ItemState.PARKED
 
 
 def test_a_key_of_another_project_makes_no_thread_absent(world: World) -> None:

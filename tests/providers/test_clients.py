@@ -12,7 +12,7 @@ import pytest
 
 from worker.model.clock import SystemClock
 from worker.model.thread import Account
-from worker.policy.document import KeyRef, OnPartial, Project, Rate
+from worker.policy.document import KeyRef, OnPartial, OwnProfile, Project, Rate
 from worker.providers.base import Provider
 from worker.providers.clients import Clients
 from worker.providers.keys import KeyMissing, resolve_key
@@ -35,7 +35,7 @@ class Fake:
     """What was made with one key; closing notes the loop it happened on."""
 
     key: str
-    profile: str
+    profile: str | OwnProfile
     closed_on: list[asyncio.AbstractEventLoop] = field(default_factory=list)
 
     async def aclose(self) -> None:

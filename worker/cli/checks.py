@@ -25,7 +25,18 @@ from worker.policy.document import Project
 from worker.policy.load import bundle_from_canonical
 from worker.providers.keys import resolve_key
 from worker.settings import Settings
-from worker.store import bundles, failures, keys, log, migrate, protections, sweeps, threads, work
+from worker.store import (
+    bundles,
+    coverages,
+    failures,
+    keys,
+    log,
+    migrate,
+    protections,
+    sweeps,
+    threads,
+    work,
+)
 from worker.store.engine import Database, open_database, reachable
 
 PROVIDER_KEY = "provider key"
@@ -117,6 +128,7 @@ def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Chec
         lambda: _stopped(db),
         lambda: _blocked(db),
         lambda: _parked(db),
+        lambda: _coverage(db, settings, clock.now()),
     )
     for look in looks:
         yield from look()
@@ -269,6 +281,33 @@ def _blocked(db: Session) -> Iterator[Check]:
         elif one.state is SweepState.AWAITING_APPROVAL:
             repair = f"`tenure sweeps show {one.id}`, then `tenure sweeps approve`."
             yield _problem("sweep", what, repair)
+
+
+def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
+    """Tell of each project what the newest coverage sweep counted; nothing here stops a deletion."""
+    found = bundles.in_force(db)
+    projects = sorted(bundle_from_canonical(found.canonical).projects) if found else []
+    looked = coverages.of_projects(db, projects)
+    for project in projects:
+        name, kinds = f"coverage {project}", looked.get(project, ())
+        if not kinds:
+            why = "Nobody looked yet." if settings.coverage_hours else "TENURE_COVERAGE_HOURS is 0."
+            yield Check(check=name, status=Status.INFO, what=why)
+            continue
+        strangers, at = sum(one.unregistered for one in kinds), min(one.looked_at for one in kinds)
+        total = sum(one.found for one in kinds)
+        what = f"{strangers} of {total} objects found are not registered (looked at {rfc3339(at)})"
+        failed = [f"{one.kind.value}: {one.problem}" for one in kinds if one.problem]
+        status = Status.WARNING if strangers or failed else Status.OK
+        repair = f"`tenure discover --project {project}` names them; --adopt registers them."
+        if failed:
+            what = f"{what}; no complete list of {'; '.join(failed)}"
+            repair = (
+                "Give the key the right to list, or say `unlisted` of that kind in the project's profile."
+            )
+        elif settings.coverage_hours and now - at > 3 * timedelta(hours=settings.coverage_hours):
+            status, repair = Status.WARNING, "See that a beat and a worker run."
+        yield Check(check=name, status=status, what=what, repair=repair if status is not Status.OK else "")
 
 
 def _parked(db: Session) -> Iterator[Check]:

@@ -79,9 +79,9 @@ class Asker:
         await self.heed(page.observation, self.reads)
         return page
 
-    async def list_page(self, kind: Kind, *, after: str | None) -> ListPage:
+    async def list_page(self, kind: Kind, *, after: str | None, rank: Rank = Rank.READ) -> ListPage:
         """GET one page of everything of a kind; raises NotListable where the provider has no such list."""
-        await (await self.reads.slot(Rank.READ, 0)).wait()
+        await (await self.reads.slot(rank, 0)).wait()
         async with self.seats:
             self._check_lease()
             page = await self.provider.list_page(kind, after=after, timeout=self.timeout)

@@ -30,7 +30,8 @@ class Tools:
     may be used for one lease: whoever begins a batch calls it once and asks with nothing else in that batch.
     ``lanes_for`` returns the lanes of reads and writes, which all projects on one credential share. ``close``
     ends every connection, on the loop that used it. ``stopping`` says that nothing new is to be begun.
-    ``reverify_after`` is how long after a grade the thread is read again.
+    ``reverify_after`` is how long after a grade the thread is read again, ``look_every`` how often a
+    project's coverage is looked at (zero: never).
     """
 
     database: Database
@@ -42,6 +43,7 @@ class Tools:
     close: Callable[[], Coroutine[Any, Any, None]]
     stopping: Callable[[], bool] = lambda: False
     reverify_after: timedelta = timedelta(hours=24)
+    look_every: timedelta = timedelta()
 
 
 def asker_of(tools: Tools, projects: Collection[Project], nothing_leaves_after: float) -> Asker:

@@ -10,7 +10,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from worker.policy.document import Bundle, Constraints, Guards, KeyRef, Match, Policy, Project, Rate
+from worker.policy.document import (
+    Bundle,
+    Constraints,
+    Guards,
+    KeyRef,
+    Match,
+    OwnProfile,
+    Policy,
+    Project,
+    Rate,
+)
 from worker.policy.durations import Duration
 from worker.policy.read_documents import API_VERSION
 
@@ -135,13 +145,17 @@ def _project(project: Project) -> dict[str, object]:
         "concurrency": project.concurrency,
         "controls": list(project.controls),
         "on_partial": project.on_partial.value,
-        "profile": project.profile,
+        "profile": _profile(project.profile),
     }
     return _document("Project", {"name": project.name, "owner": project.owner}, spec)
 
 
 def _key(key: KeyRef) -> dict[str, object]:
     return _given({"env": key.env, "file": key.file})
+
+
+def _profile(profile: str | OwnProfile) -> object:
+    return json.loads(profile.written) if isinstance(profile, OwnProfile) else profile
 
 
 def _rate(rate: Rate) -> dict[str, object]:

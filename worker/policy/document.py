@@ -168,6 +168,17 @@ class KeyRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnProfile:
+    """A project's own profile: the shipped one that it extends, and all its fields as sorted JSON text.
+
+    Text, because it is immutable and equal by value, and because only the providers know what it means.
+    """
+
+    extends: str
+    written: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """One provider account, its credential and its pace.
 
@@ -182,7 +193,7 @@ class Project:
     concurrency: int
     controls: tuple[str, ...]
     on_partial: OnPartial
-    profile: str
+    profile: str | OwnProfile
     admin_key: KeyRef | None = None
 
     @property

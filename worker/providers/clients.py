@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from worker.model.clock import Clock
-from worker.policy.document import KeyRef, Project
+from worker.policy.document import KeyRef, OwnProfile, Project
 from worker.providers.base import Provider
 from worker.telemetry import log
 
@@ -46,7 +46,7 @@ class Clients:
         self._key_of = key_of
         self._longest_use = longest_use
         self._clock = clock
-        self._current: dict[tuple[str, str], _Client] = {}
+        self._current: dict[tuple[str, str | OwnProfile], _Client] = {}
         self._replaced: list[_Client] = []
         self._closing: set[asyncio.Task[None]] = set()
 

@@ -32,7 +32,9 @@ def create_app(options: SandboxOptions, *, store: SandboxStore | None = None) ->
     faults = FaultBook(options.faults)
     log = RequestLog(options.keep_requests)
     post = GatePost(options=options, ids=store.ids, faults=faults, log=log)
-    gateway = [Middleware(GatewayFront)] if options.dialect is Dialect.GATEWAY else []
+    dialect, gateway = options.dialect, list[Middleware]()
+    if dialect in {Dialect.GATEWAY, Dialect.GATEWAY_OPAQUE}:
+        gateway = [Middleware(GatewayFront, opaque=dialect is Dialect.GATEWAY_OPAQUE)]
     app = Starlette(
         routes=[*provider_routes(), *organization_routes(), *control_routes()],
         middleware=[Middleware(Gate, post=post), *gateway],

@@ -6,17 +6,13 @@ thread, one sweep per policy and slot, one attempt per item, fence and stage, on
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -25,41 +21,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.model.work import OPEN_ITEM_STATES
+from worker.store.column_types import BigId, Json, UtcDateTime
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC datetimes with microseconds on both databases; SQLite stores them as sortable text."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive datetime: it would mean another instant on another machine."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            msg = "a naive datetime reached the database"
-            raise ValueError(msg)
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return an aware UTC datetime."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-
-Json = JSON().with_variant(JSONB(), "postgresql")
-# SQLite counts rows by INTEGER only.
-BigId = BigInteger().with_variant(Integer(), "sqlite")
 _OPEN = text("state in ({})".format(", ".join(f"'{state.value}'" for state in OPEN_ITEM_STATES)))
 
 metadata = MetaData(
@@ -333,6 +301,35 @@ canary = Table(
     _col("kind", String(20), primary_key=True),
     _col("external_id", String(160), primary_key=True),
     _col("made_at", UtcDateTime),
+)
+
+coverage = Table(
+    "coverage",
+    metadata,
+    # What the newest look at one kind's list found; the next look replaces it.
+    _col("project", String(200), primary_key=True),
+    _col("kind", String(20), primary_key=True),
+    _col("found", BigInteger),
+    _col("registered", BigInteger),
+    _col("unregistered", BigInteger),
+    _maybe("problem", Text),
+    _col("looked_at", UtcDateTime),
+)
+
+coverage_look = Table(
+    "coverage_look",
+    metadata,
+    # When a project is looked at next: moved on by whoever takes it, so it is the lease too. The fence
+    # shuts out who held it before; kind, after and the counts say where a look goes on.
+    _col("project", String(200), primary_key=True),
+    _col("next_at", UtcDateTime),
+    _col("fence", Integer),
+    _maybe("kind", String(20)),
+    _maybe("after", String(200)),
+    _col("found", BigInteger),
+    _col("registered", BigInteger),
+    # The unregistered number that people were told of.
+    _col("told", BigInteger),
 )
 
 api_key = Table(

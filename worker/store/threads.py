@@ -166,12 +166,15 @@ def many(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[str, 
     return {row.id: to_stored(row) for row in rows}
 
 
-def registered_of(db: Session, *, project: str, kind: Kind, external_ids: Sequence[str]) -> set[str]:
-    """Return which of these external ids this project has registered."""
+def registered_of(db: Session, *, account: Account, kind: Kind, external_ids: Sequence[str]) -> set[str]:
+    """Return which of these external ids any project has registered at this account."""
     known: set[str] = set()
     for start in range(0, len(external_ids), _IDS_AT_ONCE):
         query = select(thread.c.external_id).where(
-            thread.c.project == project,
+            thread.c.provider == account.provider,
+            thread.c.base_url == account.base_url,
+            thread.c.organization == account.organization,
+            thread.c.provider_project == account.provider_project,
             thread.c.kind == kind.value,
             thread.c.external_id.in_(external_ids[start : start + _IDS_AT_ONCE]),
         )
