@@ -235,6 +235,20 @@ def test_threads_of_one_batch_that_share_a_file_leave_it_to_the_last(world: Worl
     assert sorted(told(world, one)["confirmed"] for one in all_due) == [0, 0, 1]
 
 
+def test_a_thread_and_a_vector_store_of_one_batch_leave_a_shared_file_to_the_later_one(world: World) -> None:
+    [shared] = files(world, 1)
+    store = holding(world, [shared])
+    siblings(world, Kind.THREAD, Kind.FILE, Kind.VECTOR_STORE)
+    both = [
+        world.register(naming(world, [shared]), kind=Kind.THREAD, chosen=[shared]),
+        world.register(store, kind=Kind.VECTOR_STORE, chosen=[shared]),
+    ]
+    hours(world, 0)
+    assert [world.grade(one) for one in both] == ["confirmed", "confirmed"]
+    assert there(world, shared) == [False]
+    assert sorted(told(world, one)["confirmed"] for one in both) == [0, 1]
+
+
 @pytest.mark.parametrize("what", ["registered", "chosen elsewhere", "held"])
 def test_what_commits_between_listing_and_arming_keeps_the_child(world: World, what: str) -> None:
     [shared] = files(world, 1)
@@ -279,6 +293,30 @@ def test_an_id_that_the_thread_does_not_name_is_kept_and_named(world: World) -> 
     assert world.grade(due) == "confirmed"
     assert there(world, mine, somebody_elses) == [False, True]
     assert kept(world, due) == {somebody_elses: "not_named"}
+
+
+def test_a_file_that_is_not_in_the_vector_store_is_kept_and_named(world: World) -> None:
+    mine, somebody_elses = files(world, 2)
+    store = holding(world, [mine])
+    siblings(world, Kind.VECTOR_STORE, Kind.FILE)
+    due = world.register(store, kind=Kind.VECTOR_STORE, chosen=[mine, somebody_elses])
+    hours(world, 0)
+    assert world.grade(due) == "confirmed"
+    assert there(world, mine, somebody_elses) == [False, True]
+    assert kept(world, due) == {somebody_elses: "not_named"}
+
+
+def test_a_file_that_the_thread_no_longer_names_after_a_crash_is_kept(world: World) -> None:
+    [chosen] = files(world, 1)
+    due = thread_with(world, [chosen], [chosen])
+    world.sweep()
+    kill_at(world, before_delete=True)
+    thread = world.sandbox.store.get(ObjectKind.THREAD, due.thread.external_id)
+    assert thread is not None
+    world.sandbox.store.update(thread, tool_resources={})
+    world.drain()
+    assert (world.grade(due), there(world, chosen)) == ("confirmed", [True])
+    assert kept(world, due) == {chosen: "not_named"}
 
 
 def test_a_hold_between_child_and_container_keeps_the_container(world: World) -> None:
@@ -474,6 +512,22 @@ def test_a_throttled_child_costs_no_round_and_goes_later(world: World) -> None:
     world.drain()
     assert world.item(due).rounds == 0
     assert (world.grade(due), there(world, chosen)) == ("confirmed", [False])
+
+
+def test_a_file_that_was_taken_out_and_then_throttled_is_not_forgotten(world: World) -> None:
+    [chosen] = files(world, 1)
+    store = holding(world, [chosen])
+    siblings(world, Kind.VECTOR_STORE, Kind.FILE)
+    due = world.register(store, kind=Kind.VECTOR_STORE, chosen=[chosen])
+    world.faults("throttled:file@delete*1")
+    world.sweep()
+    world.drain(most=1)
+    assert (there(world, chosen), world.item(due).state) == ([True], ItemState.WAITING)
+    world.forget_cooldown()
+    world.clock.move(timedelta(minutes=1))
+    world.drain()
+    assert (world.grade(due), there(world, chosen)) == ("confirmed", [False])
+    assert deleted(world) == [f"{store}/{chosen}", chosen, chosen, store]
 
 
 def test_children_of_a_thread_that_vanished_are_left_and_named(world: World) -> None:

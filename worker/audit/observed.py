@@ -20,6 +20,8 @@ from worker.model.evidence import Children, Class, Control, Observation, Pass, R
 MAX_OBSERVATIONS = 12
 MAX_PASSES = 12
 _LONG, _SHORT = 80, 64
+# A grade holds much else; whoever wants all names finds them in the registration's entry.
+_OTHERS_BYTES = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ def chosen_body(chosen: Sequence[ChosenChild]) -> dict[str, Json]:
     return {
         "found": sum(one.counts for one in chosen),
         "confirmed": sum(one.state is ChosenState.CONFIRMED for one in chosen),
-        **listing("others", others),
+        **listing("others", others, most=_OTHERS_BYTES),
     }
 
 

@@ -99,12 +99,12 @@ async def _others_first(desk: Desk, course: Course, children: Sequence[str]) -> 
 def _way(container: Kind, child: ChosenChild, named: set[str], keeping: Keeping) -> _Way:
     way = _Way(child=child, named=child.id in named, state=ChosenState.CHOSEN, tried=child.tried)
     # A file that was taken out of its store by an earlier pass is no longer named there.
-    ours = container is Kind.VECTOR_STORE and (child.detached or child.tried)
+    taken_out = container is Kind.VECTOR_STORE and child.detached
     if child.state is ChosenState.CONFIRMED:
         way.state = ChosenState.CONFIRMED
     elif child.id in keeping.reasons:
         way.state, way.reason = ChosenState.KEPT, keeping.reasons[child.id]
-    elif not way.named and not ours and not child.tried:
+    elif not way.named and not taken_out and not child.tried:
         way.state, way.reason = ChosenState.KEPT, Kept.NOT_NAMED
     return way
 
@@ -238,7 +238,7 @@ class _Stage:
         except LeaseShort:
             return Stopped(verdict=None)
         except asyncio.CancelledError:
-            # The process ends: without an answer, what was on the wire counts as something that may have left.
+            # The process ends: what was on the wire stays without an answer, so it may have left.
             self.armed = None
             raise
         finally:
