@@ -20,7 +20,7 @@ from worker.model.evidence import Children, Class, Control, Observation, Pass, R
 MAX_OBSERVATIONS = 12
 MAX_PASSES = 12
 _LONG, _SHORT = 80, 64
-# A grade holds much else; whoever wants all names finds them in the registration's entry.
+# A grade holds much else; the digest beside a cut list is that of all names, which the database keeps.
 _OTHERS_BYTES = 600
 
 
