@@ -319,6 +319,15 @@ def test_a_file_that_the_thread_no_longer_names_after_a_crash_is_kept(world: Wor
     assert kept(world, due) == {chosen: "not_named"}
 
 
+def test_the_second_look_after_a_day_still_tells_of_the_children(world: World) -> None:
+    mine, somebody_elses = files(world, 2)
+    due = thread_with(world, [mine], [mine, somebody_elses])
+    hours(world, 25)
+    assert world.grade(due) == "sustained"
+    assert told(world, due) == {"found": 1, "confirmed": 1, "others": [f"{somebody_elses} not_named"]}
+    assert kept(world, due) == {somebody_elses: "not_named"}
+
+
 def test_a_hold_between_child_and_container_keeps_the_container(world: World) -> None:
     [chosen] = files(world, 1)
     due = thread_with(world, [chosen], [chosen])

@@ -51,12 +51,12 @@ class _Way:
 async def delete_chosen(desk: Desk, course: Course, before: Observation) -> Outcome:
     """Delete the chosen children of the thread; nothing here touches the container itself."""
     chosen = desk.batch.chosen[course.thread.id]
-    named = await _named(desk, course)
-    if isinstance(named, Unlisted):
-        return named
     keeping = await _others_first(desk, course, [one.id for one in chosen])
     if keeping is None:
         return Stopped(verdict=None)
+    named = await _named(desk, course)
+    if isinstance(named, Unlisted):
+        return named
     work = _Pass(desk=desk, course=course, before=before)
     work.ways = [_way(course.thread.kind, one, named, keeping) for one in chosen]
     try:
