@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.flows.decide import bundle_in_force
+from worker.model.chosen import ChosenChild
 from worker.model.clock import Clock
 from worker.model.ids import ThreadId, jitter
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
-from worker.store import reverifying, threads, work
+from worker.store import references, reverifying, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.store.work import EarlierAttempt
@@ -31,6 +32,7 @@ class Batch:
     projects: Mapping[str, Project] = field(default_factory=dict)
     bundle: Bundle
     stopped: frozenset[tuple[str, str]] = frozenset()
+    chosen: Mapping[str, Sequence[ChosenChild]] = field(default_factory=dict)
     lease: Lease
     begun: float
 
@@ -78,6 +80,7 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             projects=projects,
             bundle=bundle,
             stopped=frozenset(work.stopped_pairs(db)),
+            chosen=references.chosen_of(db, {one.thread_id for one in items}),
             lease=lease,
             begun=begun,
         )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
-from worker.flows import children
+from worker.flows import children, chosen
 from worker.flows.arm import Armed, Intent, LeaseLost, NotNow, Spared
 from worker.flows.arm import Verdict as ArmVerdict
 from worker.flows.ask import LeaseShort
@@ -24,7 +24,7 @@ from worker.model.work import ItemState, Stage
 from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.pacing.lane import Rank
 from worker.policy.document import OnPartial
-from worker.providers.table import facts
+from worker.providers.profiles import profile
 
 MOST_ROUNDS = 3
 OVER = "the batch's time was over"
@@ -98,9 +98,13 @@ async def _others_graded(desk: Desk, course: Course) -> None:
 
 async def _children(desk: Desk, course: Course, before: Observation) -> Children | Verdict | None:
     """Return how the children stand when the container may go, or the verdict of this pass."""
-    if facts(course.thread.kind).child is None:
+    if profile(course.project.profile).facts(course.thread.kind).child is not None:
+        delete = children.delete_children
+    elif desk.batch.chosen.get(course.thread.id):
+        delete = chosen.delete_chosen
+    else:
         return Children.NONE
-    match await children.delete_children(desk, course, before):
+    match await delete(desk, course, before):
         case children.Gone(children=gone):
             return gone
         case children.Left(progress=progress):
@@ -151,6 +155,7 @@ async def _container(desk: Desk, course: Course, before: Observation, gone: Chil
         children=gone,
         children_found=course.children_found,
         children_deleted=course.children_deleted,
+        told=dict(course.told),
     )
     answer = await delete_container(desk, course, intent)
     if not isinstance(answer, Observation):

@@ -25,7 +25,8 @@ from worker.model.ids import jitter
 from worker.model.thread import ThreadState
 from worker.model.work import ItemState, WorkItem
 from worker.pacing.base import CoolingDown, PacerUnavailable
-from worker.providers.table import KindNotOffered, facts
+from worker.providers.profiles import profile
+from worker.providers.table import KindNotOffered
 
 _WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
 
@@ -111,7 +112,7 @@ def _unfit(course: Course) -> Verdict | None:
     if course.project.account != course.thread.account:
         return _parked("account_changed")
     try:
-        facts(course.thread.kind)
+        profile(course.project.profile).facts(course.thread.kind)
     except KindNotOffered:
         return _parked("kind_not_offered")
     return None

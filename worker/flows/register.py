@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from worker.audit import bodies
 from worker.audit.entry import Entry
 from worker.flows.decide import bundle_in_force, schedule_of
+from worker.model.chosen import check_children
 from worker.model.decision import Circumstances
 from worker.model.errors import Invalid, TenureError
 from worker.model.ids import ThreadId, new_id
@@ -74,7 +75,8 @@ class Registered:
 def register(db: Session, wanted: Registration, *, actor: str, now: datetime) -> Registered:
     """Register one thread, idempotently by (project, kind, external_id).
 
-    Raises Invalid (wrong prefix, unknown project, bad TTL), Conflict and RegisteredElsewhere.
+    Raises Invalid (wrong prefix, unknown project, bad TTL, a child that the kind cannot have), Conflict and
+    RegisteredElsewhere.
     """
     bundle = _bundle(db)
     done, entry = _register(db, wanted, bundle, protections.orders_since(db, now), actor=actor, now=now)
@@ -129,7 +131,7 @@ def _register(
                 protections.cover(db, one.id, new.id)
             stored = threads.get(db, new.id)
             assert stored is not None  # noqa: S101 - inserted one line above, in this transaction
-            return Registered(stored=stored, created=True), bodies.thread_registered(new, at=now, actor=actor)
+            return Registered(stored=stored, created=True), _registered(new, wanted, now, actor)
         # Somebody was faster: either with this very key, or for another project of the same account.
         existing = threads.by_natural_key(db, project=new.project, kind=new.kind, external_id=new.external_id)
     if existing is None:
@@ -146,6 +148,10 @@ def _covers(order: Order, new: Thread) -> bool:
     return reached and erasure_covers(order.erasure, new)
 
 
+def _registered(new: Thread, wanted: Registration, now: datetime, actor: str) -> Entry:
+    return bodies.thread_registered(new, children=wanted.children, at=now, actor=actor)
+
+
 def _as_thread(wanted: Registration, bundle: Bundle, now: datetime) -> Thread:
     kind = infer_kind(wanted.external_id, wanted.kind)
     project = bundle.projects.get(wanted.project)
@@ -157,6 +163,7 @@ def _as_thread(wanted: Registration, bundle: Bundle, now: datetime) -> Thread:
             pointer="/project",
             code="unknown_project",
         )
+    check_children(kind, wanted.children)
     return Thread(
         id=ThreadId(new_id("thr", now)),
         kind=kind,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from worker.flows.ask import Asker
 from worker.flows.control import FindSiblings
+from worker.flows.keeping import Keeping, keeping
 from worker.model.clock import Clock
 from worker.model.thread import Thread
 from worker.model.work import Lease
 from worker.pacing.lane import Lane
 from worker.policy.document import Project
 from worker.providers.base import Provider
-from worker.store import threads
+from worker.store import protections, threads
 from worker.store.engine import Database
 
 _MOST_SEATS = 64
@@ -68,6 +69,19 @@ def find_siblings(tools: Tools) -> FindSiblings:
         def look() -> list[Thread]:
             with tools.database.read() as db:
                 return threads.siblings(db, thread, exclude=exclude, limit=limit)
+
+        return await asyncio.to_thread(look)
+
+    return find
+
+
+def find_kept(tools: Tools) -> Callable[[Thread, Sequence[str]], Awaitable[Keeping]]:
+    """Return how a worker looks which chosen children are kept, before it arms anything."""
+
+    async def find(thread: Thread, children: Sequence[str]) -> Keeping:
+        def look() -> Keeping:
+            with tools.database.read() as db:
+                return keeping(db, thread, children, protections.active_holds(db))
 
         return await asyncio.to_thread(look)
 

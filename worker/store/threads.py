@@ -15,6 +15,7 @@ from worker.model.evidence import Grade
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import OPEN_ITEM_STATES
+from worker.store import references
 from worker.store.tables import thread, work_item
 
 # SQLite allows a bounded number of parameters in one statement.
@@ -124,6 +125,7 @@ def add(db: Session, new: Thread, schedule: Schedule, *, children: Sequence[str]
     try:
         with db.begin_nested():
             db.execute(insert(thread).values(values))
+            references.add(db, new.id, children)
     except IntegrityError:
         return False
     return True
