@@ -10,10 +10,11 @@ import threading
 from datetime import timedelta
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging
+from celery.signals import beat_init, setup_logging, worker_ready, worker_shutting_down
 from kombu.entity import Queue
 
 from worker.flows.tick import keep_house, note_house
+from worker.jobs.watchdog import Watchdog
 from worker.model.errors import TenureError
 from worker.settings import Settings, load_settings
 from worker.telemetry import log, raise_alert, set_up_logging
@@ -148,3 +149,21 @@ def _keep_house(**_: object) -> None:
 
 
 # beat_embedded_init is left alone: the one-process service starts a house keeper with its own wiring.
+
+
+_watching: list[Watchdog] = []
+
+
+@worker_ready.connect
+def _watch(**_: object) -> None:
+    settings = load_settings()
+    # The one-process service has no broker that could hang.
+    if settings.stall_seconds and not settings.is_embedded:
+        _watching.append(Watchdog(wire(settings, role="worker"), timedelta(seconds=settings.stall_seconds)))
+        _watching[-1].start()
+
+
+@worker_shutting_down.connect
+def _watch_no_more(**_: object) -> None:
+    while _watching:
+        _watching.pop().stop()

@@ -11,12 +11,13 @@ from worker.model.clock import Clock
 from worker.model.ids import ThreadId, jitter
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
-from worker.store import references, reverifying, threads, work
+from worker.store import keys, references, reverifying, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.store.work import EarlierAttempt
 
 MOST_ITEMS = 200
+LAST_CLAIM = "work.claimed"
 # GET, DELETE, GET, and a share of the controls; a conversation needs more, and may come back for them.
 _REQUESTS_PER_ITEM = 4
 
@@ -61,7 +62,7 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
         bundle = bundle_in_force(db)
         projects = {one.name: one for one in bundle.projects.values() if one.credential == credential}
         per_second = min((one.rate.limit * one.rate.share for one in projects.values()), default=1.0)
-        items, _ = work.claim(
+        items, until = work.claim(
             db,
             credential=credential,
             limit=most_items(per_second, lease),
@@ -70,6 +71,8 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             now=clock.now(),
             turns=_turns(sorted(projects), jitter()),
         )
+        if items:
+            keys.note_fact(db, LAST_CLAIM, {"by": by}, until - lease.length)
         return Batch(
             credential=credential,
             items=items,

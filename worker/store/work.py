@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
@@ -154,6 +154,18 @@ def credentials_ready(db: Session, now: datetime) -> list[str]:
     now = lease_clock(db, now)
     query = select(work_item.c.credential).where(_ready(now), _allowed(now)).distinct()
     return sorted(db.execute(query).scalars())
+
+
+def waited(db: Session, now: datetime, *, claimed_at: datetime | None) -> timedelta | None:
+    """Return how long something could have been claimed that nobody claimed since ``claimed_at``, or None."""
+    now = lease_clock(db, now)
+    # An abandoned item keeps the instant at which its lease ended.
+    since = func.coalesce(work_item.c.lease_until, work_item.c.next_at)
+    query = select(func.min(since)).where(_ready(now), _allowed(now))
+    ready: datetime | None = db.execute(query).scalar_one_or_none()
+    if ready is None:
+        return None
+    return max(timedelta(0), now - (max(ready, claimed_at) if claimed_at else ready))
 
 
 def busy(db: Session, policies: Collection[str], now: datetime) -> int:
