@@ -33,9 +33,9 @@ from worker.store import (
     log,
     migrate,
     protections,
+    stops,
     sweeps,
     threads,
-    work,
 )
 from worker.store.engine import Database, open_database, reachable
 
@@ -260,7 +260,7 @@ def _stopped(db: Session) -> Iterator[Check]:
         option = "" if scope == protections.EVERYTHING else f" --project {scope}"
         repair = f"`tenure resume{option}` lets them go on."
         yield Check(check="pause", status=Status.WARNING, what=what, repair=repair)
-    for (project, kind), times in sorted(work.stopped_pairs(db).items()):
+    for (project, kind), times in sorted(stops.stopped_pairs(db).items()):
         what = f"No {kind} of {project} is deleted: the control failed {times} times."
         yield _problem(
             "control", what, "Check the project's key and base_url; it goes on once a control holds."
