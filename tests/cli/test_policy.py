@@ -10,6 +10,7 @@ from worker.cli.policy_tests import FAILED, UNCOVERED, run_tests
 from worker.policy.document import Bundle
 from worker.policy.load import load_texts
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _POLICIES = """
 apiVersion: retention/v1
 kind: RetentionPolicy
@@ -175,3 +176,25 @@ def test_one_file_is_validated_by_itself(tenure: Run) -> None:
         json.loads(tenure("policy", "validate", "policies/retention.yaml", "-o", "json").out)["valid"] is True
     )
     tenure("policy", "validate", "nowhere", code=2)
+
+
+def test_the_schema_is_printed_or_written_beside_the_policies(offline: Run, tmp_path: Path) -> None:
+    printed = offline("policy", "schema").out
+    assert printed == (_REPOSITORY / "policies" / "schema.json").read_text()
+    assert json.loads(offline("policy", "schema", "-o", "jsonl").out) == json.loads(printed)
+    for path in (".", "named.json"):
+        assert offline("policy", "schema", path).out == ""
+    assert (tmp_path / "schema.json").read_text() == (tmp_path / "named.json").read_text() == printed
+
+
+def test_a_schema_overwrites_no_policy(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    offline("policy", "schema", "p.yaml", code=2)
+    assert (tmp_path / "p.yaml").read_text() == _POLICIES
+    offline("policy", "schema", "nowhere/schema.json", code=1)
+
+
+def test_a_schema_beside_the_policies_is_no_part_of_the_bundle(tenure: Run) -> None:
+    before = tenure("policy", "validate", "policies", "-o", "json").json["digest"]
+    tenure("policy", "schema", "policies")
+    assert tenure("policy", "validate", "policies", "-o", "json").json["digest"] == before

@@ -1,4 +1,4 @@
-"""`tenure policy`: check policy files and run the tests beside them, offline."""
+"""`tenure policy`: check policy files, run the tests beside them, and write their schema; all offline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.exits import Ended, Exit
+from worker.cli.exits import Ended, Exit, Misused
 from worker.cli.output import Column, Format, Output, say, show_rows
 
 if TYPE_CHECKING:
@@ -104,6 +104,36 @@ def run_the_tests(
     if tested.cases == 0:
         raise Ended("No test was run.", repair="A test has now, threads and expect.")
     _end(findings, strict=strict, failed="The policies do not decide what the tests expect.")
+
+
+@app.command("schema")
+def schema(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="The folder, or the file to write; without it, stdout."),
+    ] = None,
+    *,
+    output: Output = Format.TABLE,
+) -> None:
+    """Print the JSON Schema of policy files for editors, or write it beside them as schema.json.
+
+    Name it in a file's first line: # yaml-language-server: $schema=./schema.json
+
+    Example: tenure policy schema policies
+    """
+    from worker.policy.schema import SCHEMA_FILE, bundle_schema, schema_text
+
+    if path is None:
+        typer.echo(json.dumps(bundle_schema()) if output is Format.JSONL else schema_text(), nl=False)
+        return
+    target = path / SCHEMA_FILE if path.is_dir() else path
+    if target.suffix != ".json":
+        raise Misused(f"{target} is no place for a schema.", repair="Name a folder, or a file NAME.json.")
+    try:
+        target.write_text(schema_text(), encoding="utf-8")
+    except OSError as e:
+        raise Ended(f"{target} cannot be written: {e.strerror}.", repair="Check the folder.") from e
+    say(f"Wrote {target}.")
 
 
 def _load(path: Path) -> Loaded:
