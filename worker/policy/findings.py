@@ -33,7 +33,7 @@ class Position(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One problem. Without a line it concerns the whole file, or the bundle."""
+    """One problem. Without a line it concerns the whole file, or the bundle; ``why`` explains at length."""
 
     file: str
     line: int
@@ -42,6 +42,7 @@ class Finding:
     message: str
     fix: str = ""
     severity: Severity = Severity.ERROR
+    why: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
@@ -60,16 +61,27 @@ class Notes:
         self.file = file
         self.findings: list[Finding] = []
 
-    def error(self, at: Position, code: str, message: str, fix: str = "") -> Refused:
+    def error(
+        self, at: Position, code: str, message: str, fix: str = "", *, why: tuple[str, ...] = ()
+    ) -> Refused:
         """Note an error; returns the exception for callers that cannot go on."""
-        self._note(at, code, message, fix, Severity.ERROR)
+        self._note(at, code, message, fix, severity=Severity.ERROR, why=why)
         return Refused(code)
 
     def warn(self, at: Position, code: str, message: str, fix: str = "") -> None:
         """Note a warning."""
-        self._note(at, code, message, fix, Severity.WARNING)
+        self._note(at, code, message, fix, severity=Severity.WARNING)
 
-    def _note(self, at: Position, code: str, message: str, fix: str, severity: Severity) -> None:
+    def _note(
+        self,
+        at: Position,
+        code: str,
+        message: str,
+        fix: str,
+        *,
+        severity: Severity,
+        why: tuple[str, ...] = (),
+    ) -> None:
         self.findings.append(
             Finding(
                 file=self.file,
@@ -79,6 +91,7 @@ class Notes:
                 message=_one_line(message),
                 fix=_one_line(fix),
                 severity=severity,
+                why=tuple(_one_line(line) for line in why),
             )
         )
 
