@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from worker.model.thread import Kind
 from worker.policy.document import Constraints, Mode, Policy, Project, Provider
 from worker.policy.match import glob_matches
+from worker.policy.overlaps import check_overlaps
 from worker.policy.read_documents import Draft
 
 _OPENAI_HOST = "api.openai.com"
@@ -25,6 +26,7 @@ def check_across(drafts: Sequence[Draft], known_policies: frozenset[str] | None)
             if constraints:
                 _check_bounds(draft, draft.value, constraints)
                 _check_start(draft, draft.value, constraints, known_policies)
+    check_overlaps(drafts)
 
 
 def _check_names(drafts: Sequence[Draft]) -> None:
@@ -108,20 +110,18 @@ def _check_bounds(draft: Draft, policy: Policy, constraints: Constraints) -> Non
     )
     after = policy.delete.after if policy.delete else None
     if after and least and after.ends_before(least):
-        _refuse(
-            draft, "spec.delete.after", f"delete.after ({after}) is shorter than min_delete_after ({least})"
-        )
+        what = f"delete.after ({after}) is shorter than min_delete_after ({least})"
+        _refuse(draft, "spec.delete.after", what, f"Write at least {least}.")
     if after and most and most.ends_before(after):
-        _refuse(
-            draft, "spec.delete.after", f"delete.after ({after}) is longer than max_delete_after ({most})"
-        )
+        what = f"delete.after ({after}) is longer than max_delete_after ({most})"
+        _refuse(draft, "spec.delete.after", what, f"Write at most {most}.")
     if percent is not None and policy.guards and policy.guards.max_percent > percent:
         what = f"guards.max_percent ({policy.guards.max_percent:g}) is above max_guard_percent ({percent:g})"
-        _refuse(draft, "spec.guards.max_percent", what)
+        _refuse(draft, "spec.guards.max_percent", what, f"Write at most {percent:g}.")
 
 
-def _refuse(draft: Draft, site: str, what: str) -> None:
-    draft.notes.error(draft.site(site), "RP033", f"{what} of the Constraints document.")
+def _refuse(draft: Draft, site: str, what: str, fix: str) -> None:
+    draft.notes.error(draft.site(site), "RP033", f"{what} of the Constraints document.", fix)
 
 
 def _check_start(

@@ -52,6 +52,7 @@ def policy_name(node: Node, path: Path) -> str:
             node,
             "RP035",
             "a policy name has 1 to 100 of A-Z a-z 0-9 . _ - and starts with a letter or digit.",
+            "Rename it.",
         )
     return name
 

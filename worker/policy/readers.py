@@ -116,8 +116,7 @@ class Fields:
     def required(self, name: str, reader: Reader[T]) -> T:
         """Read a field that must be there."""
         if name not in self._entries:
-            self._known.append(name)
-            self.refuse(self.node, "RP024", f"{self._path.down(name).label} is missing.")
+            self.refuse(self.node, "RP024", f"{self._path.down(name).label} is missing.", "Add it.")
         # `done` raises for a refused field, so the None never leaves the mapping's reader.
         return cast("T", self._read(name, reader, None, required=True))
 
@@ -161,9 +160,8 @@ class Fields:
         for name, (key, _) in self._entries.items():
             if name not in self._known:
                 where = self._path.name or "the document"
-                self.refuse(
-                    key, "RP005", f'unknown field "{name}" in {where}.', did_you_mean(name, self._known)
-                )
+                fix = "" if self._path.notes.full else did_you_mean(name, self._known)
+                self.refuse(key, "RP005", f'unknown field "{name}" in {where}.', fix)
         if self.refused:
             raise Refused
 
@@ -194,7 +192,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def scalar(node: Node, path: Path) -> ScalarNode:
     """Read any single value that is not empty."""
     if not isinstance(node, ScalarNode):
-        raise path.notes.error(node, "RP025", f"{path.label} must be a single value.")
+        raise path.notes.error(
+            node, "RP025", f"{path.label} must be a single value.", "Write one word, or quote a text."
+        )
     if not node.text:
         raise path.notes.error(
             node, "RP025", f"{path.label} is empty.", "Give it a value, or leave the field out."
@@ -278,7 +278,12 @@ class Number(Generic[N]):
         value = self.cast(found.text)
         if self.low <= value <= self.high:
             return value
-        raise path.notes.error(node, "RP034", f"{path.label} must be from {self.low:g} to {self.high:g}.")
+        raise path.notes.error(
+            node,
+            "RP034",
+            f"{path.label} must be from {self.low:g} to {self.high:g}.",
+            "Choose one in between.",
+        )
 
 
 def whole(low: int, high: int) -> Number[int]:
