@@ -320,3 +320,16 @@ def test_a_schema_beside_the_policies_is_no_part_of_the_bundle(tenure: Run) -> N
     before = tenure("policy", "validate", "policies", "-o", "json").json["digest"]
     tenure("policy", "schema", "policies")
     assert tenure("policy", "validate", "policies", "-o", "json").json["digest"] == before
+
+
+def test_the_page_about_policies_shows_what_is_really_written(tenure: Run, folder: Path) -> None:
+    """What docs/policies.md shows of the shipped policies, and of one date changed in them."""
+    page = (_REPOSITORY / "docs" / "policies.md").read_text()
+    (folder / "policies" / "projects.yaml").unlink()
+    for command in ("validate", "test"):
+        done = tenure("policy", command, "policies")
+        assert f"```console\n$ tenure policy {command} policies\n{done.out}{done.err}```" in page
+    shipped = folder / "policies" / "retention.yaml"
+    shipped.write_text(shipped.read_text().replace("after: 30d", "after: 31d", 1))
+    told = tenure("policy", "test", "policies", code=1).out.split("policies/retention.test.yaml:")
+    assert f"```console\npolicies/retention.test.yaml:{told[2]}```" in page

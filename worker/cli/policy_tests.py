@@ -63,15 +63,19 @@ def run_tests(files: Mapping[str, str], bundle: Bundle) -> Tested:
             cases += 1
             told = _explain(case, bundle)
             results = _compare(case, told, notes)
-            # Only an outcome that is expected, and comes, holds a rule to anything.
-            held_to += [
-                told[one.thread].decision for one in results if one.held and "outcome" in (one.expected or ())
-            ]
+            held_to += [told[one.thread].decision for one in results if _holds_to_an_outcome(one)]
             compared += results
         findings += notes.findings
     coverage = coverage_of(bundle, held_to)
     findings += [finding for one in coverage if (finding := one.finding())]
     return Tested(cases=cases, compared=tuple(compared), coverage=tuple(coverage), findings=tuple(findings))
+
+
+def _holds_to_an_outcome(one: Compared) -> bool:
+    """Whether an outcome is expected and comes; a date alone, or a name, holds no rule to its outcome."""
+    if one.expected is None or one.seen is None or "outcome" not in one.expected:
+        return False
+    return one.expected["outcome"] == one.seen["outcome"]
 
 
 def test_files(path: Path) -> list[Path]:
@@ -102,14 +106,14 @@ def _expected(one: Expectation, told: Mapping[str, Explanation], notes: Notes) -
     seen = _seen(explanation.decision)
     wrong = [f"{key} is {seen[key]}, not {value}" for key, value in one.wanted.items() if seen[key] != value]
     if wrong:
-        notes.error(one.node, FAILED, f"{one.id}: {'; '.join(wrong)}.", why=explanation.lines)
+        notes.error(one.node, FAILED, f"{one.id}: {'; '.join(wrong)}.", why=explanation.reasons)
     return _result(one.id, one.node, notes, expected=one.wanted, seen=seen, held=not wrong)
 
 
 def _unexpected(thread: Thread, node: Node, explanation: Explanation, notes: Notes) -> Compared:
     seen = _seen(explanation.decision)
     what = f"{thread.id}: is {seen['outcome']}, and nothing is expected of it."
-    notes.error(node, FAILED, what, "Add it to expect.", why=explanation.lines)
+    notes.error(node, FAILED, what, "Add it to expect.", why=explanation.reasons)
     return _result(thread.id, node, notes, expected=None, seen=seen)
 
 

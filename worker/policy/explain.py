@@ -21,10 +21,14 @@ from worker.policy.notices import after_grace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The decision and its reasons, one sentence a line; ``commit`` is that of the policies, where known."""
+    """The decision and its reasons, one sentence a line; ``commit`` is that of the policies, where known.
+
+    ``reasons`` are those of the lines that led to the decision; the others say what would change it.
+    """
 
     decision: Decision
     lines: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
     commit: str | None = None
 
 
@@ -41,12 +45,13 @@ def explain(thread: Thread, *, bundle: Bundle, circumstances: Circumstances, now
         lines += _contributions(thread, standing)
         lines += _notices(thread, standing, circumstances)
         lines += _bystanders(thread, bundle, standing)
+    reasons = tuple(lines)
     lines.append(_way_out(thread, decision, now))
     if decision.outcome is Outcome.RETAINED and ERASURE not in decision.rules:
         lines += _if_erased(thread, bundle, circumstances, now)
     if decision.evaluate_at and decision.evaluate_at > now:
         lines.append(f"Time alone changes this at {rfc3339(decision.evaluate_at)} at the earliest.")
-    return Explanation(decision=decision, lines=tuple(lines))
+    return Explanation(decision=decision, lines=tuple(lines), reasons=reasons)
 
 
 def _if_erased(thread: Thread, bundle: Bundle, circumstances: Circumstances, now: datetime) -> Iterator[str]:
