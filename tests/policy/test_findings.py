@@ -101,7 +101,10 @@ def test_a_new_delete_rule_starts_in_audit_where_the_constraints_say_so() -> Non
     assert load_texts({"a.yaml": text}, known_policies=frozenset({"p"})).bundle is not None
     refused = load_texts({"a.yaml": text}, known_policies=frozenset())
     (line,) = _lines(refused)
-    assert line.startswith("a.yaml:5:9 RP017 new policies must be merged with mode: audit first")
+    assert line == (
+        "a.yaml:5:9 RP017 new policies must be merged with mode: audit first (constraints). "
+        "Write mode: audit; change it once the policy was in force."
+    )
     audit = text.replace("enforce", "audit")
     assert load_texts({"a.yaml": audit}, known_policies=frozenset()).bundle is not None
 

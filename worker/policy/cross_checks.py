@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from urllib.parse import urlsplit
 
 from worker.model.thread import Kind
@@ -18,10 +19,12 @@ def check_across(drafts: Sequence[Draft], known_policies: frozenset[str] | None)
     """Note what is wrong between documents, in the notes of the file that it stands in."""
     _check_names(drafts)
     projects = [draft.value for draft in drafts if isinstance(draft.value, Project)]
+    owners = {draft.value.owner for draft in drafts if isinstance(draft.value, Policy | Project)}
+    known = {"project": {project.name for project in projects}, "owner": owners}
     constraints = _one_constraints(drafts)
     for draft in drafts:
         if isinstance(draft.value, Policy):
-            _check_patterns(draft, draft.value, projects)
+            _check_patterns(draft, draft.value, known)
             _check_endpoints(draft, draft.value, projects)
             if constraints:
                 _check_bounds(draft, draft.value, constraints)
@@ -65,17 +68,18 @@ def _one_constraints(drafts: Sequence[Draft]) -> Constraints | None:
     return found
 
 
-def _check_patterns(draft: Draft, policy: Policy, projects: Iterable[Project]) -> None:
-    known = {project.name for project in projects}
+def _check_patterns(draft: Draft, policy: Policy, known: Mapping[str, AbstractSet[str]]) -> None:
+    """Warn of an exact name that nobody has: a slip there covers nothing, or excepts nothing."""
     for field, match in (("match", policy.match), ("except", policy.except_)):
-        for index, pattern in enumerate(match.projects if match else ()):
-            if "*" not in pattern and "?" not in pattern and pattern not in known:
-                draft.notes.warn(
-                    draft.site(f"spec.{field}.projects[{index}]"),
-                    "RP018",
-                    f'pattern "{pattern}" has no wildcard and matches only that exact project.',
-                    "No such project is known. Patterns are anchored globs.",
-                )
+        for what, patterns in (("project", match.projects), ("owner", match.owners)) if match else ():
+            for index, pattern in enumerate(patterns):
+                if "*" not in pattern and "?" not in pattern and pattern not in known[what]:
+                    draft.notes.warn(
+                        draft.site(f"spec.{field}.{what}s[{index}]"),
+                        "RP018",
+                        f'pattern "{pattern}" has no wildcard and matches only that exact {what}.',
+                        f"No such {what} is known. Patterns are anchored globs.",
+                    )
 
 
 def _check_endpoints(draft: Draft, policy: Policy, projects: Iterable[Project]) -> None:
