@@ -62,9 +62,9 @@ def _origin(world: World) -> dict[str, Any]:
 
 
 def _explained(world: World) -> tuple[tuple[str, ...], str | None]:
-    thread = world.register().thread
+    stored = world.register()
     with world.database.read() as db:
-        told = explain_thread(db, thread, now=world.clock.now())
+        told = explain_thread(db, stored, now=world.clock.now())
     return told.lines, told.commit
 
 

@@ -82,7 +82,12 @@ spec:
 apiVersion: retention/v1
 kind: Project
 metadata: {name: foundry, owner: o}
-spec: {provider: azure_foundry, base_url: "http://127.0.0.1:1/v1", api_key: {env: TENURE_KEY_A}}
+spec:
+  provider: azure_foundry
+  base_url: "http://127.0.0.1:1/v1"
+  api_key: {env: TENURE_KEY_A}
+  admin_key: {env: TENURE_KEY_B}
+  profile: {extends: azure_foundry}
 ---
 apiVersion: retention/v1
 kind: Constraints

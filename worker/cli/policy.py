@@ -79,6 +79,7 @@ def run_the_tests(
     from worker.cli.policy_tests import run_tests, test_files
     from worker.policy.findings import in_order
     from worker.policy.load import load_folder, read_files
+    from worker.providers.profiles import check_profile
 
     folder = path if path.is_dir() else path.parent
     files = test_files(folder) if path.is_dir() else _tests_beside(path)
@@ -87,7 +88,7 @@ def run_the_tests(
             f"There are no tests in {folder}.", repair="Put them into NAME.test.yaml beside the policies."
         )
     # Which keys may be named is the service's to say; these tests need none.
-    loaded = load_folder(folder, key_globs=("*",))
+    loaded = load_folder(folder, key_globs=("*",), check_profile=check_profile)
     if loaded.bundle is None:
         findings = _placed(loaded.findings, folder)
         show_findings(findings, {"cases": 0, "held": 0, "failed": 0}, form, output)
@@ -147,12 +148,13 @@ def schema(
 
 def _load(path: Path) -> Loaded:
     from worker.policy.load import load_file, load_folder
+    from worker.providers.profiles import check_profile
     from worker.settings import load_settings
 
     # The service will read the files with the same allow-list of keys.
     globs = load_settings().provider_keys
     load = load_folder if path.is_dir() else load_file
-    return load(path, key_globs=globs, since=utc_now())
+    return load(path, key_globs=globs, since=utc_now(), check_profile=check_profile)
 
 
 def _tests_beside(path: Path) -> list[Path]:

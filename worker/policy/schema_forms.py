@@ -72,6 +72,11 @@ FORMS: Mapping[str, Schema] = {
     "spec.schedule.timezone": _TEXT,
     "spec.base_url": {**_TEXT, "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
     "spec.api_key": _KEY,
+    "spec.admin_key": _KEY,
+    # What a project's own profile holds beside that is the providers' to check.
+    "spec.profile": {
+        "anyOf": [_TEXT, {"type": "object", "properties": {"extends": _TEXT}, "required": ["extends"]}]
+    },
     "spec.rate.limit": _RATE,
     "spec.rate.reads": _RATE,
     "spec.controls": {"type": "array", "minItems": 1, "items": {"enum": list(CONTROLS)}},

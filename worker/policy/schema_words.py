@@ -70,7 +70,8 @@ PROJECT: Mapping[str, str] = {
     "spec.concurrency": "Requests under way at once.",
     "spec.controls": "What may show that an absent answer means something.",
     "spec.on_partial": "What becomes of a container whose children would not go.",
-    "spec.profile": "Which error texts and words apply; the provider's name by default.",
+    "spec.profile": "Which error texts and words apply: a name, or a mapping that extends one.",
+    "spec.admin_key": "For looking at the organisation's settings alone; nothing is deleted with it.",
 }
 
 CONSTRAINTS: Mapping[str, str] = {
