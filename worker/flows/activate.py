@@ -125,6 +125,8 @@ def _put_in_force(
             previous=before.digest if before else None,
             policies=len(bundle.policies),
             commit=origin.get("commit"),
+            author=origin.get("author"),
+            dirty=origin.get("dirty") if origin.get("commit") else None,
             at=now,
             actor=actor,
         )

@@ -21,6 +21,8 @@ _ISO = re.compile(
     r"(?:(?P<days>[0-9]{1,9})D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,9})H)?(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9})S)?)?"
 )
+# The form alone; that it is more than nothing and at most a century is told by reading.
+FORM = f"(?:{_SHORT.pattern}|{_ISO.pattern})"
 _AMBIGUOUS = re.compile(r"-?([0-9]+)(?:m|M|mo|mon|min|mins)")
 _NEGATIVE = re.compile(r"-(?:[0-9]+[hdw]|P[0-9TYMWDHS]+)")
 _MONTHS_PER_YEAR = 12
