@@ -117,7 +117,7 @@ class Notes:
                     file=self.file,
                     line=at.line,
                     col=at.col,
-                    code="RP040",
+                    code="RP041",
                     message="",
                     fix=fix,
                     severity=severity,
