@@ -91,11 +91,14 @@ _RETAINS = st.builds(
     basis=st.sampled_from(Basis),
 )
 _NOTIFIES = st.one_of(st.none(), st.none(), st.builds(Notify, to=st.just("owner"), grace=_LENGTHS))
+_GRACES = st.sampled_from(["1d", "7d", "90d"]).map(parse_duration)
 _GUARDS = Guards(max_deletes=10, max_percent=10, min_population=10, window=parse_duration("24h"))
 _MODES = st.sampled_from([Mode.ENFORCE, Mode.ENFORCE, Mode.ENFORCE, Mode.AUDIT, Mode.DISABLED])
 _TIERS = st.sampled_from([Tier.SPECIFIC, Tier.SPECIFIC, Tier.DEFAULT])
-_NAMES = st.sampled_from(["a", "b", "c", "d"])
-_PARTS: dict[str, st.SearchStrategy[Any]] = {
+_NAMES = st.sampled_from(["a", "b", "c"])
+_Parts = dict[str, st.SearchStrategy[Any]]
+# Everything that a policy may say.
+_WIDE: _Parts = {
     "match": _MATCHES,
     "except_": _EXCEPTS,
     "mode": _MODES,
@@ -104,14 +107,26 @@ _PARTS: dict[str, st.SearchStrategy[Any]] = {
     "retain": st.one_of(st.none(), st.none(), _RETAINS),
     "notify": _NOTIFIES,
 }
-_POLICIES = st.builds(
-    Policy,
-    name=_NAMES,
-    owner=st.just("tests"),
-    guards=st.just(_GUARDS),
-    schedule=st.just(Schedule(cron="0 3 * * *")),
-    **_PARTS,
-)
+# Few rules over the same threads, so that they meet, tie and lend each other notice.
+_CROWDED: _Parts = {
+    "match": st.sampled_from([Match(all=True), Match(all=True), Match(projects=("support-*",))]),
+    "except_": st.just(None),
+    "mode": st.sampled_from([Mode.ENFORCE, Mode.ENFORCE, Mode.ENFORCE, Mode.DISABLED]),
+    "tier": _TIERS,
+    "delete": st.builds(
+        DeleteRule,
+        after=st.sampled_from(["7d", "30d", "60d"]).map(parse_duration),
+        since=st.sampled_from([Since.CREATED_AT, Since.CREATED_AT, Since.REGISTERED_AT]),
+        producer_ttl=st.sampled_from([ProducerTtl.SHORTEN, ProducerTtl.SHORTEN, ProducerTtl.IGNORE]),
+    ),
+    "retain": st.just(None),
+    "notify": st.one_of(st.none(), st.builds(Notify, to=st.just("owner"), grace=_GRACES)),
+}
+
+
+def _policies(parts: _Parts) -> st.SearchStrategy[Policy]:
+    guards, schedule = st.just(_GUARDS), st.just(Schedule(cron="0 3 * * *"))
+    return st.builds(Policy, name=_NAMES, owner=st.just("tests"), guards=guards, schedule=schedule, **parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,25 +149,28 @@ class Edit:
                 return (*others, replace(found, delete=replace(found.delete, **{self.part: self.value})))
             case "length" | "basis" if found and found.retain:
                 return (*others, replace(found, retain=replace(found.retain, **{self.part: self.value})))
-            case part if found and part in _PARTS:
+            case part if found and part in _WIDE:
                 return (*others, replace(found, **{part: self.value}))
             case _:
                 return tuple(policies)
 
 
-_VALUES_OF: dict[str, st.SearchStrategy[Any]] = {
-    **_PARTS,
-    "gone": st.none(),
-    "new": _POLICIES,
-    "after": _LENGTHS,
-    "since": st.sampled_from(Since),
-    "producer_ttl": st.sampled_from(ProducerTtl),
-    "length": st.one_of(st.none(), _LENGTHS),
-    "basis": st.sampled_from(Basis),
-}
-_EDITS = st.sampled_from(sorted(_VALUES_OF)).flatmap(
-    lambda part: st.builds(Edit, name=_NAMES, part=st.just(part), value=_VALUES_OF[part])
-)
+def _edits(parts: _Parts) -> st.SearchStrategy[Edit]:
+    values: _Parts = {
+        **parts,
+        "gone": st.none(),
+        "new": _policies(parts),
+        "after": _LENGTHS,
+        "since": st.sampled_from(Since),
+        "producer_ttl": st.sampled_from(ProducerTtl),
+        "length": st.one_of(st.none(), _LENGTHS),
+        "basis": st.sampled_from(Basis),
+    }
+    return st.sampled_from(sorted(values)).flatmap(
+        lambda part: st.builds(Edit, name=_NAMES, part=st.just(part), value=values[part])
+    )
+
+
 _PAST = st.builds(lambda days: _NOW - timedelta(days=days), st.sampled_from([0, 1, 7, 29, 31, 60, 120, 400]))
 _THREADS = st.builds(
     Thread,
@@ -188,14 +206,28 @@ def _edited(policies: Sequence[Policy], edits: Iterable[Edit]) -> tuple[Bundle, 
     return base, head
 
 
+def _pairs(parts: _Parts, at_most: int) -> st.SearchStrategy[tuple[list[Policy], list[Edit]]]:
+    named = st.lists(_policies(parts), min_size=1, max_size=3, unique_by=lambda policy: policy.name)
+    return st.tuples(named, st.lists(_edits(parts), min_size=1, max_size=at_most))
+
+
 @settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
-@given(
-    st.lists(_POLICIES, min_size=1, max_size=3, unique_by=lambda policy: policy.name),
-    st.lists(_EDITS, min_size=1, max_size=8),
-    st.lists(_THREADS, min_size=1, max_size=4),
-    _CIRCUMSTANCES,
-)
+@given(_pairs(_WIDE, 8), st.lists(_THREADS, min_size=1, max_size=4), _CIRCUMSTANCES)
 def test_what_is_not_flagged_makes_no_thread_due_earlier(
+    pair: tuple[list[Policy], list[Edit]], threads: list[Thread], circumstances: Circumstances
+) -> None:
+    _assert_sound(*pair, threads, circumstances)
+
+
+@settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(_pairs(_CROWDED, 4), st.lists(_THREADS, min_size=4, max_size=4), _CIRCUMSTANCES)
+def test_nor_do_rules_that_meet_over_the_same_threads(
+    pair: tuple[list[Policy], list[Edit]], threads: list[Thread], circumstances: Circumstances
+) -> None:
+    _assert_sound(*pair, threads, circumstances)
+
+
+def _assert_sound(
     policies: list[Policy], edits: list[Edit], threads: list[Thread], circumstances: Circumstances
 ) -> None:
     base, head = _edited(policies, edits)
