@@ -218,9 +218,8 @@ def _verdict(
 
 def window_start(guards: Guards, now: datetime) -> datetime:
     """Return the beginning of the guards' rolling window."""
-    length = guards.window.as_timedelta()
     # Calendar lengths have no fixed size; the longest reading is the safe one.
-    return now - length if length is not None else now - (guards.window.add_to(now) - now)
+    return now - guards.window.longest
 
 
 def _state(bundle: Bundle, one: Sweep, verdict: GuardVerdict) -> SweepState:
