@@ -193,6 +193,71 @@ def test_with_skip_a_missed_slot_is_not_caught_up(world: World) -> None:
     assert orders(world) == [POLICY]
 
 
+def test_with_skip_a_slot_that_comes_in_time_is_swept_and_not_again(world: World) -> None:
+    at_noon(world)
+    scheduled(world, "skip")
+    due(world, 1)
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.clock.move(timedelta(hours=14, minutes=30, seconds=59))
+    world.tick()
+    world.clock.move(timedelta(seconds=15))
+    world.tick()
+    assert len(states(world)) == 1
+    world.clock.move(DAY + timedelta(hours=1))
+    assert orders(world) == []
+
+
+def test_a_slot_that_a_guard_blocked_is_not_tried_again_before_the_next(world: World) -> None:
+    at_noon(world)
+    scheduled(world, "latest")
+    daily = POLICIES.replace('"* * * * *"', '"30 2 * * *"').replace("max_deletes: 1000", "max_deletes: 0")
+    world.rules(daily)
+    due(world, 1)
+    world.clock.move(DAY)
+    for _ in range(3):
+        world.tick()
+        world.clock.move(timedelta(minutes=5))
+    assert states(world) == [SweepState.BLOCKED]
+    world.clock.move(DAY)
+    world.tick()
+    assert states(world) == [SweepState.BLOCKED] * 2
+
+
+def test_a_sweep_by_hand_takes_no_slot_away(world: World) -> None:
+    at_noon(world)
+    scheduled(world, "latest")
+    due(world, 1)
+    world.clock.move(DAY)
+    assert world.sweep().slot.startswith("manual:")
+    assert orders(world) == [POLICY]
+
+
+def test_slots_from_while_a_policy_was_not_enforced_are_not_missed_ones(world: World) -> None:
+    at_noon(world)
+    daily = POLICIES.replace('"* * * * *"', '"30 2 * * *"')
+    world.rules(daily)
+    world.rules(daily.replace("mode: enforce", "mode: audit", 1))
+    due(world, 1)
+    world.clock.move(3 * DAY)
+    world.rules(daily)
+    assert orders(world) == []
+    world.clock.move(DAY)
+    assert orders(world) == [POLICY]
+
+
+def test_a_beat_whose_clock_is_behind_takes_no_slot_a_second_time(world: World) -> None:
+    at_noon(world)
+    scheduled(world, "latest")
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.clock.move(timedelta(hours=14, minutes=30))
+    world.tick()
+    world.clock.move(-timedelta(minutes=2))
+    world.tick()
+    world.clock.move(timedelta(minutes=3))
+    world.tick()
+    assert len(states(world)) == 1
+
+
 TWO_POLICIES = (
     POLICIES.replace("match: {all: true}", "match: {owners: [team]}")
     + """

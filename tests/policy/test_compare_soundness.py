@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -155,7 +156,7 @@ class Edit:
                 return tuple(policies)
 
 
-def _edits(parts: _Parts) -> st.SearchStrategy[Edit]:
+def _edits(parts: _Parts, only: Sequence[str] = ()) -> st.SearchStrategy[Edit]:
     values: _Parts = {
         **parts,
         "gone": st.none(),
@@ -166,7 +167,7 @@ def _edits(parts: _Parts) -> st.SearchStrategy[Edit]:
         "length": st.one_of(st.none(), _LENGTHS),
         "basis": st.sampled_from(Basis),
     }
-    return st.sampled_from(sorted(values)).flatmap(
+    return st.sampled_from(only or sorted(values)).flatmap(
         lambda part: st.builds(Edit, name=_NAMES, part=st.just(part), value=values[part])
     )
 
@@ -206,25 +207,37 @@ def _edited(policies: Sequence[Policy], edits: Iterable[Edit]) -> tuple[Bundle, 
     return base, head
 
 
-def _pairs(parts: _Parts, at_most: int) -> st.SearchStrategy[tuple[list[Policy], list[Edit]]]:
-    named = st.lists(_policies(parts), min_size=1, max_size=3, unique_by=lambda policy: policy.name)
-    return st.tuples(named, st.lists(_edits(parts), min_size=1, max_size=at_most))
+def _named(parts: _Parts, at_least: int) -> st.SearchStrategy[list[Policy]]:
+    return st.lists(_policies(parts), min_size=at_least, max_size=3, unique_by=lambda policy: policy.name)
+
+
+_STEPPING_BACK = ("after", "after", "gone", "gone", "match", "mode", "notify", "producer_ttl", "producer_ttl")
 
 
 @settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
-@given(_pairs(_WIDE, 8), st.lists(_THREADS, min_size=1, max_size=4), _CIRCUMSTANCES)
+@given(
+    _named(_WIDE, 1),
+    st.lists(_edits(_WIDE), min_size=1, max_size=8),
+    st.lists(_THREADS, min_size=1, max_size=4),
+    _CIRCUMSTANCES,
+)
 def test_what_is_not_flagged_makes_no_thread_due_earlier(
-    pair: tuple[list[Policy], list[Edit]], threads: list[Thread], circumstances: Circumstances
+    policies: list[Policy], edits: list[Edit], threads: list[Thread], circumstances: Circumstances
 ) -> None:
-    _assert_sound(*pair, threads, circumstances)
+    _assert_sound(policies, edits, threads, circumstances)
 
 
 @settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
-@given(_pairs(_CROWDED, 4), st.lists(_THREADS, min_size=4, max_size=4), _CIRCUMSTANCES)
+@given(
+    _named(_CROWDED, 2),
+    st.lists(_edits(_CROWDED, _STEPPING_BACK), min_size=1, max_size=4),
+    st.lists(_THREADS, min_size=4, max_size=4),
+    _CIRCUMSTANCES,
+)
 def test_nor_do_rules_that_meet_over_the_same_threads(
-    pair: tuple[list[Policy], list[Edit]], threads: list[Thread], circumstances: Circumstances
+    policies: list[Policy], edits: list[Edit], threads: list[Thread], circumstances: Circumstances
 ) -> None:
-    _assert_sound(*pair, threads, circumstances)
+    _assert_sound(policies, edits, threads, circumstances)
 
 
 def _assert_sound(
@@ -235,11 +248,18 @@ def _assert_sound(
     assert comparison.changed == (base.digest != head.digest)
     assume(comparison.changed)
     for thread in threads:
-        for now in _instants(thread, (base, head), circumstances):
-            after = decide(thread, bundle=head, circumstances=circumstances, now=now)
-            if after.outcome is Outcome.DUE:
-                before = decide(thread, bundle=base, circumstances=circumstances, now=now)
-                assert before.outcome is Outcome.DUE, (thread, now, before, after, comparison)
+        assert _freed(thread, base, head, circumstances) is None, (thread, comparison)
+
+
+def _freed(thread: Thread, base: Bundle, head: Bundle, circumstances: Circumstances) -> datetime | None:
+    """Return an instant at which the thread is due under the head and not under the base."""
+    for now in sorted(_instants(thread, (base, head), circumstances)):
+        after = decide(thread, bundle=head, circumstances=circumstances, now=now)
+        if after.outcome is Outcome.DUE:
+            before = decide(thread, bundle=base, circumstances=circumstances, now=now)
+            if before.outcome is not Outcome.DUE:
+                return now
+    return None
 
 
 def _instants(thread: Thread, bundles: Iterable[Bundle], circumstances: Circumstances) -> set[datetime]:
@@ -259,3 +279,67 @@ def test_a_length_that_lasts_as_long_never_ends_earlier(
     start = datetime(2020, 1, 1, tzinfo=UTC) + since
     if lasts_as_long(one, other):
         assert one.add_to(start) >= other.add_to(start)
+
+
+_P = Policy(
+    name="a",
+    owner="tests",
+    mode=Mode.ENFORCE,
+    match=Match(all=True),
+    delete=DeleteRule(after=parse_duration("30d")),
+    guards=_GUARDS,
+)
+_WARNED = replace(_P, notify=Notify(to="owner", grace=parse_duration("7d")))
+_LATER = replace(_P, name="b", delete=DeleteRule(after=parse_duration("60d")))
+
+
+def _ruled(policy: Policy, **parts: Any) -> Policy:
+    return replace(policy, delete=replace(policy.delete, **parts))  # type: ignore[type-var]
+
+
+_LESS_IS_MORE: dict[str, tuple[Policy, Policy | None, Policy]] = {
+    "a silenced default rule applies": (
+        _ruled(_P, after=parse_duration("365d")),
+        None,
+        replace(_LATER, tier=Tier.DEFAULT),
+    ),
+    "where it matches no more": (
+        _ruled(_P, after=parse_duration("365d")),
+        replace(_ruled(_P, after=parse_duration("365d")), match=Match(owners=("else",))),
+        replace(_LATER, tier=Tier.DEFAULT),
+    ),
+    "a date that was unknown is needed no more": (_P, None, _ruled(_LATER, since=Since.REGISTERED_AT)),
+    "a TTL that was ignored counts": (_ruled(_P, producer_ttl=ProducerTtl.IGNORE), None, _LATER),
+    "a rule without notice decides": (_WARNED, _ruled(_WARNED, after=parse_duration("90d")), _LATER),
+    "a rule without notice is left": (_WARNED, None, _LATER),
+    "a TTL lends its notice no more": (
+        _P,
+        _ruled(_P, producer_ttl=ProducerTtl.IGNORE),
+        replace(_ruled(_WARNED, after=parse_duration("60d")), name="b"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(_LESS_IS_MORE))
+def test_less_of_a_rule_that_makes_a_thread_due_is_flagged(case: str) -> None:
+    before, after, beside = _LESS_IS_MORE[case]
+    base = make_bundle((before, beside), (), None)
+    head = make_bundle((*([after] if after else []), beside), (), None)
+    assert compare(base, head).loosening
+    assert any(_freed(thread, base, head, Circumstances()) for thread in _SAMPLES)
+
+
+_SAMPLES = [
+    Thread(
+        id=_ID,
+        kind=Kind.CONVERSATION,
+        external_id="conv_1",
+        project="support-eu",
+        owner="team-a",
+        registered_at=_NOW,
+        created_at=created_at,
+        ttl=ttl,
+    )
+    for created_at in (None, _NOW)
+    for ttl in (None, "P7D")
+]
