@@ -211,7 +211,7 @@ def _named(parts: _Parts, at_least: int) -> st.SearchStrategy[list[Policy]]:
     return st.lists(_policies(parts), min_size=at_least, max_size=3, unique_by=lambda policy: policy.name)
 
 
-_STEPPING_BACK = ("after", "after", "gone", "gone", "match", "mode", "notify", "producer_ttl", "producer_ttl")
+_STEPPING_BACK = ("after", "after", "gone", "gone", "match", "mode", "notify", "producer_ttl", "tier")
 
 
 @settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
@@ -308,6 +308,12 @@ _LESS_IS_MORE: dict[str, tuple[Policy, Policy | None, Policy]] = {
         replace(_ruled(_P, after=parse_duration("365d")), match=Match(owners=("else",))),
         replace(_LATER, tier=Tier.DEFAULT),
     ),
+    "it joins the default tier": (
+        _ruled(_P, after=parse_duration("365d")),
+        replace(_ruled(_P, after=parse_duration("365d")), tier=Tier.DEFAULT),
+        replace(_LATER, tier=Tier.DEFAULT),
+    ),
+    "it leaves the default tier": (replace(_P, tier=Tier.DEFAULT), _P, _LATER),
     "a date that was unknown is needed no more": (_P, None, _ruled(_LATER, since=Since.REGISTERED_AT)),
     "a TTL that was ignored counts": (_ruled(_P, producer_ttl=ProducerTtl.IGNORE), None, _LATER),
     "a rule without notice decides": (_WARNED, _ruled(_WARNED, after=parse_duration("90d")), _LATER),

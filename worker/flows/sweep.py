@@ -285,13 +285,19 @@ def _check_still_approvable(db: Session, one: Sweep, now: datetime) -> None:
     verdict = _verdict(db, bundle_in_force(db), one, planned=one.planned, population=population, now=now)
     if verdict.blocked:
         problem = f"A guard blocks the sweep by now: {'; '.join(verdict.reasons)}."
-        raise NotApprovable(problem, repair="Approve it when the window has passed, or sweep anew.")
+        raise GuardBlocks(problem, repair="Approve it when the window has passed, or sweep anew.")
 
 
 class NotApprovable(TenureError):
     """The sweep does not wait for an approval, or not of this plan, or not by this key."""
 
     code = "not_approvable"
+
+
+class GuardBlocks(NotApprovable):
+    """A guard that did not block the plan when it was made blocks it by now."""
+
+    code = "guard_blocks"
 
 
 def resume(database: Database, *, actor: str, clock: Clock, older_than: timedelta) -> int:
