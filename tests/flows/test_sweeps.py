@@ -97,6 +97,68 @@ def test_an_approval_that_comes_when_the_window_is_used_up_is_refused(world: Wor
         give(world, made, digest=made.plan_digest or "")
 
 
+WAITING = "max_deletes: 9, max_percent: 100, min_population: 0, window: 24h, require_approval_over: 1"
+
+
+def test_an_approval_under_a_bundle_that_keeps_longer_releases_the_list_and_spares_it(world: World) -> None:
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    made, threads = awaiting(world)
+    younger = POLICIES.replace("after: 30d", "after: 60d").replace(GUARDS, f"guards: {{{WAITING}}}")
+    world.rules(younger)
+    assert give(world, made, digest=made.plan_digest or "").state is SweepState.RELEASED
+    world.drain()
+    assert {world.item(one).state for one in threads} == {ItemState.SPARED}
+    assert {world.exists(one) for one in threads} == {True}
+
+
+def test_an_approval_under_a_bundle_that_reaches_further_takes_only_the_list(world: World) -> None:
+    young = world.register(kind=Kind.FILE, age=25 * DAY)
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    made, threads = awaiting(world)
+    world.rules(POLICIES.replace("after: 30d", "after: 20d").replace(GUARDS, f"guards: {{{WAITING}}}"))
+    give(world, made, digest=made.plan_digest or "")
+    world.drain()
+    assert {world.exists(one) for one in threads} == {False}
+    assert world.exists(young)
+
+
+@pytest.mark.parametrize("mode", ["audit", "disabled"])
+def test_an_approval_of_a_policy_that_is_enforced_no_more_deletes_nothing(world: World, mode: str) -> None:
+    made, threads = awaiting(world)
+    world.rules(
+        POLICIES.replace("mode: enforce", f"mode: {mode}", 1).replace(GUARDS, f"guards: {{{WAITING}}}")
+    )
+    with pytest.raises(NotApprovable, match="not enforced"):
+        give(world, made, digest=made.plan_digest or "")
+    world.drain()
+    assert {world.exists(one) for one in threads} == {True}
+
+
+def test_an_approval_of_a_policy_that_is_gone_is_refused(world: World) -> None:
+    made, _ = awaiting(world)
+    world.rules(POLICIES.replace(POLICY, "other-30d"))
+    with pytest.raises(NotApprovable, match="is gone"):
+        give(world, made, digest=made.plan_digest or "")
+
+
+def test_two_people_who_approve_at_once_release_the_plan_once(world: World) -> None:
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    made, threads = awaiting(world)
+
+    def approving(number: int) -> bool:
+        try:
+            give(world, made, digest=made.plan_digest or "", actor=f"key:{number}")
+        except NotApprovable:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(approving, range(2))) == [False, True]
+    world.drain()
+    assert len(world.entries("sweep.approved")) == 1
+    assert {len(world.deletes(one.thread.external_id)) for one in threads} == {1}
+
+
 def test_a_dry_run_plans_and_releases_nothing(world: World) -> None:
     threads = due(world, 3)
     made = world.sweep(dry_run=True)

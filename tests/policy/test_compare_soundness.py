@@ -41,7 +41,7 @@ from worker.policy.lengths import lasts_as_long
 
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)
 _ID = ThreadId("thr_1")
-_EXAMPLES = 300
+_EXAMPLES = 150
 
 _LENGTHS = st.sampled_from(["1h", "7d", "28d", "30d", "31d", "P1M", "P3M", "90d", "P1Y", "365d"]).map(
     parse_duration
@@ -125,6 +125,21 @@ _CROWDED: _Parts = {
 }
 
 
+_MEETING = st.sampled_from([Match(all=True), Match(projects=("support-*",)), Match(owners=("team-*",))])
+# One delete rule, enforced, so that an edit of any field tells.
+_LONE: _Parts = {
+    "match": st.one_of(_MEETING, _MATCHES),
+    "except_": st.one_of(st.none(), st.just(Match(owners=("team-legal",))), _EXCEPTS),
+    "mode": st.just(Mode.ENFORCE),
+    "tier": st.just(Tier.SPECIFIC),
+    "delete": _DELETES,
+    "retain": st.just(None),
+    "notify": _CROWDED["notify"],
+}
+# One retain rule, beside a rule that deletes everything early.
+_RETAINING: _Parts = {**_LONE, "delete": st.just(None), "retain": _RETAINS, "notify": st.just(None)}
+
+
 def _policies(parts: _Parts) -> st.SearchStrategy[Policy]:
     guards, schedule = st.just(_GUARDS), st.just(Schedule(cron="0 3 * * *"))
     return st.builds(Policy, name=_NAMES, owner=st.just("tests"), guards=guards, schedule=schedule, **parts)
@@ -159,6 +174,8 @@ class Edit:
 def _edits(parts: _Parts, only: Sequence[str] = ()) -> st.SearchStrategy[Edit]:
     values: _Parts = {
         **parts,
+        "mode": _MODES,
+        "tier": _TIERS,
         "gone": st.none(),
         "new": _policies(parts),
         "after": _LENGTHS,
@@ -190,7 +207,9 @@ _THREADS = st.builds(
 _NOTICES = st.builds(Notice, thread_id=st.just(_ID), at=_PAST)
 _CIRCUMSTANCES = st.builds(
     Circumstances,
-    erasures=st.one_of(st.just(()), st.just(()), _few(st.builds(Erasure, at=_PAST, ids=st.just((_ID,))), 1)),
+    erasures=st.one_of(
+        st.just(()), st.just(()), st.just(()), _few(st.builds(Erasure, at=_PAST, ids=st.just((_ID,))), 1)
+    ),
     notices=st.one_of(st.just({}), _few(_NOTICES).map(lambda some: {_ID: some})),
 )
 _GRID = tuple(_NOW + timedelta(days=days) for days in (-100, -30, 0, 20, 100, 400, 1200))
@@ -207,37 +226,64 @@ def _edited(policies: Sequence[Policy], edits: Iterable[Edit]) -> tuple[Bundle, 
     return base, head
 
 
+_EARLY = Policy(
+    name="z",
+    owner="tests",
+    mode=Mode.ENFORCE,
+    match=Match(all=True),
+    delete=DeleteRule(after=parse_duration("1h"), since=Since.REGISTERED_AT),
+    guards=_GUARDS,
+)
+
+
 def _named(parts: _Parts, at_least: int) -> st.SearchStrategy[list[Policy]]:
     return st.lists(_policies(parts), min_size=at_least, max_size=3, unique_by=lambda policy: policy.name)
 
 
 _STEPPING_BACK = ("after", "after", "gone", "gone", "match", "mode", "notify", "producer_ttl", "tier")
-
-
-@settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
-@given(
-    _named(_WIDE, 1),
-    st.lists(_edits(_WIDE), min_size=1, max_size=8),
-    st.lists(_THREADS, min_size=1, max_size=4),
-    _CIRCUMSTANCES,
+_DELETING = ("after", "except_", "match", "mode", "new", "notify", "producer_ttl", "since", "since")
+_PROTECTING = ("basis", "except_", "gone", "length", "length", "match", "mode", "since")
+_MANY = st.lists(_THREADS, min_size=5, max_size=5)
+_searched = settings(
+    max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )
+
+
+@_searched
+@given(_named(_WIDE, 1), st.lists(_edits(_WIDE), min_size=1, max_size=8), _MANY, _CIRCUMSTANCES)
 def test_what_is_not_flagged_makes_no_thread_due_earlier(
     policies: list[Policy], edits: list[Edit], threads: list[Thread], circumstances: Circumstances
 ) -> None:
     _assert_sound(policies, edits, threads, circumstances)
 
 
-@settings(max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@_searched
 @given(
     _named(_CROWDED, 2),
     st.lists(_edits(_CROWDED, _STEPPING_BACK), min_size=1, max_size=4),
-    st.lists(_THREADS, min_size=4, max_size=4),
+    _MANY,
     _CIRCUMSTANCES,
 )
 def test_nor_do_rules_that_meet_over_the_same_threads(
     policies: list[Policy], edits: list[Edit], threads: list[Thread], circumstances: Circumstances
 ) -> None:
     _assert_sound(policies, edits, threads, circumstances)
+
+
+@_searched
+@given(_policies(_LONE), _edits(_LONE, _DELETING), _MANY, _CIRCUMSTANCES)
+def test_nor_does_one_edit_of_one_delete_rule(
+    policy: Policy, edit: Edit, threads: list[Thread], circumstances: Circumstances
+) -> None:
+    _assert_sound([replace(policy, name="a")], [replace(edit, name="a")], threads, circumstances)
+
+
+@_searched
+@given(_policies(_RETAINING), _edits(_RETAINING, _PROTECTING), _MANY, _CIRCUMSTANCES)
+def test_nor_does_one_edit_of_one_retain_rule(
+    policy: Policy, edit: Edit, threads: list[Thread], circumstances: Circumstances
+) -> None:
+    _assert_sound([replace(policy, name="a"), _EARLY], [replace(edit, name="a")], threads, circumstances)
 
 
 def _assert_sound(

@@ -281,6 +281,9 @@ def _check_still_approvable(db: Session, one: Sweep, now: datetime) -> None:
     if _policy_is_gone(db, one):
         problem = f"The policy {one.policy} is gone."
         raise NotApprovable(problem, repair="Put it in force again, and sweep anew.")
+    if one.policy != ERASURE and bundle_in_force(db).policy(one.policy).mode is not Mode.ENFORCE:
+        problem = f"The policy {one.policy} is not enforced any more."
+        raise NotApprovable(problem, repair="Put it in force again, and sweep anew.")
     population = one.population or 0
     verdict = _verdict(db, bundle_in_force(db), one, planned=one.planned, population=population, now=now)
     if verdict.blocked:
