@@ -41,7 +41,7 @@ from worker.policy.lengths import lasts_as_long
 
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)
 _ID = ThreadId("thr_1")
-_EXAMPLES = 150
+_EXAMPLES = 100
 
 _LENGTHS = st.sampled_from(["1h", "7d", "28d", "30d", "31d", "P1M", "P3M", "90d", "P1Y", "365d"]).map(
     parse_duration
@@ -212,6 +212,7 @@ _CIRCUMSTANCES = st.builds(
     ),
     notices=st.one_of(st.just({}), _few(_NOTICES).map(lambda some: {_ID: some})),
 )
+_ERASED = st.just(Circumstances(erasures=(Erasure(at=_NOW, ids=(_ID,)),)))
 _GRID = tuple(_NOW + timedelta(days=days) for days in (-100, -30, 0, 20, 100, 400, 1200))
 
 
@@ -279,7 +280,7 @@ def test_nor_does_one_edit_of_one_delete_rule(
 
 
 @_searched
-@given(_policies(_RETAINING), _edits(_RETAINING, _PROTECTING), _MANY, _CIRCUMSTANCES)
+@given(_policies(_RETAINING), _edits(_RETAINING, _PROTECTING), _MANY, st.one_of(_CIRCUMSTANCES, _ERASED))
 def test_nor_does_one_edit_of_one_retain_rule(
     policy: Policy, edit: Edit, threads: list[Thread], circumstances: Circumstances
 ) -> None:
@@ -379,6 +380,56 @@ def test_less_of_a_rule_that_makes_a_thread_due_is_flagged(case: str) -> None:
     head = make_bundle((*([after] if after else []), beside), (), None)
     assert compare(base, head).loosening
     assert any(_freed(thread, base, head, Circumstances()) for thread in _SAMPLES)
+
+
+_KEPT = Policy(
+    name="a",
+    owner="tests",
+    mode=Mode.ENFORCE,
+    match=Match(all=True),
+    retain=RetainRule(length=parse_duration("90d")),
+)
+_TOLD = Circumstances(notices={_ID: (Notice(thread_id=_ID, at=_NOW),)})
+_ORDERED = Circumstances(erasures=(Erasure(at=_NOW, ids=(_ID,)),))
+_NONE = Circumstances()
+
+
+def _kept(**parts: Any) -> Policy:
+    return replace(_KEPT, retain=replace(_KEPT.retain, **parts))  # type: ignore[type-var]
+
+
+_LOOSENED: dict[str, tuple[Policy | None, Policy | None, Circumstances]] = {
+    "deleted earlier": (_P, _ruled(_P, after=parse_duration("20d")), _NONE),
+    "deleted from another date": (_P, _ruled(_P, since=Since.REGISTERED_AT), _NONE),
+    "deleted by a TTL": (_ruled(_P, producer_ttl=ProducerTtl.IGNORE), _P, _NONE),
+    "matched by more": (replace(_P, match=Match(owners=("team-b",))), _P, _NONE),
+    "excepted by less": (replace(_P, except_=Match(owners=("team-*",))), _P, _NONE),
+    "enforced": (replace(_P, mode=Mode.AUDIT), _P, _NONE),
+    "new": (None, _P, _NONE),
+    "without notice": (_WARNED, _P, _NONE),
+    "with less grace": (
+        replace(_WARNED, notify=Notify(to="owner", grace=parse_duration("60d"))),
+        _WARNED,
+        _TOLD,
+    ),
+    "retained shorter": (_KEPT, _kept(length=parse_duration("60d")), _NONE),
+    "retained from another date": (_KEPT, _kept(since=Since.REGISTERED_AT), _NONE),
+    "retained no more": (_KEPT, None, _NONE),
+    "retained on paper": (_KEPT, replace(_KEPT, mode=Mode.AUDIT), _NONE),
+    "retained by less": (_KEPT, replace(_KEPT, match=Match(projects=("sales",))), _NONE),
+    "retained but for some": (_KEPT, replace(_KEPT, except_=Match(owners=("team-a",))), _NONE),
+    "retained against no erasure": (_kept(basis=Basis.LEGAL), _KEPT, _ORDERED),
+}
+
+
+@pytest.mark.parametrize("case", sorted(_LOOSENED))
+def test_each_kind_of_loosening_makes_some_thread_due(case: str) -> None:
+    before, after, circumstances = _LOOSENED[case]
+    # What is retained would be deleted early by another rule.
+    beside = [_EARLY] if "retained" in case else []
+    base, head = (make_bundle([*beside, *([rule] if rule else [])], (), None) for rule in (before, after))
+    assert compare(base, head).loosening
+    assert any(_freed(thread, base, head, circumstances) for thread in _SAMPLES)
 
 
 _SAMPLES = [
