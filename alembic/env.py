@@ -25,7 +25,8 @@ def _run(connection: Connection) -> None:
             connection=connection,
             target_metadata=metadata,
             render_as_batch=not postgresql,
-            transaction_per_migration=True,
+            # On SQLite one BEGIN IMMEDIATE over all of them is the lock between two upgrades.
+            transaction_per_migration=postgresql,
             compare_type=True,
         )
         with context.begin_transaction():

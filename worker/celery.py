@@ -27,7 +27,9 @@ def make_app(settings: Settings) -> Celery:
     """Return the app for these settings."""
     # With a host in it kombu has nothing to warn of; in memory it means nothing.
     broker = "memory://localhost//" if settings.is_embedded else settings.broker_url
-    made = Celery("tenure", broker=broker, include=["worker.jobs.tick", "worker.jobs.drain"])
+    made = Celery(
+        "tenure", broker=broker, include=["worker.jobs.tick", "worker.jobs.drain", "worker.jobs.cover"]
+    )
     lease = settings.lease_seconds
     made.conf.update(
         task_ignore_result=True,
@@ -48,7 +50,11 @@ def make_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_default_queue=DRAIN,
         task_queues=[Queue(CONTROL), Queue(DRAIN)],  # type: ignore[no-untyped-call]  # kombu is untyped
-        task_routes={"tenure.tick": {"queue": CONTROL}, "tenure.drain": {"queue": DRAIN}},
+        task_routes={
+            "tenure.tick": {"queue": CONTROL},
+            "tenure.drain": {"queue": DRAIN},
+            "tenure.cover": {"queue": DRAIN},
+        },
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_enable_remote_control=False,

@@ -194,8 +194,9 @@ class World:
         tags: Mapping[str, str] | None = None,
         project: str = PROJECT,
         ttl: str | None = None,
+        chosen: Sequence[str] = (),
     ) -> StoredThread:
-        """Make an object (unless one is named) and register it."""
+        """Make an object (unless one is named) and register it, with the children that are to go with it."""
         named = external_id or self.make(kind, age=age, children=children)
         wanted = Registration(
             external_id=named,
@@ -205,6 +206,7 @@ class World:
             tags=tags or {},
             ttl=ttl,
             created_at=self.clock.now() - age,
+            children=tuple(chosen),
         )
         with self.database.write() as db:
             return register(db, wanted, actor=ACTOR, now=self.clock.now()).stored

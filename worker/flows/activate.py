@@ -18,6 +18,7 @@ from worker.model.clock import Clock
 from worker.policy.document import Bundle, Mode
 from worker.policy.findings import Severity
 from worker.policy.load import Loaded, bundle_from_canonical, load_folder
+from worker.providers.profiles import check_profile
 from worker.store import bundles, keys, log, protections, threads, work
 from worker.store.engine import Database
 from worker.telemetry import log as logger
@@ -54,7 +55,13 @@ def activate(database: Database, source: Source, *, actor: str, clock: Clock) ->
     with database.read() as db:
         before = bundles.in_force(db)
     known = None if before is None else _delete_policies(bundle_from_canonical(before.canonical))
-    loaded = load_folder(source.folder, extra=source.extra, key_globs=source.key_globs, known_policies=known)
+    loaded = load_folder(
+        source.folder,
+        extra=source.extra,
+        key_globs=source.key_globs,
+        known_policies=known,
+        check_profile=check_profile,
+    )
     after = before.origin.get("commit") if before else None
     origin = origin_of(source.folder, after=after)
     refused = origin.refusal(before.origin if before else {}) if source.must_be_clean else None

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.flows.decide import bundle_in_force
+from worker.model.chosen import ChosenChild
 from worker.model.clock import Clock
-from worker.model.ids import ThreadId
+from worker.model.ids import ThreadId, jitter
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
-from worker.store import reverifying, threads, work
+from worker.store import references, reverifying, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.store.work import EarlierAttempt
@@ -31,6 +32,7 @@ class Batch:
     projects: Mapping[str, Project] = field(default_factory=dict)
     bundle: Bundle
     stopped: frozenset[tuple[str, str]] = frozenset()
+    chosen: Mapping[str, Sequence[ChosenChild]] = field(default_factory=dict)
     lease: Lease
     begun: float
 
@@ -66,6 +68,7 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             lease=lease,
             by=by,
             now=clock.now(),
+            turns=_turns(sorted(projects), jitter()),
         )
         return Batch(
             credential=credential,
@@ -77,9 +80,16 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             projects=projects,
             bundle=bundle,
             stopped=frozenset(work.stopped_pairs(db)),
+            chosen=references.chosen_of(db, {one.thread_id for one in items}),
             lease=lease,
             begun=begun,
         )
+
+
+def _turns(names: Sequence[str], chance: float) -> Sequence[str]:
+    """Return the projects beginning with any one of them, so that a small batch leaves none out for ever."""
+    first = int(chance * len(names))
+    return [*names[first:], *names[:first]]
 
 
 def anything_ready(database: Database, clock: Clock) -> list[str]:

@@ -58,6 +58,7 @@ ErasuresRead = Annotated[Principal, Depends(needs("erasures:write", "audit:read"
 PoliciesRead = Annotated[Principal, Depends(needs("policies:read"))]
 SweepsRun = Annotated[Principal, Depends(needs("sweeps:run"))]
 SweepsRead = Annotated[Principal, Depends(needs("policies:read", "sweeps:run", "plans:approve"))]
+FailuresRead = Annotated[Principal, Depends(needs("threads:read", "sweeps:run"))]
 PlansApprove = Annotated[Principal, Depends(needs("plans:approve"))]
 SwitchesWrite = Annotated[Principal, Depends(needs("switches:write"))]
 KeysAdmin = Annotated[Principal, Depends(needs("keys:admin"))]

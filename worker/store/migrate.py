@@ -60,7 +60,7 @@ def downgrade(database: Database, revision: str) -> None:
 
 
 def drift(database: Database) -> list[object]:
-    """Return what differs between the database and `tables.py`; empty when they agree."""
+    """Return what differs between the database and the tables of the code; empty when they agree."""
     with database.engine.connect() as connection:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
