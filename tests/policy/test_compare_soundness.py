@@ -415,6 +415,7 @@ _LOOSENED: dict[str, tuple[Policy | None, Policy | None, Circumstances]] = {
     "retained shorter": (_KEPT, _kept(length=parse_duration("60d")), _NONE),
     "retained from another date": (_KEPT, _kept(since=Since.REGISTERED_AT), _NONE),
     "retained no more": (_KEPT, None, _NONE),
+    "retained no more by a document that deletes": (replace(_P, retain=_KEPT.retain), _P, _NONE),
     "retained on paper": (_KEPT, replace(_KEPT, mode=Mode.AUDIT), _NONE),
     "retained by less": (_KEPT, replace(_KEPT, match=Match(projects=("sales",))), _NONE),
     "retained but for some": (_KEPT, replace(_KEPT, except_=Match(owners=("team-a",))), _NONE),
