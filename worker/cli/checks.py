@@ -17,6 +17,7 @@ from worker.audit.merkle import Frontier, leaf_hash
 from worker.cli.client import Client
 from worker.cli.output import Record
 from worker.cli.wires import remote
+from worker.flows.notify import WHY, undeliverable
 from worker.flows.tick import LAST_TICK
 from worker.model.clock import Clock, SystemClock, rfc3339
 from worker.model.errors import TenureError
@@ -127,6 +128,7 @@ def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Chec
         lambda: _house(db),
         lambda: _stopped(db),
         lambda: _blocked(db),
+        lambda: _notices(db),
         lambda: _parked(db),
         lambda: _coverage(db, settings, clock.now()),
     )
@@ -281,6 +283,13 @@ def _blocked(db: Session) -> Iterator[Check]:
         elif one.state is SweepState.AWAITING_APPROVAL:
             repair = f"`tenure sweeps show {one.id}`, then `tenure sweeps approve`."
             yield _problem("sweep", what, repair)
+
+
+def _notices(db: Session) -> Iterator[Check]:
+    found = bundles.in_force(db)
+    for name in undeliverable(bundle_from_canonical(found.canonical)) if found else ():
+        repair = "`tenure threads list --outcome NOTIFY` lists what waits; take before_delete out, or wait."
+        yield _problem("notice", f"Nothing under {name} is deleted. {WHY}", repair)
 
 
 def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:

@@ -67,6 +67,11 @@ class Duration:
         """Return the exact length, or None where months make it depend on the calendar."""
         return None if self.months else self.rest
 
+    @property
+    def longest(self) -> timedelta:
+        """The longest that this may last, whatever day it starts on."""
+        return max(self.add_to(start) - start for start in _STARTS)
+
     def ends_before(self, other: Duration) -> bool:
         """Whether this ends before the other for at least one day that both may start on."""
         return any(self.add_to(start) < other.add_to(start) for start in _STARTS)
