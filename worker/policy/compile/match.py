@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, false, not_, or_, true
 from worker.model.decision import HoldScope, TagSelector
 from worker.model.errors import Invalid
 from worker.policy.compile.columns import Columns
-from worker.policy.compile.text import any_of, glob, is_glob, one_of, tag_value
+from worker.policy.compile.text import any_of, glob, is_glob, one_of
 from worker.policy.document import Match, Policy
 
 
@@ -37,7 +37,7 @@ def scope_clause(scope: HoldScope, columns: Columns) -> ColumnElement[bool]:
         wanted.append(_named(columns.owner, scope.owners))
     if scope.projects:
         wanted.append(_named(columns.project, scope.projects))
-    wanted.extend(_tag(columns.tags, selector) for selector in scope.tags)
+    wanted.extend(_tag(columns.tag(selector.key), selector) for selector in scope.tags)
     return and_(true(), *wanted)
 
 
@@ -51,7 +51,7 @@ def _covered(match: Match, columns: Columns) -> ColumnElement[bool]:
         wanted.append(columns.kind.in_([kind.value for kind in match.kinds]))
     if match.owners:
         wanted.append(_named(columns.owner, match.owners))
-    wanted.extend(_tag(columns.tags, selector) for selector in match.tags)
+    wanted.extend(_tag(columns.tag(selector.key), selector) for selector in match.tags)
     return and_(*wanted) if wanted else false()
 
 
@@ -62,8 +62,7 @@ def _named(column: ColumnElement[Any], patterns: Sequence[str]) -> ColumnElement
     return any_of([one_of(column, exact), *fitting] if exact else fitting)
 
 
-def _tag(tags: ColumnElement[Any], selector: TagSelector) -> ColumnElement[bool]:
-    value = tag_value(tags, selector.key)
+def _tag(value: ColumnElement[Any], selector: TagSelector) -> ColumnElement[bool]:
     match selector.operator:
         case "In":
             return and_(value.is_not(None), one_of(value, selector.values))

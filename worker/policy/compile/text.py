@@ -18,6 +18,7 @@ _TEXTS = JSON().with_variant(ARRAY(Text()), "postgresql")
 # SQLite nests each OR one deeper, and goes no deeper than 1000.
 _AT_ONCE = 50
 _RUN = re.compile(r"\*+")
+_WILD = re.compile(r"[*?]")
 _SPECIAL = re.compile(r"[.^$+()\[\]{}|\\]")
 
 
@@ -45,7 +46,12 @@ def glob(column: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
     """Return whether the whole text fits: ``*`` is any run, ``?`` one character, everything else itself."""
     # Two stars mean what one means; SQLite's GLOB would try every way to share the run between them.
     single = _RUN.sub("*", pattern)
-    return _Glob(column, literal(_for_glob(single), Text()), literal(_for_regex(single), Text()))
+    patterns = (literal(_for_glob(single), Text()), literal(_for_regex(single), Text()))
+    prefix, _, rest = single.partition("*")
+    if prefix and not rest and "?" not in prefix:
+        return _Prefix(column, patterns[0], literal(prefix, Text()))
+    piece = max(_WILD.split(single), key=len)
+    return _Glob(column, *patterns, literal(piece, Text()))
 
 
 def tag_value(tags: ColumnElement[Any], key: str) -> ColumnElement[Any]:
@@ -72,26 +78,41 @@ def _one_of_on_postgresql(element: _OneOf, compiler: SQLCompiler, **options: obj
     return f"({column} = ANY (CAST({values} AS TEXT[])))"
 
 
-class _Glob(FunctionElement[bool]):
-    """An anchored, case-sensitive glob: column, pattern for GLOB, regular expression."""
+class _Prefix(FunctionElement[bool]):
+    """A glob that only asks how a text begins: column, pattern for GLOB, the prefix."""
 
     inherit_cache = True
     type = Boolean()
 
 
+class _Glob(FunctionElement[bool]):
+    """Any other glob: column, pattern for GLOB, regular expression, the longest text that it contains."""
+
+    inherit_cache = True
+    type = Boolean()
+
+
+@compiles(_Prefix, "sqlite")
 @compiles(_Glob, "sqlite")
-def _glob_on_sqlite(element: _Glob, compiler: SQLCompiler, **options: object) -> str:
+def _glob_on_sqlite(element: _Glob | _Prefix, compiler: SQLCompiler, **options: object) -> str:
     # SQLite's LIKE ignores case; its GLOB does not, and knows the same two wildcards.
-    column, pattern, _ = element.clauses
-    return f"({compiler.process(column, **options)} GLOB {compiler.process(pattern, **options)})"
+    column, pattern = (compiler.process(one, **options) for one in list(element.clauses)[:2])
+    return f"({column} GLOB {pattern})"
+
+
+@compiles(_Prefix, "postgresql")
+def _prefix_on_postgresql(element: _Prefix, compiler: SQLCompiler, **options: object) -> str:
+    column, _, prefix = (compiler.process(one, **options) for one in element.clauses)
+    return f'starts_with({column} COLLATE "C", CAST({prefix} AS TEXT))'
 
 
 @compiles(_Glob, "postgresql")
 def _glob_on_postgresql(element: _Glob, compiler: SQLCompiler, **options: object) -> str:
-    # The column's collation must have no say in what a character is.
-    column, _, pattern = element.clauses
-    text, regex = compiler.process(column, **options), compiler.process(pattern, **options)
-    return f'(({text} COLLATE "C") ~ CAST({regex} AS TEXT))'
+    # The column's collation must have no say in what a character is. A server keeps 32 compiled expressions;
+    # with more of them each row would compile them all anew, so a text that cannot fit is refused before.
+    column, _, regex, piece = (compiler.process(one, **options) for one in element.clauses)
+    text = f'{column} COLLATE "C"'
+    return f"(strpos({text}, CAST({piece} AS TEXT)) > 0 AND ({text}) ~ CAST({regex} AS TEXT))"
 
 
 def _for_glob(pattern: str) -> str:
