@@ -53,7 +53,24 @@ _NAMES = st.one_of(
 )
 _PATTERNS = st.one_of(
     st.sampled_from(
-        ["*", "?*", "support-*", "support?eu", "*-EU", "team_a", "team%*", "a]*", "*!*", "**", "a**b", "***="]
+        [
+            "*",
+            "?*",
+            "support-*",
+            "support?eu",
+            "*-EU",
+            "team_a",
+            "team%*",
+            "a]*",
+            "*!*",
+            "**",
+            "a**b",
+            "***=",
+            "team*a",
+            "*a",
+            "a*a",
+            "ab*ba",
+        ]
     ),
     st.text(alphabet="abAB-*?" + _ODD.replace("[", ""), min_size=1, max_size=6),
     _NAMES,
@@ -190,17 +207,21 @@ def test_a_hold_selects_what_it_covers(
             _assert_selects(connection, scope_clause(scope, _COLUMNS), wanted, len(rows))
 
 
-@pytest.mark.parametrize("pattern", ["a.c", "a+c", "(a)", "a|c", "^ac$", "a\\c", "{a}", "a\nc", "A*", "a?"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["a.c", "a+c", "(a)", "a|c", "^ac$", "a\\c", "{a}", "a\nc", "A*", "a?", "ab*ba", "*c", "a*", "*b*"],
+)
 def test_only_the_two_wildcards_are_special(connection: Connection, pattern: str) -> None:
-    rows: list[tuple[str, Kind, str, dict[str, str]]] = [
-        (text, Kind.THREAD, "o", {})
-        for text in (pattern, "abc", "aac", "aacc", "a", "c", "a\n", "a\nc", "\na", "ac", "Ac", "xacx")
-    ]
+    others = ["abc", "aac", "aacc", "a", "c", "a\n", "a\nc", "\na", "ac", "Ac", "xacx"]
+    _assert_fits(connection, pattern, [pattern, *others])
+
+
+def _assert_fits(connection: Connection, pattern: str, texts: Sequence[str]) -> None:
+    rows = [(text, Kind.THREAD, "o", dict[str, str]()) for text in texts]
     with _filled(connection, rows):
-        scope = HoldScope(projects=(pattern, "x?*y"))
-        wanted = {number for number, row in enumerate(rows) if scope_matches(scope, _thread(row, number))}
-        assert 0 in wanted
-        _assert_selects(connection, scope_clause(scope, _COLUMNS), wanted, len(rows))
+        for scope in (HoldScope(projects=(pattern,)), HoldScope(projects=(pattern, "x?*y"))):
+            wanted = {number for number, row in enumerate(rows) if scope_matches(scope, _thread(row, number))}
+            _assert_selects(connection, scope_clause(scope, _COLUMNS), wanted, len(rows))
 
 
 def test_a_long_list_stays_within_what_a_statement_may_hold(connection: Connection) -> None:

@@ -31,9 +31,15 @@ class Columns:
         return self.known[key] if key in self.known else tag_value(self.tags, key)
 
     @classmethod
-    def of(cls, threads: FromClause) -> Columns:
+    def of(cls, threads: FromClause, *, known: Mapping[str, ColumnElement[Any]] | None = None) -> Columns:
         """Return the columns of a table, an alias or a subquery that has them under these names."""
         c = threads.c
         return cls(
-            id=c.id, external_id=c.external_id, project=c.project, kind=c.kind, owner=c.owner, tags=c.tags
+            id=c.id,
+            external_id=c.external_id,
+            project=c.project,
+            kind=c.kind,
+            owner=c.owner,
+            tags=c.tags,
+            known=known or {},
         )

@@ -47,9 +47,9 @@ def glob(column: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
     # Two stars mean what one means; SQLite's GLOB would try every way to share the run between them.
     single = _RUN.sub("*", pattern)
     patterns = (literal(_for_glob(single), Text()), literal(_for_regex(single), Text()))
-    prefix, _, rest = single.partition("*")
-    if prefix and not rest and "?" not in prefix:
-        return _Prefix(column, patterns[0], literal(prefix, Text()))
+    if single.count("*") == 1 and "?" not in single:
+        ends = (literal(end, Text()) for end in single.split("*"))
+        return _Ends(column, patterns[0], *ends)
     piece = max(_WILD.split(single), key=len)
     return _Glob(column, *patterns, literal(piece, Text()))
 
@@ -78,8 +78,8 @@ def _one_of_on_postgresql(element: _OneOf, compiler: SQLCompiler, **options: obj
     return f"({column} = ANY (CAST({values} AS TEXT[])))"
 
 
-class _Prefix(FunctionElement[bool]):
-    """A glob that only asks how a text begins: column, pattern for GLOB, the prefix."""
+class _Ends(FunctionElement[bool]):
+    """A glob with one star: column, pattern for GLOB, how the text begins, how it ends."""
 
     inherit_cache = True
     type = Boolean()
@@ -92,18 +92,20 @@ class _Glob(FunctionElement[bool]):
     type = Boolean()
 
 
-@compiles(_Prefix, "sqlite")
+@compiles(_Ends, "sqlite")
 @compiles(_Glob, "sqlite")
-def _glob_on_sqlite(element: _Glob | _Prefix, compiler: SQLCompiler, **options: object) -> str:
+def _glob_on_sqlite(element: _Glob | _Ends, compiler: SQLCompiler, **options: object) -> str:
     # SQLite's LIKE ignores case; its GLOB does not, and knows the same two wildcards.
     column, pattern = (compiler.process(one, **options) for one in list(element.clauses)[:2])
     return f"({column} GLOB {pattern})"
 
 
-@compiles(_Prefix, "postgresql")
-def _prefix_on_postgresql(element: _Prefix, compiler: SQLCompiler, **options: object) -> str:
-    column, _, prefix = (compiler.process(one, **options) for one in element.clauses)
-    return f'starts_with({column} COLLATE "C", CAST({prefix} AS TEXT))'
+@compiles(_Ends, "postgresql")
+def _ends_on_postgresql(element: _Ends, compiler: SQLCompiler, **options: object) -> str:
+    column, _, *ends = (compiler.process(one, **options) for one in element.clauses)
+    text, (begin, end) = f'({column} COLLATE "C")', (f"CAST({one} AS TEXT)" for one in ends)
+    apart = f"char_length({text}) >= char_length({begin}) + char_length({end})"
+    return f"(starts_with({text}, {begin}) AND right({text}, char_length({end})) = {end} AND {apart})"
 
 
 @compiles(_Glob, "postgresql")
