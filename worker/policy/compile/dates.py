@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Subquery, and_, case, false, func, not_, or_
 
 from worker.policy.compile.bits import Words, collected, meets, only
-from worker.policy.compile.instants import Instant, earliest, latest, plus
-from worker.policy.compile.rules import Dated, Rules
+from worker.policy.compile.instants import Instant, earliest, latest, number, plus
+from worker.policy.compile.rules import Dated, Rules, union
 from worker.policy.compile.stages import spread, stage, words_of
 from worker.policy.compile.ttl import ttl_end
 from worker.policy.document import Since
+
+_SHELF = 12
 
 
 def dated(standing: Subquery, rules: Rules) -> Subquery:
@@ -26,8 +28,8 @@ def dated(standing: Subquery, rules: Rules) -> Subquery:
     )
     end = ttl_end(func.coalesce(standing.c.created, standing.c.registered), standing.c.ttl)
     new = {
-        "delete_at": earliest(_ends(standing, rules.deletes, deleting)),
-        "until": latest(_ends(standing, rules.retains, retaining)),
+        "delete_at": _ends(standing, rules.deletes, deleting, earliest),
+        "until": _ends(standing, rules.retains, retaining, latest),
         "forever": _flag(meets(retaining, rules.forever)),
         "ttl_counts": _flag(counts),
         "ttl_at": case((counts, end)),
@@ -39,8 +41,28 @@ def _flag(condition: ColumnElement[bool]) -> ColumnElement[Any]:
     return case((condition, 1), else_=0)
 
 
-def _ends(at: FromClause, dated: Sequence[Dated], words: Words) -> list[Instant]:
-    return [case((meets(words, one.mask), plus(_date(at, one.since), one.length))) for one in dated]
+def _ends(
+    at: FromClause,
+    dated: Sequence[Dated],
+    words: Words,
+    fold: Callable[[Sequence[Instant]], Instant],
+) -> Instant:
+    """Fold the ends of those rules that are in the set."""
+    return fold(
+        [
+            case((meets(words, union(some)), fold([_end_if_met(at, one, words) for one in some])))
+            for some in _shelves(dated)
+        ]
+    )
+
+
+def _end_if_met(at: FromClause, one: Dated, words: Words) -> Instant:
+    return case((meets(words, one.mask), plus(_date(at, one.since), one.length)))
+
+
+def _shelves(dated: Sequence[Dated]) -> list[Sequence[Dated]]:
+    """Cut a long list: a thread meets few of its rules, so most shelves are passed by with one look."""
+    return [dated[start : start + _SHELF] for start in range(0, len(dated), _SHELF)]
 
 
 def _date(at: FromClause, since: Since) -> Instant:
@@ -94,9 +116,12 @@ def _either(condition: ColumnElement[bool], one: Words, other: Words) -> Words:
 
 def _reaching(at: FromClause, dated: Sequence[Dated], words: Words, date: Instant) -> Words:
     """Return those of the set whose own date is this one."""
-    parts = [
-        (and_(meets(words, one.mask), plus(_date(at, one.since), one.length) == date), one.mask)
-        for one in dated
-    ]
-    reaching = collected(len(words), parts)
+    reaching: list[ColumnElement[Any]] = [number(0) for _ in words]
+    for some in _shelves(dated):
+        parts = [(_end_if_met(at, one, words) == date, one.mask) for one in some]
+        here = collected(len(words), parts)
+        met = meets(words, union(some))
+        reaching = [
+            all_ + case((met, more), else_=number(0)) for all_, more in zip(reaching, here, strict=True)
+        ]
     return [mine.bitwise_and(theirs) for mine, theirs in zip(words, reaching, strict=True)]

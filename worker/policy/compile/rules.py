@@ -53,8 +53,7 @@ class Rules:
 
     def counting_from(self, since: Since, dated: Sequence[Dated]) -> Mask:
         """Return the rules among these that count from this date."""
-        wanted = [one.mask for one in dated if one.since is since]
-        return tuple(sum(words) for words in zip(*wanted, strict=True)) or tuple([0] * self.roll.size)
+        return union([one for one in dated if one.since is since]) or (0,) * self.roll.size
 
 
 def rules_of(bundle: Bundle) -> Rules:
@@ -86,6 +85,11 @@ def rules_of(bundle: Bundle) -> Rules:
             ).items()
         ),
     )
+
+
+def union(dated: Sequence[Dated]) -> Mask:
+    """Return the rules of all of these, which have none in common."""
+    return tuple(sum(words) for words in zip(*(one.mask for one in dated), strict=True))
 
 
 def tag_keys(rules: Rules, holds: Iterable[Hold]) -> list[str]:
