@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
-from sqlalchemy import insert
+from sqlalchemy import insert, literal
 from sqlalchemy.orm import Session
 
 from worker.model.decision import (
@@ -24,6 +24,7 @@ from worker.model.decision import (
 from worker.model.ids import HoldId, ThreadId
 from worker.model.thread import Kind, Thread, ThreadState
 from worker.policy.canonical import make_bundle
+from worker.policy.compile import compile_decision
 from worker.policy.document import (
     Basis,
     Bundle,
@@ -352,8 +353,10 @@ class Situation:
 
     def statement(self, db: Session) -> dict[str, Any]:
         """What the statement says."""
-        rows = schedules.decisions(db, self.bundle, now=self.now, holds=self.holds)
-        return {row.id: tuple(row)[1:] for row in rows}
+        schedules.plainly(db)
+        now = literal(self.now, thread.c.registered_at.type)
+        query = compile_decision(self.bundle, schedules.rows_of(), now=now, holds=self.holds)
+        return {row.id: tuple(row)[1:] for row in db.execute(query)}
 
 
 SITUATIONS = st.builds(Situation, bundle=_BUNDLES, cases=_cases(), holds=_HOLDS, now=_CLOCKS)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Update, bindparam, case, func, literal, select, text, update
+from sqlalchemy import ColumnElement, Update, bindparam, case, func, select, text, update
 from sqlalchemy.orm import Session
 
-from worker.model.decision import Hold, Outcome
+from worker.model.decision import Outcome
 from worker.model.thread import ThreadState
 from worker.policy.compile import Rows, compile_decision
 from worker.policy.document import Bundle
@@ -52,7 +51,7 @@ class Rescheduler:
     @cached_property
     def _write(self) -> Update:
         within = [*self._where, thread.c.id > bindparam("after"), thread.c.id <= bindparam("upto")]
-        found = compile_decision(self._bundle, _rows(*within), now=_now()).subquery("found")
+        found = compile_decision(self._bundle, rows_of(*within), now=_now()).subquery("found")
         sweepable = found.c.outcome.in_([Outcome.DUE.value, Outcome.PENDING.value])
         return (
             update(thread)
@@ -66,23 +65,16 @@ class Rescheduler:
 
     def write(self, db: Session, chunk: Chunk, *, now: datetime) -> None:
         """Decide the chunk's threads, holds left out, and store their dates."""
-        _plainly(db)
+        plainly(db)
         db.execute(self._write, {"now": now, "after": chunk.after, "upto": chunk.upto})
-
-
-def decisions(
-    db: Session, bundle: Bundle, *, now: datetime, holds: Sequence[Hold] = ()
-) -> Sequence[Row[Any]]:
-    """Return every thread's decision."""
-    _plainly(db)
-    return db.execute(compile_decision(bundle, _rows(), now=literal(now, _AT), holds=holds)).all()
 
 
 def _now() -> ColumnElement[Any]:
     return bindparam("now", type_=_AT)
 
 
-def _rows(*where: ColumnElement[bool]) -> Rows:
+def rows_of(*where: ColumnElement[bool]) -> Rows:
+    """Return the registry's threads that meet these conditions, with what bears on them."""
     orders = select(erasure_thread.c.thread_id, erasure.c.at).join_from(
         erasure_thread, erasure, erasure.c.id == erasure_thread.c.erasure_id
     )
@@ -93,7 +85,7 @@ def _rows(*where: ColumnElement[bool]) -> Rows:
     )
 
 
-def _plainly(db: Session) -> None:
+def plainly(db: Session) -> None:
     """Keep PostgreSQL from making machine code of the statement: that takes far longer than running it."""
     if db.get_bind().dialect.name == "postgresql":
         db.execute(text("SET LOCAL jit = off"))
