@@ -31,7 +31,8 @@ def _documents() -> Iterator[str]:
 def whole_bundle() -> Bundle:
     """Load all policies of the cases."""
     loaded = load_texts({"vectors.yaml": "\n---\n".join(_documents())})
-    assert [str(one) for one in loaded.findings] == []
+    # The vectors overlap on purpose: which of two rules decides is what they are about.
+    assert [str(one) for one in loaded.findings if one.code != "RP039"] == []
     assert loaded.bundle is not None
     return loaded.bundle
 
