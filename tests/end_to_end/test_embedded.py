@@ -61,9 +61,9 @@ def test_up_makes_one_admin_key_that_only_its_owner_reads_and_ends_cleanly_twice
             key = key_file.read_text().strip()
             assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
             bearer = {"Authorization": f"Bearer {key}"}
-            answer = httpx2.get(f"{url}/v1/threads", headers=bearer, trust_env=False)
+            answer = httpx2.get(f"{url}/v1/threads", headers=bearer, timeout=30, trust_env=False)
             assert answer.json()["data"] == []
-            assert httpx2.get(f"{url}/v1/threads", trust_env=False).status_code == 401
+            assert httpx2.get(f"{url}/v1/threads", timeout=30, trust_env=False).status_code == 401
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
 

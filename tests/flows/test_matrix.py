@@ -39,7 +39,8 @@ _GONE = frozenset({"confirmed", "inferred", "sustained", "absent"})
 
 
 # One worker runs them all: the world that they look at is made once.
-pytestmark = pytest.mark.xdist_group("matrix")
+# One fixture works through every case, so it may take longer than a test of one thing.
+pytestmark = [pytest.mark.xdist_group("matrix"), pytest.mark.timeout(400)]
 
 
 def situations() -> list[str]:
