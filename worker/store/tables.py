@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from worker.model.thread import ThreadState
 from worker.model.work import OPEN_ITEM_STATES
 
 
@@ -61,6 +62,7 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 # SQLite counts rows by INTEGER only.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 _OPEN = text("state in ({})".format(", ".join(f"'{state.value}'" for state in OPEN_ITEM_STATES)))
+_LIVE = text(f"state = '{ThreadState.LIVE.value}'")
 
 metadata = MetaData(
     naming_convention={
@@ -123,7 +125,8 @@ thread = Table(
         "external_id",
         name="uq_thread_registered_once",
     ),
-    Index("ix_thread_due", "state", "evaluate_at", "due_policy"),
+    # In the order in which a sweep walks its due threads, so that it never passes those that are not due.
+    Index("ix_thread_due", "due_policy", "evaluate_at", "id", postgresql_where=_LIVE, sqlite_where=_LIVE),
     Index("ix_thread_project", "project", "kind", "state"),
     Index("ix_thread_owner", "owner"),
     Index(
@@ -232,7 +235,9 @@ sweep = Table(
     _maybe("population", Integer),
     _col("released", Integer),
     _col("reasons", Json),
+    # The last thread that was planned or released; a plan follows dates, so its instant stands beside it.
     _col("cursor", String(40)),
+    _maybe("cursor_at", UtcDateTime),
     _col("begun_at", UtcDateTime),
     _maybe("released_at", UtcDateTime),
     _col("ordered_by", String(200)),
@@ -244,9 +249,12 @@ sweep = Table(
 sweep_plan = Table(
     "sweep_plan",
     metadata,
-    _col("sweep_id", String(40), ForeignKey("sweep.id"), primary_key=True),
-    _col("thread_id", String(40), ForeignKey("thread.id"), primary_key=True),
+    # No foreign keys: their checks, row by row, cost more than all the rest of a plan. Lines are made under
+    # the lock of their sweep out of the threads themselves, and neither is ever removed.
+    _col("sweep_id", String(40), primary_key=True),
+    _col("thread_id", String(40), primary_key=True),
     _maybe("eligible_at", UtcDateTime),
+    sqlite_with_rowid=False,
 )
 
 work_item = Table(
