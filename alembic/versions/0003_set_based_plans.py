@@ -14,7 +14,6 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_LIVE = sa.text("state = 'live'")
 _CHECKS = (("sweep_id", "sweep"), ("thread_id", "thread"))
 
 
@@ -22,12 +21,7 @@ def upgrade() -> None:
     """Apply this step."""
     with op.batch_alter_table("thread", schema=None) as batch_op:
         batch_op.drop_index("ix_thread_due")
-        batch_op.create_index(
-            "ix_thread_due",
-            ["due_policy", "evaluate_at", "id"],
-            postgresql_where=_LIVE,
-            sqlite_where=_LIVE,
-        )
+        batch_op.create_index("ix_thread_due", ["state", "due_policy", "evaluate_at", "id"])
     op.add_column("sweep", sa.Column("cursor_at", sa.DateTime(timezone=True), nullable=True))
     with op.batch_alter_table(
         "sweep_plan", schema=None, table_kwargs={"sqlite_with_rowid": False}
@@ -43,5 +37,5 @@ def downgrade() -> None:
             batch_op.create_foreign_key(op.f(f"fk_sweep_plan_{column}"), table, [column], ["id"])
     op.drop_column("sweep", "cursor_at")
     with op.batch_alter_table("thread", schema=None) as batch_op:
-        batch_op.drop_index("ix_thread_due", postgresql_where=_LIVE, sqlite_where=_LIVE)
+        batch_op.drop_index("ix_thread_due")
         batch_op.create_index("ix_thread_due", ["state", "evaluate_at", "due_policy"])

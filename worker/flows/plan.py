@@ -7,7 +7,6 @@ stored dates decide (`worker/store/due.py` says when they do); all other threads
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -78,28 +77,14 @@ def _decide_others(db: Session, one: Sweep, what: Due, window: Window, bundle: B
 
 
 def digest_of(db: Session, one: Sweep) -> tuple[str, int]:
-    """Return the digest of a stored plan and how many threads it lists; only a page is in memory."""
-    count = 0
+    """Return the digest of a stored plan and how many threads it lists; only a page is in memory.
 
-    def ids() -> Iterator[str]:
-        nonlocal count
-        last = ""
-        while page := sweeps.plan_ids(db, one.id, after=last, limit=_IDS):
-            count += len(page)
-            yield from page
-            last = page[-1]
-
-    digest = plan_digest(one.policy, one.bundle, ids())
-    return digest, count
-
-
-def plan_digest(policy: str, bundle: str, ids: Iterable[str]) -> str:
-    """Return the SHA-256 over policy, bundle digest and thread ids, one per line.
-
-    The ids come sorted: all are of one length and of lower-case hex digits behind one prefix, which every
-    collation of a database sorts alike.
+    It is the SHA-256 over policy, bundle digest and sorted thread ids, one per line. The database sorts them:
+    all are of one length, lower-case hex digits behind one prefix, which every collation sorts alike.
     """
-    digest = hashlib.sha256(f"{policy}\n{bundle}\n".encode())
-    for one in ids:
-        digest.update(f"{one}\n".encode())
-    return "sha256:" + digest.hexdigest()
+    digest = hashlib.sha256(f"{one.policy}\n{one.bundle}\n".encode())
+    count, last = 0, ""
+    while page := sweeps.plan_ids(db, one.id, after=last, limit=_IDS):
+        digest.update("".join(f"{thread_id}\n" for thread_id in page).encode())
+        count, last = count + len(page), page[-1]
+    return "sha256:" + digest.hexdigest(), count

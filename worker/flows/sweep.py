@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from worker.audit import bodies
-from worker.flows.decide import bundle_in_force
+from worker.flows.decide import bundle_in_force, read_bundle
 from worker.flows.plan import digest_of, plan_window
 from worker.model.clock import Clock, rfc3339
 from worker.model.decision import ERASURE
@@ -58,28 +58,32 @@ def sweep(database: Database, order: Order, *, actor: str, clock: Clock) -> Swee
 
     Raises NotFound for a policy that is not in force, and NotRecomputed.
     """
-    begun = _begin(database, order, actor=actor, now=clock.now())
-    return None if begun is None else carry_on(database, begun.id, actor=actor, clock=clock)
-
-
-def _begin(database: Database, order: Order, *, actor: str, now: datetime) -> Sweep | None:
-    sweep_id = new_id("swp", now)
     with database.write() as db:
-        bundle = _ready_bundle(db)
-        if order.policy != ERASURE:
-            _enforced(bundle, order.policy)
-        new = Sweep(
-            id=SweepId(sweep_id),
-            policy=order.policy,
-            slot=rfc3339(order.slot) if order.slot is not None else f"manual:{sweep_id}",
-            state=SweepState.PLANNING,
-            bundle=bundle.digest,
-            dry_run=order.dry_run,
-            planned=0,
-            begun_at=now,
-            ordered_by=actor,
-        )
-        return new if sweeps.begin(db, new) else None
+        begun = _begin(db, order, actor=actor, now=clock.now())
+        if begun is None:
+            return None
+        # What fits into one window is planned at once; a crash before that leaves the slot to be taken.
+        _plan_on(db, begun.id, actor=actor, clock=clock)
+    return carry_on(database, begun.id, actor=actor, clock=clock)
+
+
+def _begin(db: Session, order: Order, *, actor: str, now: datetime) -> Sweep | None:
+    sweep_id = new_id("swp", now)
+    bundle = _ready_bundle(db)
+    if order.policy != ERASURE:
+        _enforced(bundle, order.policy)
+    new = Sweep(
+        id=SweepId(sweep_id),
+        policy=order.policy,
+        slot=rfc3339(order.slot) if order.slot is not None else f"manual:{sweep_id}",
+        state=SweepState.PLANNING,
+        bundle=bundle.digest,
+        dry_run=order.dry_run,
+        planned=0,
+        begun_at=now,
+        ordered_by=actor,
+    )
+    return new if sweeps.begin(db, new) else None
 
 
 def _ready_bundle(db: Session) -> Bundle:
@@ -88,7 +92,7 @@ def _ready_bundle(db: Session) -> Bundle:
     if found is not None and not found.recomputed:
         problem = "The dates of all threads are being recomputed under the new policies."
         raise NotRecomputed(problem, repair="Try again when beat has finished.")
-    return bundle_in_force(db)
+    return bundle_in_force(db) if found is None else read_bundle(found)
 
 
 def _enforced(bundle: Bundle, name: str) -> None:
@@ -104,29 +108,30 @@ def carry_on(database: Database, sweep_id: str, *, actor: str, clock: Clock) -> 
     A bundle that comes into force meanwhile makes the plan begin anew. Raises NotRecomputed until its
     recompute is finished; the sweep stays as it is, to be resumed.
     """
-    while _plan_on(database, sweep_id, actor=actor, clock=clock):
-        pass
+    more = True
+    while more:
+        with database.write() as db:
+            more = _plan_on(db, sweep_id, actor=actor, clock=clock)
     return release(database, sweep_id, clock=clock)
 
 
-def _plan_on(database: Database, sweep_id: str, *, actor: str, clock: Clock) -> bool:
-    """Take one step of a plan in a transaction of its own; False when none is left."""
-    with database.write() as db:
-        one = _locked(db, sweep_id)
-        if one.state is not SweepState.PLANNING:
-            return False
-        bundle = _ready_bundle(db)
-        if _policy_is_gone(db, one):
-            # Otherwise the sweep could never be finished, and would stop every tick that resumes it.
-            sweeps.set_state(db, one.id, SweepState.CANCELLED, reasons=["the policy is gone"], cursor="")
-            return False
-        if one.bundle != bundle.digest:
-            sweeps.begin_anew(db, one.id, bundle=bundle.digest, limit=_PAGE)
-            return True
-        if plan_window(db, one, bundle, now=clock.now()):
-            return True
-        _judge(db, one, bundle, actor=actor, now=clock.now())
+def _plan_on(db: Session, sweep_id: str, *, actor: str, clock: Clock) -> bool:
+    """Take one step of a plan; False when none is left."""
+    one = _locked(db, sweep_id)
+    if one.state is not SweepState.PLANNING:
         return False
+    bundle = _ready_bundle(db)
+    if _policy_is_gone(bundle, one):
+        # Otherwise the sweep could never be finished, and would stop every tick that resumes it.
+        sweeps.set_state(db, one.id, SweepState.CANCELLED, reasons=["the policy is gone"], cursor="")
+        return False
+    if one.bundle != bundle.digest:
+        sweeps.begin_anew(db, one.id, bundle=bundle.digest, limit=_PAGE)
+        return True
+    if plan_window(db, one, bundle, now=clock.now()):
+        return True
+    _judge(db, one, bundle, actor=actor, now=clock.now())
+    return False
 
 
 def _locked(db: Session, sweep_id: str) -> Sweep:
@@ -137,8 +142,8 @@ def _locked(db: Session, sweep_id: str) -> Sweep:
     return one
 
 
-def _policy_is_gone(db: Session, one: Sweep) -> bool:
-    names = [policy.name for policy in bundle_in_force(db).policies if policy.delete is not None]
+def _policy_is_gone(bundle: Bundle, one: Sweep) -> bool:
+    names = [policy.name for policy in bundle.policies if policy.delete is not None]
     return one.policy != ERASURE and one.policy not in names
 
 
@@ -261,11 +266,12 @@ def approve(
 
 def _check_still_approvable(db: Session, one: Sweep, now: datetime) -> None:
     """The guards' window has rolled on since the plan: others may have been released meanwhile."""
-    if _policy_is_gone(db, one):
+    bundle = bundle_in_force(db)
+    if _policy_is_gone(bundle, one):
         problem = f"The policy {one.policy} is gone."
         raise NotApprovable(problem, repair="Put it in force again, and sweep anew.")
     population = one.population or 0
-    verdict = _verdict(db, bundle_in_force(db), one, planned=one.planned, population=population, now=now)
+    verdict = _verdict(db, bundle, one, planned=one.planned, population=population, now=now)
     if verdict.blocked:
         problem = f"A guard blocks the sweep by now: {'; '.join(verdict.reasons)}."
         raise NotApprovable(problem, repair="Approve it when the window has passed, or sweep anew.")

@@ -93,7 +93,8 @@ def add_lines(db: Session, due: Due, window: Window, sweep_id: str) -> int:
     lines = (
         select(literal(sweep_id), thread.c.id, thread.c.evaluate_at)
         .where(_within(due, window.after, window.until), _is_certain(due), _is_free(), not_(_is_held(due)))
-        .order_by(thread.c.id)
+        # The order of the index, so that no database thinks of walking all threads by id instead.
+        .order_by(thread.c.evaluate_at, thread.c.id)
     )
     made = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
     plan: sqlite.Insert | postgresql.Insert = made(sweep_plan)
@@ -118,7 +119,7 @@ def undecided(db: Session, due: Due, window: Window, sweep_id: str) -> list[Stor
 def _within(due: Due, after: Place | None, until: Place | None) -> ColumnElement[bool]:
     """Exactly what the index `ix_thread_due` orders: live, of this sweep, date come, between two places."""
     clauses = [
-        thread.c.state == literal(ThreadState.LIVE.value, literal_execute=True),
+        thread.c.state == ThreadState.LIVE,
         thread.c.due_policy == due.policy,
         thread.c.evaluate_at <= due.now,
     ]

@@ -157,7 +157,7 @@ def plan_ids(db: Session, sweep_id: str, *, after: str = "", limit: int | None =
         .where(sweep_plan.c.sweep_id == sweep_id, sweep_plan.c.thread_id > after)
         .order_by(sweep_plan.c.thread_id)
     )
-    return list(db.execute(query.limit(limit) if limit is not None else query).scalars())
+    return list(db.execute(query.limit(limit) if limit is not None else query).scalars().all())
 
 
 def released_since(db: Session, policy: str, since: datetime) -> int:

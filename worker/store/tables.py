@@ -31,7 +31,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from worker.model.thread import ThreadState
 from worker.model.work import OPEN_ITEM_STATES
 
 
@@ -62,7 +61,6 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 # SQLite counts rows by INTEGER only.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 _OPEN = text("state in ({})".format(", ".join(f"'{state.value}'" for state in OPEN_ITEM_STATES)))
-_LIVE = text(f"state = '{ThreadState.LIVE.value}'")
 
 metadata = MetaData(
     naming_convention={
@@ -126,7 +124,7 @@ thread = Table(
         name="uq_thread_registered_once",
     ),
     # In the order in which a sweep walks its due threads, so that it never passes those that are not due.
-    Index("ix_thread_due", "due_policy", "evaluate_at", "id", postgresql_where=_LIVE, sqlite_where=_LIVE),
+    Index("ix_thread_due", "state", "due_policy", "evaluate_at", "id"),
     Index("ix_thread_project", "project", "kind", "state"),
     Index("ix_thread_owner", "owner"),
     Index(
