@@ -87,12 +87,12 @@ class Report:
     @property
     def text(self) -> str:
         where = "; ".join([f"{self.size:,} threads", *_machine(), *self.servers])
-        how = "Median of three runs, each in a process of its own, while nothing else of this run went on."
-        memory = "Memory is the most that any of the processes held; that of PostgreSQL's server is left out."
+        how = "Median of three runs where nothing else is said, each in a process of its own."
+        memory = "Memory is the most that any of these held; that of PostgreSQL's server is left out."
         return "\n".join(
             [
                 f"{where}. {self.note}",
-                f"{how} {memory}".strip(),
+                f"{how} {memory}",
                 "",
                 "| database | what | seen | goal | |",
                 "|---|---|---|---|---|",
