@@ -100,7 +100,8 @@ def add_lines(db: Session, due: Due, window: Window, sweep_id: str) -> int:
     plan: sqlite.Insert | postgresql.Insert = made(sweep_plan)
     plan = plan.from_select(["sweep_id", "thread_id", "eligible_at"], lines)
     # A thread whose date was moved on meanwhile may come twice; it is planned once.
-    return changed(db, plan.on_conflict_do_nothing())
+    # Of an INSERT the count is kept only where it is asked for.
+    return changed(db, plan.on_conflict_do_nothing().execution_options(preserve_rowcount=True))
 
 
 def undecided(db: Session, due: Due, window: Window, sweep_id: str) -> list[StoredThread]:
