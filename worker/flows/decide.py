@@ -30,6 +30,11 @@ def _parsed(canonical: str) -> Bundle:
     return bundle_from_canonical(canonical)
 
 
+def read_bundle(found: bundles.InForce) -> Bundle:
+    """Return the stored bundle as checked values."""
+    return _parsed(found.canonical)
+
+
 def bundle_in_force(db: Session, *, share: bool = False) -> Bundle:
     """Return the bundle that every process decides by; raises NoBundle before the first one.
 
@@ -41,7 +46,7 @@ def bundle_in_force(db: Session, *, share: bool = False) -> Bundle:
         raise NoBundle(
             problem, repair="Put them into TENURE_POLICIES and start `tenure up` or `tenure beat`."
         )
-    return _parsed(found.canonical)
+    return read_bundle(found)
 
 
 def decide_now(db: Session, threads: Sequence[Thread], *, now: datetime) -> dict[str, Decision]:

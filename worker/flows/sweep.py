@@ -1,33 +1,33 @@
 """Sweep: evaluate one policy slot, store the plan with its digest, and let the guards judge it.
 
 DANGER. What a released plan lists is deleted, unless arming spares it. A sweep plans only under a bundle
-whose recompute is finished; a guard blocks the whole of it; a dry run stops after the plan.
+whose recompute is finished, and all of it under one; a guard blocks the whole of it; a dry run stops after
+the plan.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from worker.audit import bodies
-from worker.flows.decide import bundle_in_force, schedule_of
+from worker.flows.decide import bundle_in_force, read_bundle
+from worker.flows.plan import digest_of, plan_window
 from worker.model.clock import Clock, rfc3339
-from worker.model.decision import ERASURE, Outcome
+from worker.model.decision import ERASURE
 from worker.model.errors import NotFound, TenureError
 from worker.model.ids import SweepId, new_id
 from worker.model.work import SweepState
 from worker.policy.compile import Columns, match_clause
 from worker.policy.document import Bundle, Guards, Mode
 from worker.policy.durations import parse_duration
-from worker.policy.evaluate import decide
 from worker.policy.guards import GuardVerdict, check
-from worker.store import bundles, log, protections, sweeps, threads
+from worker.store import bundles, log, sweeps, threads
 from worker.store.engine import Database
-from worker.store.sweeps import Planned, Sweep
+from worker.store.sweeps import Sweep
 from worker.store.tables import thread as thread_table
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
@@ -58,36 +58,41 @@ def sweep(database: Database, order: Order, *, actor: str, clock: Clock) -> Swee
 
     Raises NotFound for a policy that is not in force, and NotRecomputed.
     """
-    begun = _begin(database, order, actor=actor, now=clock.now())
-    return None if begun is None else carry_on(database, begun.id, actor=actor, clock=clock)
-
-
-def _begin(database: Database, order: Order, *, actor: str, now: datetime) -> Sweep | None:
-    sweep_id = new_id("swp", now)
     with database.write() as db:
-        bundle = _ready_bundle(db)
-        if order.policy != ERASURE:
-            _enforced(bundle, order.policy)
-        new = Sweep(
-            id=SweepId(sweep_id),
-            policy=order.policy,
-            slot=rfc3339(order.slot) if order.slot is not None else f"manual:{sweep_id}",
-            state=SweepState.PLANNING,
-            bundle=bundle.digest,
-            dry_run=order.dry_run,
-            planned=0,
-            begun_at=now,
-            ordered_by=actor,
-        )
-        return new if sweeps.begin(db, new) else None
+        begun = _begin(db, order, actor=actor, now=clock.now())
+        if begun is None:
+            return None
+        # What fits into one window is planned at once; a crash before that leaves the slot to be taken.
+        _plan_on(db, begun.id, actor=actor, clock=clock)
+    return carry_on(database, begun.id, actor=actor, clock=clock)
+
+
+def _begin(db: Session, order: Order, *, actor: str, now: datetime) -> Sweep | None:
+    sweep_id = new_id("swp", now)
+    bundle = _ready_bundle(db)
+    if order.policy != ERASURE:
+        _enforced(bundle, order.policy)
+    new = Sweep(
+        id=SweepId(sweep_id),
+        policy=order.policy,
+        slot=rfc3339(order.slot) if order.slot is not None else f"manual:{sweep_id}",
+        state=SweepState.PLANNING,
+        bundle=bundle.digest,
+        dry_run=order.dry_run,
+        planned=0,
+        begun_at=now,
+        ordered_by=actor,
+    )
+    return new if sweeps.begin(db, new) else None
 
 
 def _ready_bundle(db: Session) -> Bundle:
-    found = bundles.in_force(db)
+    # Shared: no other bundle comes into force before what is planned under this one is committed.
+    found = bundles.in_force(db, share=True)
     if found is not None and not found.recomputed:
         problem = "The dates of all threads are being recomputed under the new policies."
         raise NotRecomputed(problem, repair="Try again when beat has finished.")
-    return bundle_in_force(db)
+    return bundle_in_force(db) if found is None else read_bundle(found)
 
 
 def _enforced(bundle: Bundle, name: str) -> None:
@@ -98,21 +103,35 @@ def _enforced(bundle: Bundle, name: str) -> None:
 
 
 def carry_on(database: Database, sweep_id: str, *, actor: str, clock: Clock) -> Sweep:
-    """Plan page by page, then judge and release; a crash resumes at the cursor."""
-    while True:
+    """Plan window by window, then judge and release; a crash resumes at the cursor.
+
+    A bundle that comes into force meanwhile makes the plan begin anew. Raises NotRecomputed until its
+    recompute is finished; the sweep stays as it is, to be resumed.
+    """
+    more = True
+    while more:
         with database.write() as db:
-            one = _locked(db, sweep_id)
-            if one.state is not SweepState.PLANNING:
-                break
-            if _policy_is_gone(db, one):
-                # Otherwise the sweep could never be finished, and would stop every tick that resumes it.
-                sweeps.set_state(db, one.id, SweepState.CANCELLED, reasons=["the policy is gone"], cursor="")
-                break
-            full = _plan_page(db, one, now=clock.now())
-            if not full:
-                _judge(db, _locked(db, sweep_id), actor=actor, now=clock.now())
-                break
+            more = _plan_on(db, sweep_id, actor=actor, clock=clock)
     return release(database, sweep_id, clock=clock)
+
+
+def _plan_on(db: Session, sweep_id: str, *, actor: str, clock: Clock) -> bool:
+    """Take one step of a plan; False when none is left."""
+    one = _locked(db, sweep_id)
+    if one.state is not SweepState.PLANNING:
+        return False
+    bundle = _ready_bundle(db)
+    if _policy_is_gone(bundle, one):
+        # Otherwise the sweep could never be finished, and would stop every tick that resumes it.
+        sweeps.set_state(db, one.id, SweepState.CANCELLED, reasons=["the policy is gone"], cursor="")
+        return False
+    if one.bundle != bundle.digest:
+        sweeps.begin_anew(db, one.id, bundle=bundle.digest, limit=_PAGE)
+        return True
+    if plan_window(db, one, bundle, now=clock.now()):
+        return True
+    _judge(db, one, bundle, actor=actor, now=clock.now())
+    return False
 
 
 def _locked(db: Session, sweep_id: str) -> Sweep:
@@ -123,48 +142,27 @@ def _locked(db: Session, sweep_id: str) -> Sweep:
     return one
 
 
-def _policy_is_gone(db: Session, one: Sweep) -> bool:
-    names = [policy.name for policy in bundle_in_force(db).policies if policy.delete is not None]
+def _policy_is_gone(bundle: Bundle, one: Sweep) -> bool:
+    names = [policy.name for policy in bundle.policies if policy.delete is not None]
     return one.policy != ERASURE and one.policy not in names
 
 
-def _plan_page(db: Session, one: Sweep, *, now: datetime) -> bool:
-    """Plan one page; False when it was the last. What is not due any more gets its new date."""
-    bundle = bundle_in_force(db)
-    page = threads.candidates(db, policy=one.policy, now=now, after=one.cursor, limit=_PAGE)
-    bearing = protections.circumstances(db, [row.thread.id for row in page])
-    lines: list[Planned] = []
-    moved = {}
-    for row in page:
-        decision = decide(row.thread, bundle=bundle, circumstances=bearing, now=now)
-        if decision.outcome is Outcome.DUE and decision.swept_by == one.policy:
-            lines.append(Planned(thread_id=row.thread.id, eligible_at=decision.eligible_at))
-        elif decision.outcome is not Outcome.HELD:
-            moved[row.thread.id] = schedule_of(row.thread, bundle=bundle, circumstances=bearing, now=now)
-    threads.reschedule(db, moved)
-    sweeps.add_plan(db, one.id, lines)
-    if page:
-        sweeps.advance(db, one.id, cursor=page[-1].thread.id, planned=len(lines))
-    return len(page) == _PAGE
-
-
-def _judge(db: Session, one: Sweep, *, actor: str, now: datetime) -> None:
+def _judge(db: Session, one: Sweep, bundle: Bundle, *, actor: str, now: datetime) -> None:
     """Give the plan its digest, let the guards judge it, and record what comes of it."""
-    bundle = bundle_in_force(db)
-    ids = sweeps.plan_ids(db, one.id)
-    digest = plan_digest(one.policy, one.bundle, ids)
+    digest, planned = digest_of(db, one)
     population = _population(db, bundle, one.policy)
-    verdict = _verdict(db, bundle, one, planned=len(ids), population=population, now=now)
+    verdict = _verdict(db, bundle, one, planned=planned, population=population, now=now)
     state = _state(bundle, one, verdict)
     sweeps.set_state(
         db,
         one.id,
         state,
         plan_digest=digest,
-        planned=len(ids),
+        planned=planned,
         population=population,
         reasons=list(verdict.reasons),
         cursor="",
+        cursor_at=None,
     )
     plan = bodies.Plan(
         sweep=one.id,
@@ -172,23 +170,17 @@ def _judge(db: Session, one: Sweep, *, actor: str, now: datetime) -> None:
         slot=one.slot,
         bundle=one.bundle,
         digest=digest,
-        planned=len(ids),
+        planned=planned,
         population=population,
     )
     if state is SweepState.BLOCKED:
         guard = "; ".join(verdict.reasons)
         log.append(db, [bodies.sweep_blocked(plan, guard=guard, at=now, actor=actor)])
-        raise_alert("sweep.blocked", sweep=one.id, policy=one.policy, planned=len(ids), guard=guard)
-    elif ids or one.slot.startswith("manual:"):
+        raise_alert("sweep.blocked", sweep=one.id, policy=one.policy, planned=planned, guard=guard)
+    elif planned or one.slot.startswith("manual:"):
         # A scheduled slot with nothing due is no news: its row says that it ran.
         log.append(db, [bodies.sweep_planned(plan, state=state.value, at=now, actor=actor)])
-    logger().info("sweep.planned", sweep=one.id, policy=one.policy, planned=len(ids), state=state.value)
-
-
-def plan_digest(policy: str, bundle: str, ids: Sequence[str]) -> str:
-    """Return the SHA-256 over policy, bundle digest and thread ids, one per line, ids sorted."""
-    text = "\n".join([policy, bundle, *sorted(ids)]) + "\n"
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    logger().info("sweep.planned", sweep=one.id, policy=one.policy, planned=planned, state=state.value)
 
 
 def _population(db: Session, bundle: Bundle, policy: str) -> int:
@@ -273,14 +265,15 @@ def approve(
 
 def _check_still_approvable(db: Session, one: Sweep, now: datetime) -> None:
     """The guards' window has rolled on since the plan: others may have been released meanwhile."""
-    if _policy_is_gone(db, one):
+    bundle = bundle_in_force(db)
+    if _policy_is_gone(bundle, one):
         problem = f"The policy {one.policy} is gone."
         raise NotApprovable(problem, repair="Put it in force again, and sweep anew.")
     if one.policy != ERASURE and bundle_in_force(db).policy(one.policy).mode is not Mode.ENFORCE:
         problem = f"The policy {one.policy} is not enforced any more."
         raise NotApprovable(problem, repair="Put it in force again, and sweep anew.")
     population = one.population or 0
-    verdict = _verdict(db, bundle_in_force(db), one, planned=one.planned, population=population, now=now)
+    verdict = _verdict(db, bundle, one, planned=one.planned, population=population, now=now)
     if verdict.blocked:
         problem = f"A guard blocks the sweep by now: {'; '.join(verdict.reasons)}."
         raise GuardBlocks(problem, repair="Approve it when the window has passed, or sweep anew.")
@@ -303,5 +296,7 @@ def resume(database: Database, *, actor: str, clock: Clock, older_than: timedelt
     with database.read() as db:
         left = sweeps.unfinished(db, begun_before=clock.now() - older_than)
     for one in left:
-        carry_on(database, one.id, actor=actor, clock=clock)
+        # A bundle that came into force since this tick began is recomputed by the next one.
+        with suppress(NotRecomputed):
+            carry_on(database, one.id, actor=actor, clock=clock)
     return len(left)

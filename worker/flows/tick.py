@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +14,7 @@ from worker.flows.claim import anything_ready
 from worker.flows.decide import bundle_in_force, decide_now
 from worker.flows.notify import alert_undeliverable
 from worker.flows.seal import Sealer, seal
-from worker.flows.sweep import Order, resume, sweep
+from worker.flows.sweep import NotRecomputed, Order, resume, sweep
 from worker.model.clock import Clock
 from worker.model.decision import ERASURE, Outcome
 from worker.model.errors import TenureError
@@ -84,8 +85,10 @@ def tick(beat: Ticker) -> list[str]:
         refresh(database, clock=clock)
         alert_undeliverable(database, clock=clock)
         resume(database, actor=beat.actor, clock=clock, older_than=_LEFT_BY_A_CRASH)
-        for order in due_orders(database, now=clock.now(), grace=_TICKS_OF_GRACE * beat.every):
-            sweep(database, order, actor=beat.actor, clock=clock)
+        # Should a bundle come into force meanwhile, the next tick recomputes and carries on.
+        with suppress(NotRecomputed):
+            for order in due_orders(database, now=clock.now(), grace=_TICKS_OF_GRACE * beat.every):
+                sweep(database, order, actor=beat.actor, clock=clock)
     woken = anything_ready(database, clock)
     for credential in woken:
         beat.wake(credential)

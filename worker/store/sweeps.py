@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, case, func, insert, or_, select, update
+from sqlalchemy import Row, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -35,6 +35,7 @@ class Sweep:
     released: int = 0
     reasons: tuple[str, ...] = ()
     cursor: str = ""
+    cursor_at: datetime | None = None
     released_at: datetime | None = None
 
 
@@ -105,13 +106,38 @@ def set_state(db: Session, sweep_id: str, state: SweepState, **values: object) -
     db.execute(update(sweep).where(sweep.c.id == sweep_id).values(state=state.value, **values))
 
 
-def advance(db: Session, sweep_id: str, *, cursor: str, planned: int = 0, released: int = 0) -> None:
+def advance(
+    db: Session,
+    sweep_id: str,
+    *,
+    cursor: str,
+    cursor_at: datetime | None = None,
+    planned: int = 0,
+    released: int = 0,
+) -> None:
     """Move a sweep's cursor and counts by one page."""
     db.execute(
         update(sweep)
         .where(sweep.c.id == sweep_id)
-        .values(cursor=cursor, planned=sweep.c.planned + planned, released=sweep.c.released + released)
+        .values(
+            cursor=cursor,
+            cursor_at=cursor_at,
+            planned=sweep.c.planned + planned,
+            released=sweep.c.released + released,
+        )
     )
+
+
+def begin_anew(db: Session, sweep_id: str, *, bundle: str, limit: int) -> None:
+    """Forget a page of a plan; with nothing of it left, the sweep plans from the start under the bundle."""
+    some = plan_ids(db, sweep_id, limit=limit)
+    if some:
+        db.execute(
+            delete(sweep_plan).where(sweep_plan.c.sweep_id == sweep_id, sweep_plan.c.thread_id <= some[-1])
+        )
+    if len(some) < limit:
+        fresh = {"bundle": bundle, "cursor": "", "cursor_at": None, "planned": 0}
+        db.execute(update(sweep).where(sweep.c.id == sweep_id).values(fresh))
 
 
 def add_plan(db: Session, sweep_id: str, lines: Sequence[Planned]) -> None:
@@ -131,7 +157,7 @@ def plan_ids(db: Session, sweep_id: str, *, after: str = "", limit: int | None =
         .where(sweep_plan.c.sweep_id == sweep_id, sweep_plan.c.thread_id > after)
         .order_by(sweep_plan.c.thread_id)
     )
-    return list(db.execute(query.limit(limit) if limit is not None else query).scalars())
+    return list(db.execute(query.limit(limit) if limit is not None else query).scalars().all())
 
 
 def released_since(db: Session, policy: str, since: datetime) -> int:
@@ -246,5 +272,6 @@ def _to_sweep(row: Row[Any]) -> Sweep:
         released=row.released,
         reasons=tuple(row.reasons),
         cursor=row.cursor,
+        cursor_at=row.cursor_at,
         released_at=row.released_at,
     )

@@ -63,7 +63,8 @@ thread = Table(
         "external_id",
         name="uq_thread_registered_once",
     ),
-    Index("ix_thread_due", "state", "evaluate_at", "due_policy"),
+    # In the order in which a sweep walks its due threads, so that it never passes those that are not due.
+    Index("ix_thread_due", "state", "due_policy", "evaluate_at", "id"),
     Index("ix_thread_project", "project", "kind", "state"),
     Index("ix_thread_owner", "owner"),
     Index(

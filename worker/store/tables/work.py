@@ -24,7 +24,9 @@ sweep = Table(
     maybe("population", Integer),
     given("released", Integer),
     given("reasons", Json),
+    # The last thread that was planned or released; a plan follows dates, so its instant stands beside it.
     given("cursor", String(40)),
+    maybe("cursor_at", UtcDateTime),
     given("begun_at", UtcDateTime),
     maybe("released_at", UtcDateTime),
     given("ordered_by", String(200)),
@@ -36,9 +38,12 @@ sweep = Table(
 sweep_plan = Table(
     "sweep_plan",
     metadata,
-    given("sweep_id", String(40), ForeignKey("sweep.id"), primary_key=True),
-    given("thread_id", String(40), ForeignKey("thread.id"), primary_key=True),
+    # No foreign keys: their checks, row by row, cost more than all the rest of a plan. Lines are made under
+    # the lock of their sweep out of the threads themselves, and neither is ever removed.
+    given("sweep_id", String(40), primary_key=True),
+    given("thread_id", String(40), primary_key=True),
     maybe("eligible_at", UtcDateTime),
+    sqlite_with_rowid=False,
 )
 
 work_item = Table(

@@ -1,0 +1,62 @@
+"""Planning walks what is due, not what is stored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import event, text
+
+from worker.model.work import SweepState
+from worker.store import due, sweeps
+from worker.store.due import Due, Place, Window
+from worker.store.engine import Database
+from worker.store.sweeps import Sweep
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def statements(database: Database) -> list[tuple[str, object]]:
+    """Return each statement that planning a window runs, with its values."""
+    seen: list[tuple[str, object]] = []
+
+    def note(_: object, __: object, statement: str, values: object, *___: object) -> None:
+        seen.append((statement, values))
+
+    what = Due(policy="all", bundle="sha256:0", now=NOW)
+    after, until = Place(at=NOW, id="thr_1"), Place(at=NOW, id="thr_9")
+    with database.write() as db:
+        begun = Sweep(
+            id="swp_1",
+            policy="all",
+            slot="manual:1",
+            state=SweepState.PLANNING,
+            bundle="sha256:0",
+            dry_run=True,
+            planned=0,
+            begun_at=NOW,
+            ordered_by="test",
+        )
+        sweeps.begin(db, begun)
+        event.listen(database.engine, "before_cursor_execute", note)
+        due.next_window(db, what, after=after, size=10)
+        due.add_lines(db, what, Window(after=after, until=until, threads=10), "swp_1")
+        event.remove(database.engine, "before_cursor_execute", note)
+    return seen
+
+
+def test_every_statement_of_a_plan_walks_the_index_in_its_own_order(database: Database) -> None:
+    for statement, values in statements(database):
+        if database.is_sqlite:
+            explained = f"EXPLAIN QUERY PLAN {statement}"
+        else:
+            explained = f"EXPLAIN (COSTS OFF) {statement}"
+        with database.engine.connect() as connection:
+            if not database.is_sqlite:
+                # Of an empty table any way is cheap; the question is whether this one is open.
+                connection.execute(text("set local enable_seqscan = off"))
+                connection.execute(text("set local enable_bitmapscan = off"))
+            told = connection.exec_driver_sql(explained, values)  # type: ignore[arg-type]
+            plan = "\n".join(str(row) for row in told)
+        assert "ix_thread_due" in plan
+        assert "B-TREE" not in plan
+        assert "Sort" not in plan
