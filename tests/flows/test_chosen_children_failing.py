@@ -7,7 +7,9 @@ from typing import Any
 
 from tests.world.chosen import (
     ANSWERED,
+    BEFORE_DELETE,
     BEFORE_SECOND_LOOK,
+    DAY,
     at_file,
     deleted,
     files,
@@ -84,6 +86,25 @@ def test_a_hold_on_a_child_waits_for_the_stage_that_deletes_it(world: World) -> 
     at_file(world, BEFORE_SECOND_LOOK, hold)
     hours(world, 0)
     assert answers[0]["too_late"] == [{"id": due.thread.id, "what": "children", "children_deleted": 1}]
+
+
+def test_a_hold_on_what_was_registered_after_it_was_armed_as_a_child_waits_for_the_stage(
+    world: World,
+) -> None:
+    chosen = files(world, 2)
+    due = thread_with(world, chosen, chosen)
+    answers: list[dict[str, Any]] = []
+
+    def hold() -> None:
+        world.clock.hurry()
+        world.register(chosen[1], kind=Kind.FILE, age=3 * DAY, owner="legal")
+        answers.append(dict(world.hold(HoldScope(owners=("legal",))).answer))
+
+    at_file(world, BEFORE_DELETE, hold)
+    hours(world, 0)
+    # It was armed already: the answer may not say that nothing was, and comes when nothing leaves any more.
+    assert answers[0]["uncertain"] == [due.thread.id]
+    assert there(world, *chosen) == [False, True]
 
 
 def test_where_the_route_of_files_is_gone_nothing_is_certified_and_nothing_lost(world: World) -> None:
