@@ -23,12 +23,13 @@ from tests.world.chosen import (
     told,
 )
 from tests.world.crash import kill_at
-from tests.world.world import POLICIES, World, project_document
+from tests.world.world import POLICIES, PROJECT, World, project_document
 from worker.model.decision import HoldScope
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
 from worker.sandbox.faults import Fault, FaultRule
 from worker.sandbox.kinds import ObjectKind
+from worker.store import work
 
 
 def test_a_file_that_would_not_leave_its_vector_store_is_not_deleted(world: World) -> None:
@@ -126,6 +127,22 @@ def test_a_route_that_goes_after_the_childs_delete_confirms_nothing(world: World
     # Every file answers 404 by its name now: without a control that is no sight of this one being gone.
     assert (world.grade(due), world.exists(due)) == ("partial", True)
     assert told(world, due)["confirmed"] == 0
+
+
+def test_a_kind_that_only_children_have_is_stopped_until_a_childs_control_holds(world: World) -> None:
+    first, second = files(world, 2)
+    thread_with(world, [first], [first])
+    at_file(world, ANSWERED, lambda: world.faults("object-404:file@get"))
+    hours(world, 0)
+    with world.database.read() as db:
+        assert list(work.stopped_pairs(db)) == [(PROJECT, "file")]
+    world.wrap = lambda inner: inner
+    world.faults()
+    due = thread_with(world, [second], [second])
+    hours(world, 1)
+    assert world.grade(due) == "confirmed"
+    with world.database.read() as db:
+        assert not work.stopped_pairs(db)
 
 
 def test_a_delete_that_is_a_lie_leaves_the_child_and_keeps_the_thread(world: World) -> None:
