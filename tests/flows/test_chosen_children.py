@@ -86,6 +86,23 @@ def test_a_child_that_is_registered_itself_is_kept_and_named(world: World) -> No
     assert kept(world, due) == {shared: "shared_reference"}
 
 
+@pytest.mark.parametrize("as_what", ["registered", "chosen"])
+def test_a_child_that_a_project_with_another_organisation_needs_is_kept(world: World, as_what: str) -> None:
+    [shared] = files(world, 1)
+    url = world.sandbox.base_url
+    other = project_document(url, name="other", extra="organization: org-1")
+    world.policies(POLICIES + project_document(url) + other)
+    due = thread_with(world, [shared], [shared])
+    if as_what == "registered":
+        world.register(shared, kind=Kind.FILE, project="other", tags={"keep": "1"})
+    else:
+        named = naming(world, [shared])
+        world.register(named, kind=Kind.THREAD, project="other", chosen=[shared], tags={"keep": "1"})
+    hours(world, 0)
+    assert (world.grade(due), there(world, shared)) == ("confirmed", [True])
+    assert kept(world, due) == {shared: "shared_reference"}
+
+
 def test_a_registration_that_was_taken_back_still_keeps_its_object(world: World) -> None:
     [shared] = files(world, 1)
     due = thread_with(world, [shared], [shared])

@@ -7,7 +7,9 @@ from typing import Any
 
 from tests.world.chosen import (
     ANSWERED,
+    BEFORE_DELETE,
     BEFORE_SECOND_LOOK,
+    DAY,
     at_file,
     deleted,
     files,
@@ -21,12 +23,13 @@ from tests.world.chosen import (
     told,
 )
 from tests.world.crash import kill_at
-from tests.world.world import POLICIES, World, project_document
+from tests.world.world import POLICIES, PROJECT, World, project_document
 from worker.model.decision import HoldScope
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
 from worker.sandbox.faults import Fault, FaultRule
 from worker.sandbox.kinds import ObjectKind
+from worker.store import stops
 
 
 def test_a_file_that_would_not_leave_its_vector_store_is_not_deleted(world: World) -> None:
@@ -86,6 +89,25 @@ def test_a_hold_on_a_child_waits_for_the_stage_that_deletes_it(world: World) -> 
     assert answers[0]["too_late"] == [{"id": due.thread.id, "what": "children", "children_deleted": 1}]
 
 
+def test_a_hold_on_what_was_registered_after_it_was_armed_as_a_child_waits_for_the_stage(
+    world: World,
+) -> None:
+    chosen = files(world, 2)
+    due = thread_with(world, chosen, chosen)
+    answers: list[dict[str, Any]] = []
+
+    def hold() -> None:
+        world.clock.hurry()
+        world.register(chosen[1], kind=Kind.FILE, age=3 * DAY, owner="legal")
+        answers.append(dict(world.hold(HoldScope(owners=("legal",))).answer))
+
+    at_file(world, BEFORE_DELETE, hold)
+    hours(world, 0)
+    # It was armed already: the answer may not say that nothing was, and comes when nothing leaves any more.
+    assert answers[0]["uncertain"] == [due.thread.id]
+    assert there(world, *chosen) == [False, True]
+
+
 def test_where_the_route_of_files_is_gone_nothing_is_certified_and_nothing_lost(world: World) -> None:
     [chosen] = files(world, 1)
     due = thread_with(world, [chosen], [chosen])
@@ -105,6 +127,22 @@ def test_a_route_that_goes_after_the_childs_delete_confirms_nothing(world: World
     # Every file answers 404 by its name now: without a control that is no sight of this one being gone.
     assert (world.grade(due), world.exists(due)) == ("partial", True)
     assert told(world, due)["confirmed"] == 0
+
+
+def test_a_kind_that_only_children_have_is_stopped_until_a_childs_control_holds(world: World) -> None:
+    first, second = files(world, 2)
+    thread_with(world, [first], [first])
+    at_file(world, ANSWERED, lambda: world.faults("object-404:file@get"))
+    hours(world, 0)
+    with world.database.read() as db:
+        assert list(stops.stopped_pairs(db)) == [(PROJECT, "file")]
+    world.wrap = lambda inner: inner
+    world.faults()
+    due = thread_with(world, [second], [second])
+    hours(world, 1)
+    assert world.grade(due) == "confirmed"
+    with world.database.read() as db:
+        assert not stops.stopped_pairs(db)
 
 
 def test_a_delete_that_is_a_lie_leaves_the_child_and_keeps_the_thread(world: World) -> None:

@@ -109,7 +109,7 @@ spec:
     assert (found.due_policy, found.evaluate_at) == ("later", found.thread.created_at + 90 * DAY)
 
 
-def test_what_a_person_accepted_stays_parked_and_is_listed_apart(world: World) -> None:
+def test_what_a_person_accepted_stays_parked_listed_apart_and_can_be_taken_up_later(world: World) -> None:
     due = lied_to(world)
     (failure,) = parked(world)
     assert take_note(world, failure.fingerprint) == 1
@@ -118,7 +118,10 @@ def test_what_a_person_accepted_stays_parked_and_is_listed_apart(world: World) -
     assert world.state(due) is ThreadState.PARKED
     assert world.exists(due)
     with pytest.raises(NotFound):
-        take_up(world, failure.fingerprint)
+        take_note(world, failure.fingerprint)
+    assert take_up(world, failure.fingerprint) == 1
+    assert world.state(due) is ThreadState.LIVE
+    assert parked(world, accepted=True) == []
 
 
 def test_each_thread_has_an_entry_that_says_who_and_why(world: World) -> None:

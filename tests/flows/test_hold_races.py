@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.flows.test_late_registrations import is_waiting, only_where_writers_meet
+from tests.servers.plugin import Eventually
 from tests.world.crash import in_background, until
-from tests.world.world import POLICIES, World
+from tests.world.world import POLICIES, PROJECT, World
 from worker.model.decision import HoldScope
 from worker.model.ids import ThreadId, jitter
 from worker.model.thread import Kind, ThreadState
+from worker.store import protections
 from worker.store.protections import StoredHold
 from worker.store.threads import StoredThread
 
@@ -19,6 +23,28 @@ ROUNDS = {Kind.FILE: 40, Kind.CONVERSATION: 20}
 EACH = 4
 # How many requests a round sends at most: the hold comes after a random number of them.
 REQUESTS = {Kind.FILE: 3 * EACH, Kind.CONVERSATION: 7 * EACH}
+
+
+@pytest.mark.parametrize("scope", [HoldScope(owners=("ann",)), HoldScope(projects=(PROJECT,))])
+def test_workers_that_arm_one_after_another_keep_no_hold_waiting_for_ever(
+    world: World, eventually: Eventually, scope: HoldScope
+) -> None:
+    only_where_writers_meet(world)
+
+    def arm() -> None:
+        with world.database.write() as db:
+            protections.share(db, {PROJECT})
+
+    with ThreadPoolExecutor(2) as background:
+        with world.database.write() as db:
+            protections.share(db, {PROJECT})
+            holding = background.submit(world.hold, scope)
+            eventually(lambda: is_waiting(world))
+            arming = background.submit(arm)
+            eventually(lambda: is_waiting(world, 2) or arming.done())
+            assert not arming.done()
+        holding.result(30)
+        arming.result(30)
 
 
 @pytest.mark.parametrize("kind", [Kind.FILE, Kind.CONVERSATION])

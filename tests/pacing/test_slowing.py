@@ -37,7 +37,10 @@ class Slowed:
         self.at += seconds
         if self._redis is None:
             return
-        self._redis.delete(f"{self._prefix}:tat:{KEY}", f"{self._prefix}:cd:{KEY}")
+        self._redis.delete(f"{self._prefix}:cd:{KEY}")
+        arrival = f"{self._prefix}:tat:{KEY}"
+        if (known := self._redis.get(arrival)) is not None:
+            self._redis.set(arrival, str(int(str(known)) - int(seconds * 1_000_000)), keepttl=True)
         name = f"{self._prefix}:part:{KEY}"
         for field in ("since", "cut_at"):
             moved = int(str(self._redis.hget(name, field))) - int(seconds * 1_000_000)
@@ -142,6 +145,18 @@ def test_a_long_pause_is_not_counted_as_time_without_a_refusal(slowed: Slowed) -
         with pytest.raises(CoolingDown):
             await slowed.pacer.reserve(bucket)
         slowed.pass_time(3600)
+        assert await slowed.gap(bucket) == near(0.5 / 0.7)
+
+    with running(slowed) as runner:
+        runner.run(scenario())
+
+
+def test_no_burst_follows_a_pause_in_which_nobody_asked(slowed: Slowed) -> None:
+    bucket = Bucket(key=KEY, per_second=2, burst=20)
+
+    async def scenario() -> None:
+        await slowed.pacer.cool_down(bucket, 90)
+        slowed.pass_time(90)
         assert await slowed.gap(bucket) == near(0.5 / 0.7)
 
     with running(slowed) as runner:

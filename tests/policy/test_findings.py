@@ -278,13 +278,13 @@ def test_a_flood_of_problems_is_counted_and_still_refuses() -> None:
     loaded = load_texts({"a.yaml": text})
     assert len(loaded.findings) == MOST_FINDINGS + 1
     assert str(loaded.findings[-1]) == (
-        "a.yaml:6:3022 RP041 warning: 500 more problems in this file are not listed. Repair the others first."
+        "a.yaml:6:3022 RP042 warning: 500 more problems in this file are not listed. Repair the others first."
     )
     assert loaded.bundle is not None
     refused = load_texts({"a.yaml": text.replace("enforce", "audit") + "  retain: {for: 0d}\n"})
     assert refused.bundle is None
     flooded = load_texts({"a.yaml": text, "b.yaml": "a: 1\n" * 1500})
-    more = next(one for one in flooded.findings if one.code == "RP041" and one.file == "b.yaml")
+    more = next(one for one in flooded.findings if one.code == "RP042" and one.file == "b.yaml")
     assert (more.severity, flooded.bundle) == (Severity.ERROR, None)
 
 
@@ -302,13 +302,13 @@ def test_an_error_behind_a_flood_of_warnings_refuses() -> None:
     assert load_texts({"a.yaml": text}).bundle is not None
     loaded = load_texts({"a.yaml": f"{text}---\n{_HEAD}{_ALL}  delete: {{after: 0d}}\n{_GUARDS}"})
     assert loaded.bundle is None
-    assert (loaded.findings[-2].code, loaded.findings[-2].severity) == ("RP041", Severity.ERROR)
+    assert (loaded.findings[-2].code, loaded.findings[-2].severity) == ("RP042", Severity.ERROR)
 
 
 def test_every_code_is_tested() -> None:
     sources = (Path(policy.__file__).parent).rglob("*.py")
     used = {code for path in sources for code in re.findall(r'"(RP\d{3})"', path.read_text())}
     tested = {line.split()[1] for case in _CASES for line in case["expect"].splitlines()}
-    # RP017, RP020 and RP041 are tested above, RP037 with the folders. RP016 is not used.
-    assert used - tested == {"RP017", "RP020", "RP037", "RP041"}
+    # RP017, RP020 and RP042 are tested above, RP037 with the folders, RP041 with the profiles of providers.
+    assert used - tested == {"RP017", "RP020", "RP037", "RP041", "RP042"}
     assert "RP016" not in used

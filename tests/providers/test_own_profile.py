@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from worker.model.thread import Kind
 from worker.policy.document import OwnProfile
+from worker.policy.findings import Severity
 from worker.policy.load import Loaded, load_texts
 from worker.providers.profiles import SHIPPED, BadProfile, check_profile, profile
 from worker.providers.table import KINDS
@@ -144,6 +145,25 @@ def test_words_that_say_it_are_taken(matcher: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        "Conversation conv_1 does not exist or you do not have access to it.",
+        "No conversation conv_1 found among those that belong to this key.",
+        "Conversation conv_1 does not exist, or this key is not authorized to read it.",
+        "Conversation conv_1 does not exist for you: permission is missing.",
+    ],
+)
+@pytest.mark.parametrize("own", ["{extends: openai}", "words"])
+def test_a_message_that_speaks_of_rights_is_never_a_sight_of_absence(said: str, own: str) -> None:
+    words = "{says: ['does not exist', 'no * found'], types: [invalid_request_error]}"
+    ours = profile(_own(_says(words) if own == "words" else own))
+    plain = {"error": {"type": "invalid_request_error", "message": "No conversation found with id conv_1"}}
+    body = {"error": {"type": "invalid_request_error", "message": said}}
+    assert ours.object_absent(plain, kind=Kind.CONVERSATION, object_id=_ID)
+    assert not ours.object_absent(body, kind=Kind.CONVERSATION, object_id=_ID)
+
+
+@pytest.mark.parametrize(
     ("own", "said"),
     [
         ("{extends: litellm}", 'a.yaml:7:22 RP026 profile.extends "litellm" is unknown.'),
@@ -222,3 +242,20 @@ def test_no_accepted_words_make_an_unknown_404_an_absent_object(phrase: str, *, 
             assert not ours.object_absent(body, kind=kind, object_id="conv_1")
         gone = {"error": {"type": "invalid_request_error", "message": f"{phrase} not found, no such one"}}
         assert not ours.object_absent(gone, kind=kind, object_id="conv_1")
+
+
+@pytest.mark.parametrize(
+    ("other", "key", "codes"),
+    [
+        ("{extends: openai, route_begins: [Ours]}", "OPENAI_API_KEY_EU", ["RP041"]),
+        ("generic", "OPENAI_API_KEY_EU", ["RP041"]),
+        ("openai", "OPENAI_API_KEY_EU", []),
+        ("generic", "OPENAI_API_KEY_US", []),
+    ],
+)
+def test_projects_that_share_a_client_read_by_one_profile(other: str, key: str, codes: list[str]) -> None:
+    second = _HEAD.replace("name: ours", "name: theirs").replace("OPENAI_API_KEY_EU", key)
+    loaded = load_texts(
+        {"a.yaml": _HEAD, "b.yaml": f"{second}  profile: {other}\n"}, check_profile=check_profile
+    )
+    assert [one.code for one in loaded.findings if one.line and one.severity is Severity.ERROR] == codes

@@ -117,10 +117,11 @@ def _put_back(tools: Tools, credential: str, items: Sequence[WorkItem], why: Ten
 
 
 async def _restart_probed(tools: Tools, desk: Desk) -> None:
-    """A stopped pair whose probe time came was claimed again; it goes on unless its control failed anew."""
-    batch = desk.batch
-    claimed = {(item.project, batch.threads[item.thread_id].thread.kind.value) for item in batch.items}
-    probed = sorted(one for one in (claimed & batch.stopped) - desk.stopped if desk.controls.held(one))
+    """A stopped pair goes on once a registered thread of it was read present, unless its control failed anew.
+
+    That is its probe, or the control of a chosen child: its kind may have no items of its own to probe with.
+    """
+    probed = sorted(one for one in desk.batch.stopped - desk.stopped if desk.controls.held(one))
     if not probed:
         return
 

@@ -39,11 +39,15 @@ def list_failures(
 
 
 def find_failure(
-    db: Session, fingerprint: str, *, projects: Sequence[str] | None = None, accepted: bool = False
+    db: Session, fingerprint: str, *, projects: Sequence[str] | None = None, accepted: bool | None = False
 ) -> Failure:
-    """Return one group; raises NotFound where nothing (any more) is parked under this fingerprint."""
-    for one in list_failures(db, projects=projects, accepted=accepted):
-        if one.fingerprint == fingerprint:
-            return one
+    """Return one group, with ``accepted`` None what waits before what was accepted.
+
+    Raises NotFound where nothing (any more) is parked under this fingerprint.
+    """
+    for which in (False, True) if accepted is None else (accepted,):
+        for one in list_failures(db, projects=projects, accepted=which):
+            if one.fingerprint == fingerprint:
+                return one
     problem = "Nothing is parked under this fingerprint."
     raise NotFound(problem, repair="`tenure failures list` shows what is.")

@@ -56,8 +56,10 @@ def place_hold(
         matched = [one for one in matching_threads(db, scope) if one.state in _UNSETTLED]
         unknown = unknown_ids(db, scope)
         keys = attempts.unsettled_keys(db, [one.id for one in matched])
-        # An id may name a chosen child: then the stage that deletes it is waited for, and no other.
-        containers = attempts.unsettled_keys(db, references.containers_of(db, scope.ids))
+        # An id may name a chosen child, or what is held may have been registered after it was armed as one:
+        # then the stage that deletes it is waited for, and no other.
+        objects = {*scope.ids, *(one.external_id for one in matched)}
+        containers = attempts.unsettled_keys(db, references.containers_of(db, objects))
         keys |= {key: one for key, one in containers.items() if key[2] == Stage.CHILDREN}
         # Written before waiting, so that no crash leaves a hold without its entry: what was armed then is
         # uncertain then, and the entries of those attempts tell how it ended.

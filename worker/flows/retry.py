@@ -28,15 +28,20 @@ def retry(
     clock: Clock,
     projects: Sequence[str] | None = None,
 ) -> int:
-    """Take up everything that is parked under a fingerprint; returns how many. Raises NotFound."""
+    """Take up everything that waits under a fingerprint, or else what was accepted; returns how many.
+
+    Raises NotFound.
+    """
     with database.read() as db:
-        group = find_failure(db, fingerprint, projects=projects).group
+        failure = find_failure(db, fingerprint, projects=projects, accepted=None)
     count, last = 0, ""
     while True:
         with database.write() as db:
             # Shared, as for a registration: a recompute that has passed must not leave these out.
             bundle = bundle_in_force(db, share=True)
-            found = failures.page(db, group, after=last, limit=_AT_ONCE, lock=True)
+            found = failures.page(
+                db, failure.group, after=last, limit=_AT_ONCE, accepted=failure.accepted, lock=True
+            )
             if not found:
                 return count
             now = clock.now()

@@ -68,6 +68,8 @@ class MemoryPacer:
             now = self._now()
             state.cooled_until = max(state.cooled_until, now + micros)
             _cut(state, bucket, now=now)
+            # No burst after it, also where nobody asks in it: the provider said that it was too much.
+            state.arrival = max(state.arrival, state.cooled_until + _tau(state, bucket))
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -91,15 +93,21 @@ def _recover(state: _State, *, now: int) -> None:
         state.since += steps * _RECOVERS
 
 
+def _interval(state: _State, bucket: Bucket) -> int:
+    return math.ceil(_MICROS / (bucket.per_second * state.part))
+
+
+def _tau(state: _State, bucket: Bucket) -> int:
+    return (bucket.burst - 1) * _interval(state, bucket)
+
+
 def _take(state: _State, bucket: Bucket, *, now: int) -> Reservation | Later:
     _recover(state, now=now)
-    interval = math.ceil(_MICROS / (bucket.per_second * state.part))
-    tau = (bucket.burst - 1) * interval
+    interval, tau = _interval(state, bucket), _tau(state, bucket)
     arrival = state.arrival
     if state.cooled_until > now:
         if state.cooled_until - now > _LONGEST_WAIT:
             raise CoolingDown((state.cooled_until - now) / _MICROS)
-        # After a pause no burst: the provider has just said that it was too much.
         arrival = max(arrival, state.cooled_until + tau)
     slot = max(now, arrival - tau)
     if slot - now > _HORIZON:

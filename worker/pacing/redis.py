@@ -101,6 +101,10 @@ end
 since = math.max(math.min(since, now), pause, standing)
 redis.call('HSET', KEYS[2], 'part', part, 'since', string.format('%.0f', since))
 redis.call('PEXPIRE', KEYS[2], math.ceil((since - now) / 1000) + tonumber(ARGV[7]))
+-- After the pause no burst, also where nobody asks in it.
+local tau = (tonumber(ARGV[9]) - 1) * math.ceil(tonumber(ARGV[8]) / part)
+local arrival = math.max(tonumber(redis.call('GET', KEYS[3]) or 0), math.max(pause, standing) + tau)
+redis.call('SET', KEYS[3], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
 return 0
 """
 )
@@ -172,8 +176,9 @@ class RedisPacer:
         micros = math.ceil(max(0.0, min(seconds, LONGEST_COOLDOWN_SECONDS)) * _MICROS)
         if micros:
             cut = [int(CUT_AT_MOST_EVERY_SECONDS * _MICROS), CUT_TO, bucket.slowest, _PART_LIVES_MILLIS]
-            keys = [self._key(name, bucket) for name in ("cd", "part")]
-            await self._run(COOL_DOWN, keys, [micros, *_RECOVERY, *cut])
+            limit = [math.ceil(_MICROS / bucket.per_second), bucket.burst]
+            keys = [self._key(name, bucket) for name in ("cd", "part", "tat")]
+            await self._run(COOL_DOWN, keys, [micros, *_RECOVERY, *cut, *limit])
 
     async def aclose(self) -> None:
         """Close the calling loop's connections."""

@@ -18,6 +18,7 @@ _OPENAI_HOST = "api.openai.com"
 def check_across(drafts: Sequence[Draft], known_policies: frozenset[str] | None) -> None:
     """Note what is wrong between documents, in the notes of the file that it stands in."""
     _check_names(drafts)
+    _check_profiles(drafts)
     projects = [draft.value for draft in drafts if isinstance(draft.value, Project)]
     owners = {draft.value.owner for draft in drafts if isinstance(draft.value, Policy | Project)}
     known = {"project": {project.name for project in projects}, "owner": owners}
@@ -51,6 +52,22 @@ def _check_names(drafts: Sequence[Draft]) -> None:
                 f'{what} name "{name}" already defined in {place}.',
                 "Rename one of them.",
             )
+
+
+def _check_profiles(drafts: Sequence[Draft]) -> None:
+    """Refuse two readings of one server: projects on one credential share a client, which has one profile."""
+    first: dict[str, Project] = {}
+    for draft in drafts:
+        if isinstance(draft.value, Project):
+            earlier = first.setdefault(draft.value.credential, draft.value)
+            if earlier.profile != draft.value.profile:
+                names = f'"{earlier.name}" and "{draft.value.name}"'
+                draft.notes.error(
+                    draft.site("metadata.name"),
+                    "RP041",
+                    f"projects {names} share account and key, and differ in profile.",
+                    "Give both the same spec.profile, or one of them a key reference of its own.",
+                )
 
 
 def _one_constraints(drafts: Sequence[Draft]) -> Constraints | None:

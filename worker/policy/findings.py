@@ -117,7 +117,7 @@ class Notes:
                     file=self.file,
                     line=at.line,
                     col=at.col,
-                    code="RP041",
+                    code="RP042",
                     message="",
                     fix=fix,
                     severity=severity,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from worker.store.engine import changed
@@ -31,11 +31,15 @@ def in_force(db: Session, *, lock: bool = False, share: bool = False) -> InForce
 
     With ``share`` no other bundle comes into force, and no recompute goes on, before the caller commits.
     """
+    if lock:
+        _come_first(db)
+    if lock or share:
+        # A statement of its own: one that waits here would join its row of before to the digest of after,
+        # and find nothing (PostgreSQL).
+        db.execute(select(bundle_in_force.c.id).with_for_update(read=share)).all()
     query = select(bundle_in_force, bundle.c.canonical, bundle.c.origin).join(
         bundle, bundle.c.digest == bundle_in_force.c.digest
     )
-    if lock or share:
-        query = query.with_for_update(of=bundle_in_force, read=share)
     row = db.execute(query).first()
     if row is None:
         return None
@@ -49,6 +53,16 @@ def in_force(db: Session, *, lock: bool = False, share: bool = False) -> InForce
     )
 
 
+def _come_first(db: Session) -> None:
+    """Wait for those who share the row now, and let no later one pass.
+
+    PostgreSQL lets whoever shares a row pass one who waits to take it, so that a stream of registrations
+    would keep an erasure or a new bundle waiting for ever; for a table it keeps a queue. Plain reads go on.
+    """
+    if db.get_bind().dialect.name == "postgresql":
+        db.execute(text("LOCK TABLE bundle_in_force IN EXCLUSIVE MODE"))
+
+
 def digest_in_force(db: Session) -> str | None:
     """Return only the digest: cheap enough to ask before every decision."""
     return db.execute(select(bundle_in_force.c.digest)).scalar_one_or_none()
@@ -56,6 +70,7 @@ def digest_in_force(db: Session) -> str | None:
 
 def activate(db: Session, *, digest: str, canonical: str, origin: Mapping[str, Any], now: datetime) -> None:
     """Put a bundle in force; its recompute begins at the first thread."""
+    _come_first(db)
     if db.execute(select(bundle.c.digest).where(bundle.c.digest == digest)).first() is None:
         db.execute(
             insert(bundle).values(digest=digest, canonical=canonical, origin=dict(origin), first_seen_at=now)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -65,6 +65,7 @@ def share(db: Session, projects: Iterable[str]) -> dict[str, int]:
     """Take `*` and the projects' rows FOR SHARE in sorted order; returns their versions."""
     scopes = sorted({EVERYTHING, *projects})
     ensure_rows(db, scopes)
+    _queue(db, scopes, shared=True)
     query = (
         select(protection.c.scope, protection.c.version)
         .where(protection.c.scope.in_(scopes))
@@ -78,11 +79,25 @@ def take(db: Session, scopes: Iterable[str]) -> None:
     """Take the rows FOR UPDATE in sorted order and bump their versions."""
     names = sorted(set(scopes))
     ensure_rows(db, names)
+    _queue(db, names, shared=False)
     rows = select(protection.c.scope).where(protection.c.scope.in_(names)).order_by(protection.c.scope)
     db.execute(rows.with_for_update()).all()
     db.execute(
         update(protection).where(protection.c.scope.in_(names)).values(version=protection.c.version + 1)
     )
+
+
+def _queue(db: Session, names: Sequence[str], *, shared: bool) -> None:
+    """Keep the order of arrival, until the transaction ends.
+
+    PostgreSQL lets whoever shares a row pass one who waits to take it, so that workers who arm would keep
+    a hold waiting for ever; advisory locks have a queue. They are taken in the order of the rows, and first.
+    """
+    if db.get_bind().dialect.name != "postgresql":
+        return
+    wait = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+    for name in names:
+        db.execute(select(wait(func.hashtextextended(f"tenure.protection:{name}", 0))))
 
 
 def scopes_of(scope: HoldScope) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from worker.model.chosen import SENT, ChosenChild, ChosenState, Kept, Told
 from worker.model.evidence import Class
-from worker.model.thread import Account, Thread, ThreadState, infer_kind
+from worker.model.thread import Thread, ThreadState, infer_kind
 from worker.store.tables import thread, thread_child
 
 # What may still be there and in use: a parked thread can return to live.
@@ -66,15 +66,17 @@ def _to_chosen(row: Row[Any]) -> ChosenChild:
 
 
 def shared(db: Session, of: Thread, children: Collection[str]) -> dict[str, frozenset[str]]:
-    """Return which of these children others need, with the threads that do: all in the same account.
+    """Return which of these children others need, with the threads that do: all at the same address.
 
+    Organisation and provider project do not part them: a project that leaves them out reaches the same files
+    by its key, and a child that is kept in vain does no harm.
     A child that is itself registered is needed by its registration, whatever has become of it; one that
     another thread chose too is needed until that thread is seen to be gone, or withdrawn.
     """
     found: dict[str, set[str]] = {}
-    same = _account_is(of.account)
+    same = thread.c.base_url == (of.account.base_url if of.account else "")
     for some in _in_parts(children):
-        own = select(thread.c.external_id, thread.c.id).where(thread.c.external_id.in_(some), *same)
+        own = select(thread.c.external_id, thread.c.id).where(thread.c.external_id.in_(some), same)
         others = (
             select(thread_child.c.child, thread.c.id)
             .join(thread, thread.c.id == thread_child.c.thread_id)
@@ -82,23 +84,13 @@ def shared(db: Session, of: Thread, children: Collection[str]) -> dict[str, froz
                 thread_child.c.child.in_(some),
                 thread.c.id != of.id,
                 thread.c.state.in_(_NOT_GONE),
-                *same,
+                same,
             )
         )
         for query in (own, others):
             for child, thread_id in db.execute(query):
                 found.setdefault(child, set()).add(thread_id)
     return {child: frozenset(ids) for child, ids in found.items()}
-
-
-def _account_is(account: Account | None) -> list[ColumnElement[bool]]:
-    known = account or Account(provider="", base_url="")
-    return [
-        thread.c.provider == known.provider,
-        thread.c.base_url == known.base_url,
-        thread.c.organization == known.organization,
-        thread.c.provider_project == known.provider_project,
-    ]
 
 
 def containers_of(db: Session, children: Collection[str]) -> list[str]:

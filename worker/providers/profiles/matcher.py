@@ -2,8 +2,8 @@
 
 DANGER. A false match turns a wrong key, a wrong base URL or a retired endpoint into a certificate of
 deletion. Invariants that no profile can lift: only a message of at most 2,000 characters counts, and only
-if it names the very id that was sent, alone and outside of any path. Whatever does not match is
-`route_absent`, which is never called deleted.
+if it names the very id that was sent, alone and outside of any path, and speaks of nobody's rights. Whatever
+does not match is `route_absent`, which is never called deleted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ from dataclasses import dataclass
 
 _LONGEST_MESSAGE = 2000
 _PART_OF_AN_ID_OR_PATH = r"[A-Za-z0-9_\-/]"
+
+# "It does not exist or you do not have access to it": what a server says so may well be there.
+_MAY_BE_THERE = re.compile(
+    r"\b(?:access|permission|permitted|allowed|forbidden|denied|(?:un)?authori[sz]ed|entitled|rights?|owned?"
+    r"|belongs?|visible|credentials?|api[ _-]?keys?)\b",
+    re.IGNORECASE,
+)
 
 ID = "{id}"
 NOUN = "{noun}"
@@ -40,6 +47,8 @@ class Matcher:
         if message is None or not object_id or not self._type_counts(body):
             return False
         if len(message) > _LONGEST_MESSAGE or not names(message, object_id):
+            return False
+        if _MAY_BE_THERE.search(message.replace(object_id, "")):
             return False
         return self._says(message, object_id) or self._begins(message, nouns, object_id)
 
