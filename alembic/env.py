@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from worker.settings import load_settings
 from worker.store.engine import open_database
-from worker.store.tables import metadata
+from worker.store.preview_tables import metadata
 
 # Two upgrades at once wait for each other instead of racing; the number is only a name.
 _ADVISORY_LOCK = 7_301_846_512

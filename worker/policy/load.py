@@ -24,6 +24,8 @@ __all__ = [
     "PoliciesUnreadable",
     "Severity",
     "bundle_from_canonical",
+    "extra_texts",
+    "folder_texts",
     "load_folder",
     "load_texts",
 ]
@@ -83,6 +85,24 @@ def load_texts(
     """Read a bundle from file names and their texts; never raises, whatever the texts hold."""
     settings = ReadSettings(key_globs=key_globs, since=since)
     return _load(texts, [], settings, known_policies, files=len(texts))
+
+
+def folder_texts(folder: Path) -> dict[str, str]:
+    """Return the files that `load_folder` reads, by name; what it would refuse to read is left out.
+
+    Raises PoliciesUnreadable.
+    """
+    return _texts(_files(folder, (), []))
+
+
+def extra_texts(extra: Sequence[Path]) -> dict[str, str]:
+    """Return the texts of extra files under the labels that `load_folder` gives them."""
+    return _texts([(str(path), path) for path in extra])
+
+
+def _texts(files: Iterable[tuple[str, Path]]) -> dict[str, str]:
+    read = ((label, _read_text(label, path, [])) for label, path in files)
+    return {label: text for label, text in read if text is not None}
 
 
 def bundle_from_canonical(text: str) -> Bundle:

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 from worker.model.errors import TenureError
 from worker.store.engine import Database
-from worker.store.tables import metadata
+from worker.store.preview_tables import metadata
 
 
 class SchemaOutdated(TenureError):
