@@ -197,8 +197,8 @@ def _policies(db: Session, settings: Settings) -> Iterator[Check]:
     waits = awaiting(db)
     if waits is not None:
         what = (
-            f"The folder's bundle {waits.digest} loosens {len(waits.loosening)} times and waits for approval "
-            f"since {rfc3339(waits.since)}: {waits.loosening[0]}"
+            f"The folder's bundle {waits.digest} loosens and waits for approval since "
+            f"{rfc3339(waits.since)}: {waits.loosening[0]}"
         )
         yield _problem("policies", what, HOW)
 

@@ -1,4 +1,4 @@
-"""`tenure policy`: check policy files and run the tests beside them, offline."""
+"""`tenure policy`: check policy files and run the tests beside them, offline; previews are in `preview`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import typer
 
 from worker.cli.exits import Ended, Exit
 from worker.cli.output import Column, Format, Output, say, show_rows
+from worker.cli.preview import register as register_previews
 
 if TYPE_CHECKING:
     from worker.policy.findings import Finding
     from worker.policy.load import Loaded
 
-app = typer.Typer(no_args_is_help=True, help="Check policy files, and run the tests beside them.")
+app = typer.Typer(no_args_is_help=True, help="Check policy files, test them, and see what they would change.")
+register_previews(app)
 _TESTS = (".test.yaml", ".test.yml")
 _BUNDLE = "bundle"
 _COLUMNS = (

@@ -58,9 +58,8 @@ def note_awaiting(
     known = awaiting(db)
     if known and (known.digest, known.base) == (comparison.head, comparison.base):
         return False
-    loosening = [
-        change_line(one)[:_LONGEST_LINE] for one in comparison.changes if one.effect is Effect.LOOSENING
-    ]
+    changes = [one for one in comparison.changes if one.effect is Effect.LOOSENING]
+    loosening = [f"{one.document} {change_line(one)}"[:_LONGEST_LINE] for one in changes]
     value = {
         "digest": comparison.head,
         "base": comparison.base,
@@ -68,7 +67,7 @@ def note_awaiting(
         "loosening": loosening[:_MOST_LINES],
     }
     keys.note_fact(db, AWAITING, value, now)
-    problems = [f"It loosens {len(loosening)} times and waits for an approval.", *loosening[:_MOST_LINES]]
+    problems = [f"It loosens in {len(loosening)} places and waits for an approval.", *loosening[:_MOST_LINES]]
     log.append(db, [bodies.bundle_refused(digest=comparison.head, problems=problems, at=now, actor=actor)])
     return True
 
