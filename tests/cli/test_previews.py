@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,9 @@ def test_a_loosening_waits_for_another_key_and_then_comes_into_force(
     assert made["head"]["digest"] in waits["what"]
     assert "RetentionPolicy/conversations-30d" in waits["what"]
     assert "tenure policy approve" in waits["repair"]
+    assert "holds this bundle, which waits" in tenure("policy", "preview", "policies", code=3).out
+    made = look(tenure)
+    order = ("policy", "approve", made["id"], "--digest", made["head"]["digest"], "--reason", "agreed")
     monkeypatch.setenv("TENURE_URL", service)
     assert "approved_by" in tenure(*order).out
     monkeypatch.delenv("TENURE_URL")
@@ -178,6 +182,7 @@ def example(**more: Any) -> dict[str, Any]:
         "changed": True,
         "loosening": True,
         "approval": None,
+        "awaiting": None,
         "changes": [
             change("spec.delete.after", "P90D", "P30D"),
             change("metadata.owner", "team-a", "team`b | <img src=x>\n# x", "neutral"),
@@ -277,8 +282,6 @@ def test_a_terminal_is_never_steered_by_a_policy() -> None:
 def test_an_old_thread_is_named_as_newly_due(
     tenure: Run, folder: Path, register: Register, edit: Callable[[str], None]
 ) -> None:
-    from datetime import timedelta
-
     register("conv_1")
     at = rfc3339(SystemClock().now() - timedelta(days=25))
     line = {"external_id": "conv_2", "project": "demo-support", "owner": "me", "created_at": at}

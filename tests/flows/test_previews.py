@@ -12,6 +12,7 @@ from tests.world.world import POLICIES, POLICY, PROJECT, World, project_document
 from worker.flows.activate import Source
 from worker.flows.erase import order_erasure
 from worker.flows.preview import KEPT_FOR, BundleRefused, preview, propose
+from worker.model.clock import rfc3339
 from worker.model.decision import HoldScope, TagSelector
 from worker.model.errors import Invalid
 from worker.model.thread import Kind
@@ -239,13 +240,31 @@ def test_a_preview_writes_no_date_and_puts_nothing_in_force(
     assert len(world.entries("bundle.activated")) == 2
 
 
-def test_one_instant_and_one_snapshot_serve_the_whole_preview(world: World) -> None:
-    world.register(kind=Kind.FILE)
-    with world.database.snapshot() as db:
-        assert threads.counts_by_state(db) == {"live": 1}
-        world.register(kind=Kind.FILE)
-        assert threads.counts_by_state(db) == {"live": 1}
-    assert look(world, POLICIES)["threads"] == 2
+def test_one_instant_and_one_snapshot_serve_the_whole_preview(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.flows.preview._PAGE", 1)
+    threads_of = [world.register(kind=Kind.FILE) for _ in range(3)]
+    looked: list[int] = []
+
+    def meanwhile(done: int, _total: int) -> None:
+        """Between two pages others register, place a hold, put a bundle in force; and hours pass."""
+        if not looked:
+            world.register(kind=Kind.FILE)
+            world.hold(HoldScope(ids=(threads_of[2].thread.id,)))
+            world.look_at(whole(world, POLICIES.replace("after: 30d", "after: 60d")))
+            world.clock.move(40 * DAY)
+        looked.append(done)
+
+    base, now = world.bundle.digest, world.clock.now()
+    proposed = propose(world.database, {"p.yaml": whole(world, POLICIES)}, world.source)
+    made = preview(world.database, proposed, actor="test", clock=world.clock, progress=meanwhile)
+    assert looked == [1, 2, 3, 3]
+    assert made.base_digest == base
+    assert (made.result["threads"], made.result["held"]) == (3, 0)
+    assert of_policy(dict(made.result), POLICY)["due"]["now"] == counts(3, 3, 0)
+    assert made.made_at - now < DAY
+    assert made.result["snapshot_at"] == rfc3339(made.made_at)
 
 
 def test_more_threads_than_a_page_are_all_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,9 @@ def text_lines(made: Record) -> Iterator[str]:
         yield from _policy(made, one)
     yield from _sums(made)
     yield ""
+    if made["awaiting"]:
+        which = "this bundle" if made["awaiting"] == made["head"]["digest"] else made["awaiting"]
+        yield f"The policies folder of the service holds {which}, which waits for an approval."
     yield next_step(made)
 
 

@@ -7,10 +7,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
+from worker.flows.approve import has_expired
+from worker.flows.await_approval import awaiting
 from worker.http.fields import Digest, Reason, Strict
 from worker.http.limits import MOST_FILES, MOST_FILES_BYTES
 from worker.model.clock import rfc3339
+from worker.store import bundles, previews
 from worker.store.previews import Approval, PreviewState, StoredPreview
 
 _TESTS = (".test.yaml", ".test.yml")
@@ -180,7 +184,8 @@ class PreviewShape(BaseModel):
     """The effect of a proposed bundle on every live thread, in one snapshot and at one instant.
 
     ``state``: `open`; `approved`; `in_force`; `superseded` (previewed anew), `base_changed` (another bundle
-    came into force) and `expired` can no longer be approved.
+    came into force) and `expired` can no longer be approved. ``awaiting`` is the digest of the bundle that
+    waits in the service's own policies folder, whether it is this one or another.
     """
 
     object: Literal["preview"] = "preview"
@@ -194,6 +199,7 @@ class PreviewShape(BaseModel):
     changed: bool
     loosening: bool
     approval: BundleApprovalShape | None
+    awaiting: str | None
     changes: list[ChangeShape]
     more_changes: int
     threads: int
@@ -209,11 +215,10 @@ class PreviewShape(BaseModel):
     warnings: list[str]
 
 
-def preview_shape(
-    stored: StoredPreview, approval: Approval | None, *, in_force: str | None, expired: bool, now: datetime
-) -> PreviewShape:
+def preview_shape(db: Session, stored: StoredPreview, *, now: datetime) -> PreviewShape:
     """Write one preview, as it stands beside the bundle that is in force now."""
-    origin = stored.origin
+    approval, waits = previews.approval_of(db, stored.id), awaiting(db)
+    in_force, expired = bundles.digest_in_force(db), has_expired(stored, approval, now)
     return PreviewShape.model_validate(
         {
             **stored.result,
@@ -221,9 +226,10 @@ def preview_shape(
             "state": _state(stored, in_force=in_force, expired=expired),
             "made_at": rfc3339(stored.made_at),
             "made_by": stored.made_by,
-            "base": {"digest": stored.base_digest, "commit": origin.get("base_commit")},
-            "head": {"digest": stored.head_digest, "commit": origin.get("commit")},
+            "base": {"digest": stored.base_digest, "commit": stored.origin.get("base_commit")},
+            "head": {"digest": stored.head_digest, "commit": stored.origin.get("commit")},
             "approval": approval and _approval(approval, now),
+            "awaiting": waits and waits.digest,
         }
     )
 

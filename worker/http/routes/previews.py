@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from sqlalchemy.orm import Session
 
-from worker.flows.approve import approve_preview, has_expired
+from worker.flows.approve import approve_preview
 from worker.flows.preview import preview, propose
 from worker.http.auth import PlansApprove, PoliciesRead, PreviewsRead, needs_every_project
 from worker.http.fields import is_word
 from worker.http.preview_shapes import BundleApprovalBody, PreviewBody, PreviewShape, preview_shape
-from worker.http.services import Given, Services
+from worker.http.services import Given
 from worker.model.errors import NotFound
-from worker.store import bundles, previews
-from worker.store.previews import StoredPreview
+from worker.store import previews
 
 router = APIRouter(prefix="/v1/previews", tags=["previews"])
 
@@ -30,7 +28,7 @@ def create_preview(body: PreviewBody, who: PoliciesRead, given: Given) -> Previe
     proposed = propose(given.database, body.files, given.source, commit=body.commit)
     made = preview(given.database, proposed, actor=who.actor, clock=given.clock)
     with given.database.read() as db:
-        return _shape(db, given, made)
+        return preview_shape(db, made, now=given.clock.now())
 
 
 @router.get("/{preview_id}", response_model=PreviewShape)
@@ -41,7 +39,7 @@ def get_preview(preview_id: str, who: PreviewsRead, given: Given) -> PreviewShap
         found = previews.get(db, preview_id) if is_word(preview_id) else None
         if found is None:
             raise _unknown()
-        return _shape(db, given, found)
+        return preview_shape(db, found, now=given.clock.now())
 
 
 @router.post("/{preview_id}/approvals", response_model=PreviewShape)
@@ -61,19 +59,8 @@ def approve_bundle(
         clock=given.clock,
     )
     with given.database.read() as db:
-        return _shape(db, given, done)
+        return preview_shape(db, done, now=given.clock.now())
 
 
 def _unknown() -> NotFound:
     return NotFound("No preview has this id.", repair="`tenure policy preview PATH` makes one.")
-
-
-def _shape(db: Session, given: Services, stored: StoredPreview) -> PreviewShape:
-    now, approval = given.clock.now(), previews.approval_of(db, stored.id)
-    return preview_shape(
-        stored,
-        approval,
-        in_force=bundles.digest_in_force(db),
-        expired=has_expired(stored, approval, now),
-        now=now,
-    )
