@@ -223,6 +223,19 @@ def test_a_preview_of_another_base_cannot_be_approved(world: World) -> None:
         approve(world, made)
 
 
+def test_an_approval_that_crossed_an_activation_counts_for_its_own_base_alone(world: World) -> None:
+    """It was given while another bundle came into force, so nothing could void it."""
+    made = propose(world, text(world, 20))
+    approve(world, made)
+    assert made.base_digest is not None
+    with world.database.read() as db:
+        for base, lives in ((made.base_digest, True), (bundle(text(world, 60)).digest, False)):
+            found = previews.live_approval(
+                db, base_digest=base, digest=made.head_digest, now=world.clock.now()
+            )
+            assert (found is not None) is lives
+
+
 def test_an_approval_serves_once(world: World) -> None:
     made = propose(world, text(world, 20))
     approve(world, made)

@@ -173,6 +173,23 @@ def test_a_floor_that_goes_names_its_threads_also_those_under_a_hold(
     assert told["newly_due"]["ids"] == [registry["retained"].thread.id]
 
 
+def test_a_floor_cut_so_short_that_it_is_over_protects_nobody_any_more(world: World) -> None:
+    kept = BASE.replace("retain: {for: forever}", "retain: {for: 90d}")
+    world.policies(whole(world, kept))
+    one = world.register(kind=Kind.FILE, age=40 * DAY, tags={"keep": "yes"})
+    removed = look(world, kept.replace("for: 90d", "for: 35d"))["protection_removed"]
+    assert (removed["threads"], removed["ids"]) == (1, [one.thread.id])
+    assert look(world, kept.replace("for: 90d", "for: 60d"))["protection_removed"]["threads"] == 0
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_thread_that_moves_to_another_policys_sweep_is_not_newly_due(world: World) -> None:
+    told = look(world, BASE.replace("name: a-30d", "name: other-30d"))
+    assert of_policy(told, "a-30d")["due"]["now"] == counts(1, 0, 0)
+    assert of_policy(told, "other-30d")["due"]["now"] == counts(0, 1, 0)
+    assert told["newly_due"]["threads"] == 0
+
+
 @pytest.mark.usefixtures("registry")
 def test_what_nothing_manages_any_more_is_counted_by_outcome(world: World) -> None:
     told = look(world, BASE.replace("owners: [team]", "owners: [teams]"))
