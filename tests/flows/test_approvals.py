@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import structlog
@@ -23,7 +24,7 @@ from worker.flows.await_approval import Awaiting, awaiting
 from worker.model.errors import NotFound
 from worker.model.thread import Kind
 from worker.policy.document import Bundle
-from worker.policy.load import load_texts
+from worker.policy.load import Loaded, load_folder, load_texts
 from worker.store import keys, previews
 from worker.store.previews import PreviewState, StoredPreview
 
@@ -289,19 +290,17 @@ def test_a_beat_that_compared_with_a_bundle_that_is_gone_changes_nothing_yet(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two beats with unlike folders: the second must compare with what the first put in force."""
-    from worker.flows import activate as module
+    tightened, place = text(world, 60), "worker.flows.activate.load_folder"
 
-    real, tightened = module.load_folder, text(world, 60)
-
-    def meanwhile(*args: object, **more: object) -> object:
-        loaded = real(*args, **more)  # type: ignore[arg-type]
-        monkeypatch.setattr(module, "load_folder", real)
+    def meanwhile(*args: Any, **more: Any) -> Loaded:
+        loaded = load_folder(*args, **more)
+        monkeypatch.setattr(place, load_folder)
         world.look_at(tightened)
         return loaded
 
     # 40 days tighten the 30 that this beat saw, and loosen the 60 that are in force by then.
     (world.folder / "policies.yaml").write_text(text(world, 40), encoding="utf-8")
-    monkeypatch.setattr(module, "load_folder", meanwhile)
+    monkeypatch.setattr(place, meanwhile)
     done = look(world)
     assert (done.changed, done.awaiting) == (False, False)
     assert is_in_force(world, tightened)

@@ -15,7 +15,7 @@ from worker.flows.preview import KEPT_FOR, BundleRefused, preview, propose
 from worker.model.clock import rfc3339
 from worker.model.decision import HoldScope, TagSelector
 from worker.model.errors import Invalid
-from worker.model.thread import Kind
+from worker.model.thread import Kind, ThreadState
 from worker.store import previews, threads
 from worker.store.threads import StoredThread
 
@@ -108,7 +108,7 @@ def registry(world: World) -> dict[str, StoredThread]:
         "parked": world.register(kind=Kind.FILE, age=40 * DAY),
     }
     with world.database.write() as db:
-        threads.set_state(db, made["parked"].thread.id, threads.ThreadState.PARKED)
+        threads.set_state(db, made["parked"].thread.id, ThreadState.PARKED)
     world.hold(HoldScope(tags=(TagSelector(key="case", operator="Exists"),)))
     return made
 
