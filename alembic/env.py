@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from worker.settings import load_settings
 from worker.store.engine import open_database
-from worker.store.preview_tables import metadata
+from worker.store.tables import metadata
 
 # Two upgrades at once wait for each other instead of racing; the number is only a name.
 _ADVISORY_LOCK = 7_301_846_512
@@ -25,7 +25,8 @@ def _run(connection: Connection) -> None:
             connection=connection,
             target_metadata=metadata,
             render_as_batch=not postgresql,
-            transaction_per_migration=True,
+            # On SQLite one BEGIN IMMEDIATE over all of them is the lock between two upgrades.
+            transaction_per_migration=postgresql,
             compare_type=True,
         )
         with context.begin_transaction():

@@ -10,10 +10,11 @@ import threading
 from datetime import timedelta
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging
+from celery.signals import beat_init, setup_logging, worker_ready, worker_shutting_down
 from kombu.entity import Queue
 
 from worker.flows.tick import keep_house, note_house
+from worker.jobs.watchdog import Watchdog
 from worker.model.errors import TenureError
 from worker.settings import Settings, load_settings
 from worker.telemetry import log, raise_alert, set_up_logging
@@ -27,7 +28,9 @@ def make_app(settings: Settings) -> Celery:
     """Return the app for these settings."""
     # With a host in it kombu has nothing to warn of; in memory it means nothing.
     broker = "memory://localhost//" if settings.is_embedded else settings.broker_url
-    made = Celery("tenure", broker=broker, include=["worker.jobs.tick", "worker.jobs.drain"])
+    made = Celery(
+        "tenure", broker=broker, include=["worker.jobs.tick", "worker.jobs.drain", "worker.jobs.cover"]
+    )
     lease = settings.lease_seconds
     made.conf.update(
         task_ignore_result=True,
@@ -48,7 +51,11 @@ def make_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_default_queue=DRAIN,
         task_queues=[Queue(CONTROL), Queue(DRAIN)],  # type: ignore[no-untyped-call]  # kombu is untyped
-        task_routes={"tenure.tick": {"queue": CONTROL}, "tenure.drain": {"queue": DRAIN}},
+        task_routes={
+            "tenure.tick": {"queue": CONTROL},
+            "tenure.drain": {"queue": DRAIN},
+            "tenure.cover": {"queue": DRAIN},
+        },
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_enable_remote_control=False,
@@ -142,3 +149,21 @@ def _keep_house(**_: object) -> None:
 
 
 # beat_embedded_init is left alone: the one-process service starts a house keeper with its own wiring.
+
+
+_watching: list[Watchdog] = []
+
+
+@worker_ready.connect
+def _watch(**_: object) -> None:
+    settings = load_settings()
+    # The one-process service has no broker that could hang.
+    if settings.stall_seconds and not settings.is_embedded:
+        _watching.append(Watchdog(wire(settings, role="worker"), timedelta(seconds=settings.stall_seconds)))
+        _watching[-1].start()
+
+
+@worker_shutting_down.connect
+def _watch_no_more(**_: object) -> None:
+    while _watching:
+        _watching.pop().stop()

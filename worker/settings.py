@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     tick_seconds: Annotated[float, Field(gt=0, le=3600)] = 15
     lease_seconds: Annotated[int, Field(ge=20, le=3600)] = 300
     reverify_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24
+    stall_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600
+    coverage_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24
     provider_keys: Annotated[tuple[str, ...], NoDecode] = (
         "OPENAI_API_KEY*",
         "TENURE_KEY_*",

@@ -29,7 +29,7 @@ from worker.pacing.lane import Lane
 from worker.pacing.memory import MemoryPacer
 from worker.pacing.redis import RedisPacer, require_redis
 from worker.policy.document import Project
-from worker.providers.base import Provider
+from worker.providers.clients import Clients
 from worker.providers.keys import resolve_key
 from worker.providers.profiles import profile
 from worker.settings import Settings, SettingsInvalid
@@ -84,7 +84,7 @@ class Tenure:
             database=self.database, clock=self.clock, source=self.source, sealer=self.sealer, actor=self.actor
         )
 
-    def ticker(self, wake: Callable[[str], None]) -> Ticker:
+    def ticker(self, wake: Callable[[str], None], look: Callable[[str], None] | None = None) -> Ticker:
         """What a tick does."""
         return Ticker(
             database=self.database,
@@ -92,6 +92,7 @@ class Tenure:
             every=timedelta(seconds=self.settings.tick_seconds),
             actor=self.actor,
             wake=wake,
+            look=look if self.settings.coverage_hours else None,
         )
 
     def tools(self, stopping: Callable[[], bool] = lambda: False) -> Tools:
@@ -99,16 +100,15 @@ class Tenure:
         # The SDK takes seconds to import, and most processes never delete.
         from worker.providers.openai import OpenAIProvider
 
-        providers: dict[str, Provider] = {}
+        clients = Clients(
+            make=lambda project, key: OpenAIProvider(
+                project.account, key, profile(project.profile), self.clock
+            ),
+            key_of=lambda ref: resolve_key(ref, allowed=self.settings.provider_keys),
+            longest_use=self.lease.length.total_seconds(),
+            clock=self.clock,
+        )
         lanes: dict[str, Lane] = {}
-
-        def provider_for(project: Project) -> Provider:
-            if project.credential not in providers:
-                key = resolve_key(project.api_key, allowed=self.settings.provider_keys)
-                providers[project.credential] = OpenAIProvider(
-                    project.account, key, profile(project.profile), self.clock
-                )
-            return providers[project.credential]
 
         def lane(bucket: Bucket) -> Lane:
             # A changed rate is another lane; the pacer's state goes on under the same key.
@@ -122,8 +122,7 @@ class Tenure:
             return lane(made.reads), lane(made.writes)
 
         async def close() -> None:
-            for provider in providers.values():
-                await provider.aclose()
+            await clients.aclose()
             await self.pacer.aclose()
 
         return Tools(
@@ -131,11 +130,12 @@ class Tenure:
             clock=self.clock,
             lease=self.lease,
             actor=self.actor,
-            provider_for=provider_for,
+            provider_for=clients.client_for,
             lanes_for=lanes_for,
             close=close,
             stopping=stopping,
             reverify_after=timedelta(hours=self.settings.reverify_hours),
+            look_every=timedelta(hours=self.settings.coverage_hours),
         )
 
 

@@ -11,12 +11,14 @@ from worker.audit.bodies import Graded, Tried, thread_graded
 from worker.audit.envelope import MAX_BODY, make_leaf
 from worker.audit.observed import (
     child_counts,
+    chosen_body,
     observation_bodies,
     observation_body,
     read_tried,
     telling_passes,
     tried_body,
 )
+from worker.model.chosen import ChosenChild, ChosenState, Kept
 from worker.model.evidence import Children, Class, Control, Grade, Observation, Pass, Step, fold, grade
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread
@@ -128,6 +130,7 @@ def test_no_answer_however_hostile_makes_a_grade_too_big_to_be_recorded() -> Non
         tried=tried,
         observations=seen,
         deletion_semantics="s" * 5000,
+        chosen=[ChosenChild(id=f"file-{number:0155}", kind=Kind.FILE) for number in range(1000)],
         attempts=50,
     )
     leaf = make_leaf(
@@ -137,3 +140,34 @@ def test_no_answer_however_hostile_makes_a_grade_too_big_to_be_recorded() -> Non
         pseudonym_key=b"k",
     )
     assert len(leaf.body) <= MAX_BODY
+
+
+def test_chosen_children_are_counted_and_all_that_are_not_confirmed_are_named() -> None:
+    states = {
+        "file-1": (ChosenState.CONFIRMED, None),
+        "file-2": (ChosenState.LEFT, None),
+        "file-3": (ChosenState.ABSENT, None),
+        "file-4": (ChosenState.KEPT, Kept.HELD),
+        "file-5": (ChosenState.CHOSEN, None),
+    }
+    chosen = [
+        ChosenChild(id=one, kind=Kind.FILE, state=state, reason=reason)
+        for one, (state, reason) in states.items()
+    ]
+    assert chosen_body(chosen) == {
+        "found": 3,
+        "confirmed": 1,
+        "others": ["file-4 held", "file-3 absent", "file-5 chosen", "file-2 left"],
+    }
+
+
+def test_a_thousand_chosen_children_take_no_more_room_than_a_body_has() -> None:
+    chosen = [
+        ChosenChild(
+            id=f"file-{number:0155}", kind=Kind.FILE, state=ChosenState.KEPT, reason=Kept.SHARED_REFERENCE
+        )
+        for number in range(1000)
+    ]
+    body = chosen_body(chosen)
+    assert len(json.dumps(body)) < 1000
+    assert body["others_count"] == 1000

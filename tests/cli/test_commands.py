@@ -35,7 +35,7 @@ _PROMISED = {
     "erase": (),
     "pause": (),
     "resume": (),
-    "failures": ("list",),
+    "failures": ("list", "retry", "accept"),
     "policy": ("validate", "test"),
     "sweep": (),
     "sweeps": ("list", "show", "approve"),

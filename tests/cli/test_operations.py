@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,6 +19,8 @@ import pytest
 
 from tests.cli.ran import Run
 from worker.sandbox.control import make_sample
+from worker.sandbox.dialects import DIALECTS
+from worker.sandbox.faults import FAULTS
 from worker.sandbox.kinds import ObjectKind
 from worker.sandbox.options import parse_faults
 from worker.sandbox.server import SandboxServer
@@ -224,6 +228,69 @@ def test_the_doctor_tells_the_names_of_ambient_variables_that_are_ignored(
     assert len(provider.requests()) == 1
 
 
+def test_the_doctor_names_the_trust_store_and_ignores_other_programs_variables_for_it(
+    tenure: Run, provider: SandboxServer, register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(_sample(provider))
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:1")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    rows = _projects(tenure)
+    assert rows["trust store"]["status"] == "ok"
+    assert "nowhere" not in rows["trust store"]["what"]
+    assert "SSL_CERT_FILE, https_proxy" in rows["environment"]["what"]
+
+
+_ADMIN_KEY = "sk-admin-very-secret"
+_RETENTION = "project demo-support retention"
+
+
+@pytest.fixture
+def admin(folder: Path, provider: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let both projects name an admin key in a file."""
+    file = folder / "admin-key"
+    file.write_text(_ADMIN_KEY)
+    projects = folder / "policies" / "projects.yaml"
+    named = "provider: openai\n  admin_key: {file: " + str(file) + "}"
+    projects.write_text(projects.read_text().replace("provider: openai", named))
+    monkeypatch.setenv("TENURE_PROVIDER_KEYS", f"TENURE_KEY_*,{folder}/*")
+    del provider
+    return file
+
+
+def test_the_doctor_tells_the_retention_of_an_organisation_and_never_its_admin_key(
+    tenure: Run, provider: SandboxServer, admin: Path, register: Callable[..., Any], capfd: Any
+) -> None:
+    register(_sample(provider))
+    told = [tenure("doctor", "--projects", "-o", form) for form in ("table", "json")]
+    row = {one["check"]: one for one in told[1].json}[_RETENTION]
+    assert (row["status"], row["repair"]) == ("ok", "")
+    assert "modified_abuse_monitoring" in row["what"]
+    sent = [one for one in provider.requests() if "organization" in one.path]
+    assert {(one.method, one.path) for one in sent} == {("GET", "/v1/organization/data_retention")}
+    assert {one.headers["authorization"] for one in sent} == {f"Bearer {_ADMIN_KEY}"}
+    others = [one for one in provider.requests() if one not in sent]
+    assert _ADMIN_KEY not in str([one.headers for one in others])
+    printed = "".join(one.out + one.err for one in told) + "".join(capfd.readouterr())
+    kept = [path.read_bytes() for path in (admin.parent / "data").rglob("*") if path.is_file()]
+    assert _ADMIN_KEY not in printed
+    assert not any(_ADMIN_KEY.encode() in one for one in kept)
+
+
+def test_the_doctor_says_why_the_retention_of_an_organisation_is_not_known(
+    tenure: Run, provider: SandboxServer, admin: Path, register: Callable[..., Any]
+) -> None:
+    register(_sample(provider))
+    admin.write_text("sk-without-the-right")
+    row = _projects(tenure)[_RETENTION]
+    assert row["status"] == "warning"
+    assert "no right to see it (403)" in row["what"]
+    admin.unlink()
+    so_far = len(provider.requests())
+    row = _projects(tenure)[_RETENTION]
+    assert "cannot be read" in row["what"]
+    assert [one.path for one in provider.requests(so_far) if "organization" in one.path] == []
+
+
 def test_the_doctor_does_not_examine_projects_from_afar(tenure: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENURE_URL", "http://127.0.0.1:9")
     assert "Unset TENURE_URL" in tenure("doctor", "--projects", code=2).err
@@ -269,11 +336,33 @@ def test_parked_threads_are_counted_by_reason(
     _sql(
         folder, "UPDATE thread SET state = 'parked', reason = 'account_changed' WHERE external_id < 'conv_4'"
     )
-    told = tenure("failures", "list", "-o", "json").json
-    assert [(one["reason"], one["threads"], len(one["examples"])) for one in told] == [
-        ("account_changed", 4, 3)
-    ]
+    (told,) = tenure("failures", "list", "-o", "json").json
+    assert (told["reason"], told["threads"]) == ("account_changed", 4)
     assert tenure("failures", "list", "--project", "demo-finance", "-o", "json").json == []
+    assert tenure("failures", "list", "--reason", "endpoint_retired", "-o", "json").json == []
+    each = tenure("failures", "list", "--each", "-o", "json").json
+    assert [one["external_id"] for one in each] == ["conv_0", "conv_1", "conv_2", "conv_3"]
+    assert {one["last_seen_at"] for one in each} == {None}
+
+
+def test_parked_threads_are_taken_up_again_or_accepted_with_a_reason(
+    tenure: Run, register: Callable[..., Any], folder: Path
+) -> None:
+    for number in range(2):
+        register(f"conv_{number}")
+    _sql(folder, "UPDATE thread SET state = 'parked', reason = 'still_present' WHERE external_id = 'conv_0'")
+    _sql(folder, "UPDATE thread SET state = 'parked', reason = 'partial' WHERE external_id = 'conv_1'")
+    by_reason = {one["reason"]: one["fingerprint"] for one in tenure("failures", "list", "-o", "json").json}
+    assert "--reason" in tenure("failures", "retry", by_reason["partial"], code=2).err
+    moved = tenure("failures", "retry", by_reason["partial"], "--reason", "mended", "-o", "json").json
+    assert (moved["action"], moved["threads"]) == ("retry", 1)
+    tenure("failures", "accept", by_reason["still_present"], "--reason", "RET-204")
+    assert tenure("failures", "list", "-o", "json").json == []
+    (kept,) = tenure("failures", "list", "--accepted", "-o", "json").json
+    assert kept["fingerprint"] == by_reason["still_present"]
+    states = {one["external_id"]: one["state"] for one in tenure("threads", "list", "-o", "json").json}
+    assert states == {"conv_0": "parked", "conv_1": "live"}
+    assert "fingerprint" in tenure("failures", "retry", by_reason["partial"], "--reason", "x", code=1).err
 
 
 def test_policies_that_were_broken_later_leave_the_last_good_ones_in_force(
@@ -318,12 +407,22 @@ def test_commands_leave_the_policies_to_a_service_that_runs(tenure: Run, folder:
 def test_the_sandbox_lists_its_faults_and_refuses_others(offline: Run) -> None:
     assert "lost-reply" in offline("sandbox", "--fault", "list").out
     assert "Known faults" in offline("sandbox", "--fault", "nonsense", code=1).err
+    told = offline("sandbox", "--fault", "nonsense", code=1).err
+    assert [name for name in FAULTS if f"  {name.value} " not in told] == []
+    assert "Known methods" in offline("sandbox", "--fault", "timeout@patch", code=1).err
     assert "300/min" in offline("sandbox", "--rate", "fast", code=1).err
+    assert "openai, detail, gateway" in offline("sandbox", "--dialect", "latin", code=1).err
+
+
+def test_the_help_of_the_sandbox_tells_each_fault_and_dialect(offline: Run) -> None:
+    told = " ".join(offline("sandbox", "--help").out.replace("│", " ").split())
+    assert [name for name, facts in FAULTS.items() if f"{name.value}: {facts.summary[:30]}" not in told] == []
+    assert [name for name in DIALECTS if name.value not in told] == []
 
 
 def test_the_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "worker", "sandbox", "--port", "0"],
+        [sys.executable, "-m", "worker", "sandbox", "--port", "0", "--dialect", "detail"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -336,6 +435,9 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         request = urllib.request.Request(f"{url}/conversations", data=b"{}", headers=headers)
         with urllib.request.urlopen(request, timeout=20) as answer:
             assert answer.status == 200
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(f"{url}/files/file-x", headers=headers), timeout=20)
+        assert json.loads(refused.value.read()) == {"detail": "File 'file-x' not found."}
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 0

@@ -71,7 +71,6 @@ def test_a_url_that_is_none_is_a_usage_error(tenure: Run, monkeypatch: pytest.Mo
         ("audit", "seal"),
         ("audit", "export", "--project", "p", "--from", "2026-01-01", "--to", "2026-02-01", "--out", "e.zip"),
         ("db", "check"),
-        ("failures", "list"),
     ],
     ids=" ".join,
 )

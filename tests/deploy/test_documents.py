@@ -14,6 +14,8 @@ from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState, SweepState
 from worker.policy.document import Constraints, Guards, Policy, Project, Rate
 from worker.providers.table import KINDS
+from worker.sandbox.dialects import DIALECTS
+from worker.sandbox.faults import FAULTS, Fault
 from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +80,14 @@ def test_the_kinds_that_are_offered_are_the_ones_that_have_an_adapter() -> None:
     assert set(re.findall(r"`([^`]+)`", meaning)) == {kind.value for kind in KINDS}
     later = (DOCS / "how-it-works.md").read_text().partition("## Not yet")[2]
     assert {kind.value for kind in Kind if kind not in KINDS} <= set(re.findall(r"`([^`]+)`", later))
+
+
+def test_every_fault_of_the_sandbox_is_described_as_it_describes_itself() -> None:
+    described = {row[0].strip("`"): row[1] for row in rows("sandbox.md") if row[0].strip("`") in set(Fault)}
+    assert described == {name.value: facts.summary for name, facts in FAULTS.items()}
+    assert {dialect.value for dialect in DIALECTS} <= set(
+        re.findall(r"`([\w-]+)`", (DOCS / "sandbox.md").read_text())
+    )
 
 
 def test_every_member_of_an_export_is_described() -> None:

@@ -1,4 +1,4 @@
-"""The schema goes up and down on both databases and ends as `tables.py` says."""
+"""The schema goes up and down on both databases and ends as the tables of the code say."""
 
 from __future__ import annotations
 

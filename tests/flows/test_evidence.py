@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import structlog
 
-from tests.world.world import World
+from tests.world.world import POLICIES, World
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
+from worker.sandbox.faults import Fault, FaultRule
 from worker.store import work
 from worker.store.threads import StoredThread
 
@@ -57,6 +59,21 @@ def test_a_key_that_is_refused_parks_the_thread_as_forbidden(world: World, fault
     assert (world.grade(due), world.state(due)) == ("unverifiable/forbidden", ThreadState.PARKED)
     assert world.exists(due)
     assert not world.deletes()
+
+
+def test_a_key_that_may_read_but_not_delete_loses_nothing_and_is_alerted(world: World) -> None:
+    due = due_with_sibling(world, Kind.RESPONSE)
+    world.faults("read-only-key")
+    with structlog.testing.capture_logs() as told:
+        run(world, hours=8)
+    # It was read present after the refusal, which says more than the refusal does.
+    assert (world.grade(due), world.state(due)) == ("still_present", ThreadState.PARKED)
+    assert world.exists(due)
+    assert nothing_was_called_deleted(world)
+    refused = [one for one in world.entries("delete.answered") if "denied" in str(one)]
+    assert refused
+    assert [one for one in told if one["event"] == "alert.raised"]
+    assert world.item(due).state == ItemState.PARKED
 
 
 def test_a_key_of_another_project_makes_no_thread_absent(world: World) -> None:
@@ -289,6 +306,42 @@ def test_a_stopped_pair_stays_stopped_while_nothing_of_it_can_be_read(world: Wor
     world.drain()
     with world.database.read() as db:
         assert list(work.stopped_pairs(db)) == [("demo-support", "conversation")]
+
+
+@pytest.mark.parametrize("fault", ["refused-key", "endpoint-retired"])
+def test_what_is_refused_for_all_stops_after_one_batch_and_is_probed_with_one_thread(
+    world: World, fault: str
+) -> None:
+    # Nearly all of the population goes here, in two sweeps.
+    world.rules(POLICIES.replace("min_population: 0", "min_population: 100"))
+    world.register(kind=Kind.RESPONSE, age=3 * DAY)
+    first = [world.register(kind=Kind.RESPONSE) for _ in range(3)]
+    world.faults(fault)
+    run(world)
+    assert {world.state(one) for one in first} == {ThreadState.PARKED}
+    later = [world.register(kind=Kind.RESPONSE) for _ in range(4)]
+    world.sweep()
+    world.drain()
+    assert {world.state(one) for one in later} == {ThreadState.LIVE}, "read before its probe was due"
+    world.clock.move(timedelta(minutes=2))
+    world.drain()
+    assert sorted(world.state(one) for one in later).count(ThreadState.PARKED) == 1
+    world.faults()
+    world.clock.move(timedelta(hours=2))
+    world.drain()
+    assert sorted(world.grade(one) or "" for one in later).count("confirmed") == 3
+    assert not any(world.exists(one) for one in later if world.state(one) is ThreadState.DELETED)
+
+
+def test_one_thread_that_is_refused_stops_no_other(world: World) -> None:
+    world.register(kind=Kind.RESPONSE, age=3 * DAY)
+    refused, other = world.register(kind=Kind.RESPONSE), world.register(kind=Kind.RESPONSE)
+    world.sandbox.set_faults([FaultRule(fault=Fault.FORBIDDEN, object_id=refused.thread.external_id)])
+    run(world)
+    assert world.grade(refused) == "unverifiable/forbidden"
+    assert world.grade(other) == "confirmed"
+    with world.database.read() as db:
+        assert not work.stopped_pairs(db)
 
 
 def test_a_stopped_pair_goes_on_when_its_control_holds_again(world: World) -> None:

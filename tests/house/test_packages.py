@@ -10,7 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from worker.providers.profiles import SHIPPED
+
 ROOT = Path(__file__).resolve().parents[2]
+# The tree's own package is put out of sight: only what was unpacked can answer.
+READ_FROM_THE_WHEEL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import worker
+print("wheel" if worker.__file__.startswith(sys.argv[1]) else worker.__file__)
+from worker.providers.profiles import SHIPPED, profile
+print(*(profile(name).name for name in SHIPPED))
+from worker.store import engine, migrate
+database = engine.open_database(sys.argv[2])
+migrate.upgrade(database)
+print("migrated" if migrate.drift(database) == [] else "drift")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +64,27 @@ def test_the_wheel_holds_the_migrations_and_the_shipped_policies(wheel: set[str]
     assert {f"worker/_migrations/{name}" for name in sources("alembic", "*.py")} <= wheel
     assert {f"worker/_migrations/{name}" for name in sources("alembic", "*.mako")} <= wheel
     assert {f"worker/_policies/{name}" for name in sources("policies", "*.yaml")} <= wheel
+
+
+def test_the_wheel_holds_every_file_that_the_package_reads(wheel: set[str]) -> None:
+    profiles = {f"worker/{name}" for name in sources("worker", "*.yaml")}
+    assert {f"worker/providers/profiles/{name}.yaml" for name in SHIPPED} <= profiles
+    every = {f"worker/{name}" for name in sources("worker", "*") if "__pycache__" not in name}
+    assert {name for name in every if (ROOT / name).is_file()} <= wheel
+
+
+def test_profiles_and_migrations_are_read_from_the_wheel_alone(built: Path, tmp_path: Path) -> None:
+    (path,) = built.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)  # noqa: S202 - it was built here a moment ago
+    told = subprocess.run(
+        [sys.executable, "-P", "-c", READ_FROM_THE_WHEEL, tmp_path, f"sqlite:///{tmp_path / 'tenure.db'}"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.split() == ["wheel", *SHIPPED, "migrated"]
 
 
 def test_the_wheel_puts_nothing_beside_the_package(wheel: set[str]) -> None:

@@ -168,6 +168,8 @@ def test_what_has_the_wrong_form_is_refused_with_a_pointer_and_without_the_value
         ({"ttl": "30m"}, "invalid_ttl", "/ttl"),
         ({"ttl": "P200Y"}, "invalid_ttl", "/ttl"),
         ({"project": "nobody"}, "unknown_project", "/project"),
+        ({"children": ["file-1"]}, "invalid_child", "/children/0"),
+        ({"external_id": "thread_1", "children": ["vs_1", "msg_1"]}, "invalid_child", "/children/1"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_its_own_code(

@@ -54,7 +54,7 @@ def test_the_app_keeps_no_results_and_every_routed_task_is_registered() -> None:
     told = _python(_SHOW, TENURE_BROKER_URL="redis://127.0.0.1:1/0", TENURE_LEASE_SECONDS=str(lease))
     first, second, third = told.stdout.splitlines()
     assert first == "None True True False"
-    tasks = "['tenure.drain', 'tenure.tick']"
+    tasks = "['tenure.cover', 'tenure.drain', 'tenure.tick']"
     assert second == f"{tasks} {tasks}"
     visibility, limit = (float(word) for word in third.split())
     assert limit < lease < visibility

@@ -23,6 +23,12 @@ FILE = (
     "litellm_proxy:application/octet-stream;unified_id,4f2e-77aa;target_model_names,gpt-4o;"
     "llm_output_file_id,file-68a1b2;llm_output_file_model_id,77-aa"
 )
+VECTOR_STORE = (
+    "litellm_proxy:vector_store;unified_id,4f2e-77aa;target_model_names,gpt-4o,other;"
+    "resource_id,vs_68a1b2;model_id,77-aa"
+)
+PASSED_ON = "litellm_proxy:passthrough;provider:openai;unified_id,4f2e-77aa;raw_id,file-68a1b2"
+GUARDED = "litellm_proxy:responses_api:response_id:resp_68a1b2c3;user_id:u;team_id:t"
 
 
 @pytest.mark.parametrize("urlsafe", [False, True])
@@ -34,6 +40,10 @@ FILE = (
         ("cntr_", CONTAINER, "cntr_68a1b2"),
         ("", FILE, "file-68a1b2"),
         ("file-", FILE, "file-68a1b2"),
+        ("", VECTOR_STORE, "vs_68a1b2"),
+        ("vs_", VECTOR_STORE, "vs_68a1b2"),
+        ("", PASSED_ON, "file-68a1b2"),
+        ("resp_", GUARDED, "resp_68a1b2c3"),
     ],
 )
 def test_an_id_that_litellm_made_up_is_refused_and_the_real_one_named(

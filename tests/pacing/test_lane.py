@@ -97,6 +97,7 @@ def test_the_most_urgent_goes_first_then_the_lowest_order_then_the_first_to_come
             served.append(name)
 
         wanted = [
+            ("look", Rank.LOOK, 0.0),
             ("read 1", Rank.READ, 1.0),
             ("control", Rank.CONTROL, 9.0),
             ("delete 2", Rank.DELETE, 2.0),
@@ -108,7 +109,7 @@ def test_the_most_urgent_goes_first_then_the_lowest_order_then_the_first_to_come
         await settle()
         pacer.grant(*[0.0] * len(wanted))
         await asyncio.gather(*tasks)
-        assert served == ["delete 1", "delete 2", "control", "read 0", "read 1", "read 1 again"]
+        assert served == ["delete 1", "delete 2", "control", "read 0", "read 1", "read 1 again", "look"]
         assert (pacer.asked, pacer.most_at_once) == (len(wanted), 1)
 
     scenario(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,7 +14,7 @@ import redis
 from tests.servers.valkey import valkey
 from worker.pacing import redis as subject
 from worker.pacing.base import Bucket, PacerUnavailable, Reservation
-from worker.pacing.redis import RedisPacer
+from worker.pacing.redis import RedisEvicts, RedisPacer, require_redis
 
 BUCKET = Bucket(key="b", per_second=1000)
 
@@ -187,11 +187,17 @@ def test_keys_carry_the_prefix_and_go_away_by_themselves(redis_url: str, redis_p
         assert set(server.scan_iter(match=f"{redis_prefix}*")) == {
             f"{redis_prefix}:tat:b",
             f"{redis_prefix}:cd:b",
+            f"{redis_prefix}:part:b",
         }
         # Whole microseconds: a rounded one would let the limit drift.
-        assert all(str(server.get(key)).isdigit() for key in server.scan_iter(match=f"{redis_prefix}*"))
+        assert all(str(server.get(f"{redis_prefix}:{key}:b")).isdigit() for key in ("tat", "cd"))
+        assert all(
+            str(server.hget(f"{redis_prefix}:part:b", field)).isdigit() for field in ("since", "cut_at")
+        )
         assert 0 < server.pttl(f"{redis_prefix}:tat:b") <= 2001
         assert 25_000 < server.pttl(f"{redis_prefix}:cd:b") <= 30_001
+        # The pause, and then the time in which it grows back from nothing.
+        assert 1_525_000 < server.pttl(f"{redis_prefix}:part:b") <= 1_530_001
 
 
 def test_a_server_clock_that_was_set_back_stops_nothing_for_long(redis_url: str, redis_prefix: str) -> None:
@@ -204,3 +210,23 @@ def test_a_server_clock_that_was_set_back_stops_nothing_for_long(redis_url: str,
             assert got.wait <= 2.1
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("maxmemory", "policy", "refused"),
+    [
+        (0, "allkeys-lru", False),
+        (100_000_000, "noeviction", False),
+        (100_000_000, "allkeys-lru", True),
+        (100_000_000, "volatile-ttl", True),
+    ],
+)
+def test_a_server_that_may_throw_limits_away_is_refused_at_the_start(
+    maxmemory: int, policy: str, refused: bool
+) -> None:
+    with valkey() as url:
+        with redis.Redis.from_url(url) as server:
+            server.config_set("maxmemory", maxmemory)
+            server.config_set("maxmemory-policy", policy)
+        with pytest.raises(RedisEvicts, match=policy) if refused else nullcontext():
+            require_redis(url)

@@ -186,6 +186,11 @@ spec: {min_delete_after: 0d}
     ("url", "account"),
     [
         ("https://API.openai.com:443/v1/", "https://api.openai.com/v1"),
+        ("https://api.openai.com", "https://api.openai.com/v1"),
+        ("https://api.openai.com/", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1", "https://api.openai.com/v1"),
+        ("https://gateway.example", "https://gateway.example"),
+        ("https://gateway.example/v1//", "https://gateway.example/v1"),
         ("http://127.0.0.1:8401/v1", "http://127.0.0.1:8401/v1"),
         ("http://[::1]:8401", "http://[::1]:8401"),
         ("http://localhost:80/", "http://localhost"),

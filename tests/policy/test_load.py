@@ -62,6 +62,7 @@ spec:
   provider: openai
   organization: org-1
   api_key: {file: /run/secrets/support}
+  admin_key: {env: OPENAI_API_KEY_ADMIN}
   rate: {limit: 1000/h, reads: 7/s, share: 0.0123}
   controls: [canary, sibling]
 ---
@@ -83,7 +84,7 @@ def test_the_digest_is_that_of_the_effective_content() -> None:
     assert one.digest == other.digest
     assert one.digest.startswith("sha256:")
     assert one.policies[0].source == "b:1"
-    assert other.policy("support-30d").source == "x:22"
+    assert other.policy("support-30d").source == "x:23"
 
 
 @pytest.mark.parametrize(

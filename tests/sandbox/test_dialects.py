@@ -98,3 +98,15 @@ def test_a_gateway_passes_files_on(start: Start, client_of: ClientOf) -> None:
     with pytest.raises(openai.NotFoundError) as absent:
         client.files.retrieve(file)
     assert absent.value.code == "404"
+
+
+def test_an_opaque_gateway_gives_ids_that_only_it_can_read(start: Start, client_of: ClientOf) -> None:
+    server = start(dialect=Dialect.GATEWAY_OPAQUE)
+    client = client_of(server)
+    made = client.responses.create(model="m", input="x").id
+    read = client.responses.retrieve(made).id
+    [own] = [stored.id for stored in server.store.every(ObjectKind.RESPONSE)]
+    assert len({made, read, own}) == 3
+    assert refusal(lambda: client.responses.retrieve(own))[0] == 400
+    client.responses.delete(read)
+    assert not server.store.exists(ObjectKind.RESPONSE, own)

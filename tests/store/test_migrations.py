@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from worker.store import migrate
 from worker.store.engine import Database
@@ -35,6 +36,25 @@ def test_up_down_and_up_again_leaves_no_drift(empty: Database) -> None:
     migrate.upgrade(empty)
     assert migrate.drift(empty) == []
     assert migrate.current(empty) == migrate.head()
+
+
+def test_children_that_were_registered_before_they_had_a_table_are_taken_over(empty: Database) -> None:
+    migrate.upgrade(empty)
+    migrate.downgrade(empty, "0005")
+    kept = {"t1": ("thread", ["vs_1", "file-1", "msg_1"]), "t2": ("conversation", ["file-2"])}
+    columns = "id, kind, external_id, project, owner, tags, registered_at, state, provider, base_url, "
+    columns += "organization, provider_project, children"
+    with empty.engine.begin() as connection:
+        for thread_id, (kind, children) in kept.items():
+            values = (
+                f"'{thread_id}', '{kind}', '{thread_id}', 'p', 'o', '{{}}', '2026-11-22', 'live', 'x', 'y'"
+            )
+            row = f"insert into thread ({columns}) values ({values}, '', '', '{json.dumps(children)}')"  # noqa: S608
+            connection.execute(text(row))
+    migrate.upgrade(empty)
+    with empty.engine.connect() as connection:
+        rows = connection.execute(text("select thread_id, child, place from thread_child order by place"))
+        assert [tuple(row) for row in rows] == [("t1", "vs_1", 0), ("t1", "file-1", 1)]
 
 
 def test_there_is_one_head() -> None:

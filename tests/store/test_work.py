@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
@@ -38,7 +40,7 @@ def thread(number: int) -> Thread:
     )
 
 
-def planned(database: Database, count: int, *, begin: int = 0) -> Sweep:
+def planned(database: Database, count: int, *, begin: int = 0, project: str = "demo") -> Sweep:
     """Store threads and a released sweep of them."""
     made = Sweep(
         id=new_id("swp", NOW),
@@ -54,10 +56,11 @@ def planned(database: Database, count: int, *, begin: int = 0) -> Sweep:
     ids = [f"thr_{number:04d}" for number in range(begin, begin + count)]
     with database.write() as db:
         for number in range(begin, begin + count):
-            threads.add(db, thread(number), Schedule(evaluate_at=NOW, due_policy="all", under="sha256:0"))
+            one = replace(thread(number), project=project)
+            threads.add(db, one, Schedule(evaluate_at=NOW, due_policy="all", under="sha256:0"))
         sweeps.begin(db, made)
         sweeps.add_plan(db, made.id, [Planned(thread_id=one, eligible_at=NOW) for one in ids])
-        sweeps.release(db, made, ids, credentials={"demo": CREDENTIAL}, now=NOW)
+        sweeps.release(db, made, ids, credentials={project: CREDENTIAL}, now=NOW)
     return made
 
 
@@ -257,3 +260,34 @@ def test_releasing_a_page_twice_makes_no_second_item_and_none_for_what_has_ended
     with database.write() as db:
         threads.set_state(db, "thr_0000", ThreadState.DELETED)
         assert sweeps.release(db, made, ids, credentials={"demo": CREDENTIAL}, now=NOW) == 1
+
+
+def take_turns(database: Database, limit: int, turns: Sequence[str]) -> Counter[str]:
+    with database.write() as db:
+        items, _ = work.claim(
+            db, credential=CREDENTIAL, limit=limit, lease=LEASE, by="w", now=NOW, turns=turns
+        )
+    assert len({item.id for item in items}) == len(items)
+    return Counter(item.project for item in items)
+
+
+def test_projects_on_one_credential_take_equal_parts_of_a_batch(database: Database) -> None:
+    planned(database, 40, project="large")
+    planned(database, 6, begin=40, project="small")
+    turns = ("large", "small")
+    assert take_turns(database, 10, turns) == {"large": 5, "small": 5}
+    assert take_turns(database, 10, turns) == {"large": 9, "small": 1}, "what one leaves the other takes"
+    assert take_turns(database, 10, turns) == {"large": 10}
+
+
+def test_a_batch_that_is_smaller_than_the_projects_are_many_goes_by_turns(database: Database) -> None:
+    for number, name in enumerate(("a", "b", "c")):
+        planned(database, 3, begin=3 * number, project=name)
+    assert take_turns(database, 1, ("c", "a", "b")) == {"c": 1}
+    assert take_turns(database, 2, ("b", "c", "a")) == {"b": 1, "c": 1}
+
+
+def test_items_whose_project_takes_no_turns_are_claimed_with_what_is_left(database: Database) -> None:
+    planned(database, 2, project="gone")
+    planned(database, 2, begin=2, project="a")
+    assert take_turns(database, 10, ("a", "b")) == {"a": 2, "gone": 2}

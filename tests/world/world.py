@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from tests.world.approving import approved, previewed
+from tests.world.approving import let_in
 from tests.world.stepping import AfterDelete, BeforeChild
 from worker.audit.note import Ed25519Signer
 from worker.flows.activate import Activated, Source, activate, recompute, refresh
@@ -155,8 +155,7 @@ class World:
         done = self.look_at(text)
         assert done.loaded.bundle is not None, "\n".join(map(str, done.loaded.findings))
         if done.awaiting:
-            made = previewed(self.database, self.source, text, clock=self.clock)
-            approved(self.database, made, clock=self.clock)
+            let_in(self.database, self.source, text, clock=self.clock)
             assert self.look_at(text).changed
         recompute(self.database, clock=self.clock)
 
@@ -199,8 +198,9 @@ class World:
         tags: Mapping[str, str] | None = None,
         project: str = PROJECT,
         ttl: str | None = None,
+        chosen: Sequence[str] = (),
     ) -> StoredThread:
-        """Make an object (unless one is named) and register it."""
+        """Make an object (unless one is named) and register it, with the children that are to go with it."""
         named = external_id or self.make(kind, age=age, children=children)
         wanted = Registration(
             external_id=named,
@@ -210,6 +210,7 @@ class World:
             tags=tags or {},
             ttl=ttl,
             created_at=self.clock.now() - age,
+            children=tuple(chosen),
         )
         with self.database.write() as db:
             return register(db, wanted, actor=ACTOR, now=self.clock.now()).stored

@@ -22,11 +22,14 @@ def when(at: datetime | None) -> str | None:
     return rfc3339(at) if at else None
 
 
-def listing(name: str, values: Iterable[str]) -> dict[str, Json]:
-    """Write a list, and where it is too long its beginning, its length and the digest of all of it."""
+def listing(name: str, values: Iterable[str], *, most: int = _LIST_BYTES) -> dict[str, Json]:
+    """Write a list, and where it is too long its beginning, its length and the digest of all of it.
+
+    ``most`` is how many bytes it may take.
+    """
     whole = list(values)
     kept: list[Json] = []
-    room = _LIST_BYTES
+    room = most
     for one in whole:
         room -= 2 * len(one.encode()) + 3
         if room < 0:

@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from worker.audit.entry import Json
+from worker.audit.fields import listing
 from worker.audit.reading import Misshapen, flag, items, mapping, number, text
+from worker.model.chosen import ChosenChild, ChosenState
 from worker.model.clock import rfc3339
 from worker.model.evidence import Children, Class, Control, Observation, Pass, Reread, is_own_attempt
 
 MAX_OBSERVATIONS = 12
 MAX_PASSES = 12
 _LONG, _SHORT = 80, 64
+# A grade holds much else; the digest beside a cut list is that of all names, which the database keeps.
+_OTHERS_BYTES = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,23 @@ def child_counts(observations: Sequence[Observation]) -> list[Json]:
     """Count the observations of children by step and class."""
     counts = Counter((one.step.value, one.seen.value) for one in observations if one.child is not None)
     return [{"class": seen, "count": count, "step": step} for (step, seen), count in sorted(counts.items())]
+
+
+def chosen_body(chosen: Sequence[ChosenChild]) -> dict[str, Json]:
+    """Write how many chosen children had to go, how many are confirmed gone, and name every other one.
+
+    One list for all the others, with the reason or the state of each: a body has a bounded size.
+    """
+    others = [
+        f"{one.id} {one.reason.value if one.reason else one.state.value}"
+        for one in sorted(chosen, key=lambda one: (one.state is not ChosenState.KEPT, one.state, one.id))
+        if one.state is not ChosenState.CONFIRMED
+    ]
+    return {
+        "found": sum(one.counts for one in chosen),
+        "confirmed": sum(one.state is ChosenState.CONFIRMED for one in chosen),
+        **listing("others", others, most=_OTHERS_BYTES),
+    }
 
 
 def tried_body(one: Tried) -> dict[str, Json]:

@@ -11,12 +11,14 @@ from worker.audit.fields import listing, said, when
 from worker.audit.observed import (
     Tried,
     child_counts,
+    chosen_body,
     observation_bodies,
     observation_body,
     reread_body,
     telling_passes,
     tried_body,
 )
+from worker.model.chosen import ChosenChild
 from worker.model.clock import rfc3339
 from worker.model.decision import Decision
 from worker.model.evidence import GRADER_VERSION, Control, Grade, Observation, Reread
@@ -62,10 +64,11 @@ class Graded:
     credential: str = ""
     reread: Reread | None = None
     eligible_at: datetime | None = None
+    chosen: Sequence[ChosenChild] = ()
 
 
-def thread_registered(thread: Thread, *, at: datetime, actor: str) -> Entry:
-    """Record that a thread was registered."""
+def thread_registered(thread: Thread, *, at: datetime, actor: str, children: Sequence[str] = ()) -> Entry:
+    """Record that a thread was registered, and which children its producer chose to go with it."""
     fields = {
         **_identity(thread),
         "created_at": when(thread.created_at),
@@ -73,6 +76,7 @@ def thread_registered(thread: Thread, *, at: datetime, actor: str) -> Entry:
         "registered_at": rfc3339(thread.registered_at),
         "ttl": thread.ttl,
         **listing("tags", (f"{key}={value}" for key, value in sorted(thread.tags.items()))),
+        **(listing("children", children) if children else {}),
     }
     return _about(EntryType.THREAD_REGISTERED, thread, fields, at, actor)
 
@@ -212,6 +216,7 @@ def thread_graded(thread: Thread, graded: Graded, *, at: datetime, actor: str) -
         "policy": graded.policy,
         "reread": reread_body(graded.reread),
         "sweep": graded.sweep,
+        **({"children_chosen": chosen_body(graded.chosen)} if graded.chosen else {}),
     }
     return _about(EntryType.THREAD_GRADED, thread, fields, at, actor)
 

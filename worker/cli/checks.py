@@ -21,13 +21,23 @@ from worker.flows.await_approval import HOW, awaiting
 from worker.flows.tick import LAST_TICK
 from worker.model.clock import Clock, SystemClock, rfc3339
 from worker.model.errors import TenureError
-from worker.model.thread import ThreadState
 from worker.model.work import SweepState
 from worker.policy.document import Project
 from worker.policy.load import bundle_from_canonical
 from worker.providers.keys import resolve_key
 from worker.settings import Settings
-from worker.store import bundles, keys, log, migrate, protections, sweeps, threads, work
+from worker.store import (
+    bundles,
+    coverages,
+    failures,
+    keys,
+    log,
+    migrate,
+    protections,
+    sweeps,
+    threads,
+    work,
+)
 from worker.store.engine import Database, open_database, reachable
 
 PROVIDER_KEY = "provider key"
@@ -119,6 +129,7 @@ def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Chec
         lambda: _stopped(db),
         lambda: _blocked(db),
         lambda: _parked(db),
+        lambda: _coverage(db, settings, clock.now()),
     )
     for look in looks:
         yield from look()
@@ -257,8 +268,8 @@ def _stopped(db: Session) -> Iterator[Check]:
         option = "" if scope == protections.EVERYTHING else f" --project {scope}"
         repair = f"`tenure resume{option}` lets them go on."
         yield Check(check="pause", status=Status.WARNING, what=what, repair=repair)
-    for (project, kind), failures in sorted(work.stopped_pairs(db).items()):
-        what = f"No {kind} of {project} is deleted: the control failed {failures} times."
+    for (project, kind), times in sorted(work.stopped_pairs(db).items()):
+        what = f"No {kind} of {project} is deleted: the control failed {times} times."
         yield _problem(
             "control", what, "Check the project's key and base_url; it goes on once a control holds."
         )
@@ -280,9 +291,36 @@ def _blocked(db: Session) -> Iterator[Check]:
             yield _problem("sweep", what, repair)
 
 
+def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
+    """Tell of each project what the newest coverage sweep counted; nothing here stops a deletion."""
+    found = bundles.in_force(db)
+    projects = sorted(bundle_from_canonical(found.canonical).projects) if found else []
+    looked = coverages.of_projects(db, projects)
+    for project in projects:
+        name, kinds = f"coverage {project}", looked.get(project, ())
+        if not kinds:
+            why = "Nobody looked yet." if settings.coverage_hours else "TENURE_COVERAGE_HOURS is 0."
+            yield Check(check=name, status=Status.INFO, what=why)
+            continue
+        strangers, at = sum(one.unregistered for one in kinds), min(one.looked_at for one in kinds)
+        total = sum(one.found for one in kinds)
+        what = f"{strangers} of {total} objects found are not registered (looked at {rfc3339(at)})"
+        failed = [f"{one.kind.value}: {one.problem}" for one in kinds if one.problem]
+        status = Status.WARNING if strangers or failed else Status.OK
+        repair = f"`tenure discover --project {project}` names them; --adopt registers them."
+        if failed:
+            what = f"{what}; no complete list of {'; '.join(failed)}"
+            repair = (
+                "Give the key the right to list, or say `unlisted` of that kind in the project's profile."
+            )
+        elif settings.coverage_hours and now - at > 3 * timedelta(hours=settings.coverage_hours):
+            status, repair = Status.WARNING, "See that a beat and a worker run."
+        yield Check(check=name, status=status, what=what, repair=repair if status is not Status.OK else "")
+
+
 def _parked(db: Session) -> Iterator[Check]:
     counts = threads.counts_by_state(db)
-    parked = counts.get(ThreadState.PARKED, 0)
+    parked = sum(one.threads for one in failures.groups(db, projects=None))
     if parked:
         yield _problem("parked", f"{parked} threads wait for a person.", "`tenure failures list` says why.")
     else:

@@ -238,6 +238,7 @@ def _service(folder: Path) -> Iterator[Running]:
         "TENURE_LISTEN": "127.0.0.1:0",
         "TENURE_TICK_SECONDS": "1",
         "TENURE_LEASE_SECONDS": "60",
+        "TENURE_COVERAGE_HOURS": "0",
         "TENURE_LOG_FORMAT": "json",
     }
     with (folder / "service.log").open("w+", encoding="utf-8") as log:

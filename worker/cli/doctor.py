@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, assert_never
 
@@ -80,8 +80,10 @@ def _look(*, projects: bool) -> tuple[list[Check], bool]:
 
 def _project_checks(settings: Settings) -> list[Check]:
     """Examine every project of the bundle in force; migrates nothing and puts nothing in force."""
+    from worker.cli.surroundings import ambient, retention, trust
     from worker.flows.decide import bundle_in_force
     from worker.flows.examine import examine
+    from worker.flows.inquire import inquire
     from worker.telemetry import set_up_logging
     from worker.wiring import wire
 
@@ -92,28 +94,21 @@ def _project_checks(settings: Settings) -> list[Check]:
             known = list(bundle_in_force(db).projects.values())
         tools = tenure.tools()
 
-        async def examine_all() -> list[Examined]:
+        async def ask_all() -> list[Check]:
+            rows: list[Check] = []
             try:
-                return [await examine(tools, project) for project in known]
+                for project in known:
+                    rows += _rows(await examine(tools, project))
+                    told = await inquire(tools, project, allowed=settings.provider_keys)
+                    rows += [retention(project, told)] if told else []
             finally:
                 await tools.close()
+            return rows
 
-        examined = asyncio.run(examine_all())
+        asked = asyncio.run(ask_all())
     finally:
         tenure.database.dispose()
-    return [*_ambient(known), *(row for one in examined for row in _rows(one))]
-
-
-def _ambient(projects: Iterable[Project]) -> Iterator[Check]:
-    """Tell of variables that other programs obey; only their names, for one may hold a key."""
-    from worker.cli.checks import Check, Status
-
-    used = {project.api_key.env for project in projects}
-    names = sorted(name for name in os.environ if name.startswith("OPENAI_") and name not in used)
-    if names:
-        what = f"{', '.join(names)}: set, and ignored; only Project documents say where requests go."
-        repair = "Nothing is needed; unset what nothing else uses."
-        yield Check(check="environment", status=Status.INFO, what=what, repair=repair)
+    return [*ambient(known, os.environ), trust(), *asked]
 
 
 def _rows(found: Examined) -> Iterator[Check]:
@@ -131,7 +126,10 @@ def _rows(found: Examined) -> Iterator[Check]:
     for one in found.kinds:
         yield _kind_row(name, project, one)
         if one.end_warning:
-            repair = "Have what is due there deleted in time; afterwards no deletion can be confirmed."
+            repair = (
+                "Have what is due there deleted before its end; afterwards nothing can be confirmed, and "
+                "`tenure failures list --each -o csv` is what to send to the provider."
+            )
             yield Check(check=f"{name} end", status=Status.WARNING, what=one.end_warning, repair=repair)
     if found.ahead is not None:
         yield _clock_row(name, found.ahead)

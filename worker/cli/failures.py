@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from typing import Annotated, cast
 
 import typer
 
-from worker.cli.client import refuse_remote
-from worker.cli.output import Column, Format, Output, Record, show_rows
+from worker.cli.client import Client, open_client, path_of
+from worker.cli.options import Reason
+from worker.cli.output import Column, Format, Output, Record, show_one, show_rows
 
-if TYPE_CHECKING:
-    from worker.store.threads import StoredThread
-
-app = typer.Typer(no_args_is_help=True, help="Look at what is parked for a person.")
+app = typer.Typer(no_args_is_help=True, help="Look at what is parked, take it up again, or accept it.")
 _COLUMNS = (
+    Column("fingerprint", "fingerprint", whole=True),
     Column("project", "project"),
     Column("kind", "kind"),
     Column("reason", "reason"),
     Column("threads", "threads"),
-    Column("examples", "examples"),
+    Column("first", "first"),
 )
 _EACH = (
     Column("id", "id", whole=True),
@@ -31,8 +30,9 @@ _EACH = (
     Column("registered_at", "registered_at"),
     Column("last_seen_at", "last_seen_at"),
     Column("looked_at", "looked_at"),
+    Column("request_id", "request_id"),
 )
-_PAGE, _EXAMPLES = 1000, 3
+Fingerprint = Annotated[str, typer.Argument(help="The group's fingerprint (fp_...).")]
 
 
 @app.command("list")
@@ -42,7 +42,12 @@ def list_failures(
     each: Annotated[
         bool, typer.Option("--each", help="One line per thread, with what was last seen.")
     ] = False,
-    reason: Annotated[str | None, typer.Option(help="Only this reason, such as endpoint_retired.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only this reason, such as endpoint_retired.")
+    ] = None,
+    accepted: Annotated[
+        bool, typer.Option("--accepted", help="What a person accepted, instead of what waits for one.")
+    ] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Count parked threads by project, kind and reason; nothing of them is lost.
@@ -51,68 +56,41 @@ def list_failures(
 
     Example: tenure failures list --each --reason endpoint_retired -o csv
     """
-    refuse_remote("failures list")
-    parked = [one for one in _parked(project) if reason is None or reason in _reason(one)]
-    if each:
-        show_rows([_facts(one) for one in parked], _EACH, output)
-    else:
-        show_rows(list(_groups(parked)), _COLUMNS, output)
+    told = {"project": project, "accepted": accepted, "order": "asc"}
+    with open_client(policies=False) as client:
+        groups = [
+            one
+            for one in client.listed("/v1/failures", told)
+            if reason is None or reason in str(one["reason"])
+        ]
+        if each:
+            show_rows(_threads(client, groups, accepted=accepted), _EACH, output)
+        else:
+            ordered = sorted(groups, key=lambda one: (one["project"], one["kind"], one["reason"]))
+            show_rows(ordered, _COLUMNS, output)
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `list` a command of its own while it is the only one."""
+def _threads(client: Client, groups: list[Record], *, accepted: bool) -> Iterator[Record]:
+    for one in groups:
+        named = cast("str", one["fingerprint"])
+        yield from client.listed(path_of("failures", named), {"accepted": accepted})
 
 
-def _parked(project: str | None) -> Iterator[StoredThread]:
-    from worker.cli.local import local
-    from worker.model.thread import ThreadState
-    from worker.store import threads
-    from worker.store.threads import Filter
+@app.command("retry")
+def retry(fingerprint: Fingerprint, reason: Reason, output: Output = Format.TABLE) -> None:
+    """Make parked threads live again: their policies decide anew, and a later sweep plans them.
 
-    wanted, last = Filter(project=project, state=ThreadState.PARKED), None
-    with local(policies=False) as tenure, tenure.database.read() as db:
-        while page := threads.page(db, wanted, limit=_PAGE, ascending=True, after=last):
-            yield from page
-            last = page[-1].thread.id
+    Example: tenure failures retry fp_0193a4c2d5e6f708 --reason "the key was mended"
+    """
+    with open_client() as client:
+        show_one(client.post(path_of("failures", fingerprint, "/retry"), {"reason": reason}), output)
 
 
-def _reason(one: StoredThread) -> str:
-    return one.reason or (one.grade.value if one.grade else "")
+@app.command("accept")
+def accept(fingerprint: Fingerprint, reason: Reason, output: Output = Format.TABLE) -> None:
+    """Take note of why threads are parked: they stay so, and the list shows them no more.
 
-
-def _groups(parked: Sequence[StoredThread]) -> Iterator[Record]:
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for one in parked:
-        key = (one.thread.project, one.thread.kind.value, _reason(one))
-        groups.setdefault(key, []).append(one.thread.id)
-    for (name, kind, reason), ids in sorted(groups.items()):
-        yield {
-            "project": name,
-            "kind": kind,
-            "reason": reason,
-            "threads": len(ids),
-            "examples": ids[:_EXAMPLES],
-        }
-
-
-def _facts(one: StoredThread) -> Record:
-    """Return what is known of a parked thread: ids and dates, and when it was last seen at the provider."""
-    from worker.model.clock import rfc3339
-
-    thread = one.thread
-    observations = (one.evidence or {}).get("observations", [])
-    seen = [
-        str(told["at"]) for told in observations if told["class"] == "present" and told["step"] != "control"
-    ]
-    return {
-        "id": thread.id,
-        "external_id": thread.external_id,
-        "kind": thread.kind.value,
-        "project": thread.project,
-        "reason": _reason(one),
-        "created_at": rfc3339(thread.created_at) if thread.created_at else None,
-        "registered_at": rfc3339(thread.registered_at),
-        "last_seen_at": max(seen, default=None),
-        "looked_at": max((str(told["at"]) for told in observations), default=None),
-    }
+    Example: tenure failures accept fp_0193a4c2d5e6f708 --reason "the provider confirmed in RET-204"
+    """
+    with open_client() as client:
+        show_one(client.post(path_of("failures", fingerprint, "/accept"), {"reason": reason}), output)

@@ -121,7 +121,7 @@ def demo(
 def _serve_commands() -> None:
     for name, command in (("up", up), ("api", api), ("worker", worker), ("beat", beat), ("demo", demo)):
         app.command(name)(command)
-    app.command("sandbox")(sandbox.sandbox)
+    app.command("sandbox", epilog=sandbox.EPILOG)(sandbox.sandbox)
 
 
 def _thread_commands() -> None:

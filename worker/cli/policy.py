@@ -86,6 +86,7 @@ def run_the_tests(
     """
     from worker.cli.policy_tests import run_tests, test_files
     from worker.policy.load import load_folder
+    from worker.providers.profiles import check_profile
 
     folder = path if path.is_dir() else path.parent
     files = test_files(folder) if path.is_dir() else _tests_beside(path)
@@ -93,7 +94,7 @@ def run_the_tests(
         raise Ended(
             f"There are no tests in {folder}.", repair="Put them into NAME.test.yaml beside the policies."
         )
-    loaded = load_folder(folder)
+    loaded = load_folder(folder, check_profile=check_profile)
     if loaded.bundle is None:
         findings = _placed(loaded.findings, folder)
         _show(findings, {"cases": 0, "held": 0}, form, output)
@@ -110,13 +111,14 @@ def run_the_tests(
 
 def _load(path: Path) -> Loaded:
     from worker.policy.load import load_folder, load_texts
+    from worker.providers.profiles import check_profile
     from worker.settings import load_settings
 
     # The service will read the files with the same allow-list of keys.
     globs = load_settings().provider_keys
     if path.is_dir():
-        return load_folder(path, key_globs=globs)
-    return load_texts({path.name: _read(path)}, key_globs=globs)
+        return load_folder(path, key_globs=globs, check_profile=check_profile)
+    return load_texts({path.name: _read(path)}, key_globs=globs, check_profile=check_profile)
 
 
 def _tests_beside(path: Path) -> list[Path]:

@@ -62,12 +62,13 @@ def _read(path: Path) -> tuple[Mapping[str, str], str | None]:
     """Check the folder offline, as `tenure policy validate` does; returns its files and its commit."""
     from worker.flows.origin import origin_of
     from worker.policy.load import folder_texts, load_folder
+    from worker.providers.profiles import check_profile
     from worker.settings import load_settings
 
     if not path.is_dir():
         problem = f"{path} is one file, and a bundle is all files of its folder."
         raise Misused(problem, repair=f"Preview the folder: {path.parent}.")
-    loaded = load_folder(path, key_globs=load_settings().provider_keys)
+    loaded = load_folder(path, key_globs=load_settings().provider_keys, check_profile=check_profile)
     if loaded.bundle is None:
         for one in loaded.findings:
             say(str(one))

@@ -9,14 +9,16 @@ import typer
 
 from worker.cli.exits import Ended, Exit
 from worker.cli.output import Column, Format, say, show_rows
-from worker.sandbox.faults import FAULTS, parse_faults
+from worker.sandbox.dialects import DIALECTS, Dialect, parse_dialect
+from worker.sandbox.faults import FAULTS, FaultRule, UnknownFaultName, parse_faults
 
 _HOST = "127.0.0.1"
 _LIST = "list"
 _FAULT_HELP = (
-    "A way to fail, name[:kind][@method][*count]; may be repeated. `--fault list` describes them: "
-    + (", ".join(FAULTS) + ".")
+    "A way to fail, name[:kind][@method][*count]; may be repeated. `--fault list` prints all of them."
 )
+EPILOG = "\n\n".join(["Faults:", *(f"{name.value}: {facts.summary}." for name, facts in FAULTS.items())])
+"""What the help of the command ends with: every fault, one paragraph each."""
 
 
 def sandbox(
@@ -26,6 +28,9 @@ def sandbox(
         str | None, typer.Option(help="Most requests, such as 300/min; more are throttled.")
     ] = None,
     fault: Annotated[list[str] | None, typer.Option(help=_FAULT_HELP)] = None,
+    dialect: Annotated[
+        str, typer.Option(help=f"Whose words errors are written in: {', '.join(DIALECTS)}.")
+    ] = Dialect.OPENAI.value,
 ) -> None:
     """Run a provider on this machine that keeps and deletes for real, and fails on demand.
 
@@ -41,7 +46,8 @@ def sandbox(
     options = SandboxOptions(
         latency=timedelta(milliseconds=latency_ms),
         rate=parse_rate(rate) if rate else None,
-        faults=parse_faults(fault or []),
+        faults=_faults(fault or []),
+        dialect=parse_dialect(dialect),
     )
     try:
         serve(options, _HOST, port, _announce)
@@ -50,6 +56,17 @@ def sandbox(
         raise Ended(
             problem, repair="Stop what uses it, or give another --port.", exit_code=Exit.FAILED
         ) from e
+
+
+def _faults(texts: list[str]) -> tuple[FaultRule, ...]:
+    """Read the faults; whoever writes a name that is none is shown all of them."""
+    try:
+        return parse_faults(texts)
+    except UnknownFaultName as e:
+        width = max(len(name) for name in FAULTS)
+        known = [f"  {name.value:{width}}  {facts.summary}" for name, facts in FAULTS.items()]
+        lines = ["Known faults, written name[:kind][@method][*count]:", *known]
+        raise Ended(e.problem, repair="\n".join(lines)) from e
 
 
 def _announce(base_url: str) -> None:

@@ -135,7 +135,8 @@ def _end(made: Sequence[Record], *, dry_run: bool) -> None:
     paused = {one["project"]: one["reason"] for made_one in made for one in made_one.get("paused", ())}
     if paused and not dry_run:
         _say_paused(paused)
-    if any(int(one["parked"]) for one in made):
+    if parked := sum(int(one["parked"]) for one in made):
+        say(f"parked for a person: {parked}; `tenure failures list` says why.")
         raise typer.Exit(Exit.FAILED)
     if "blocked" in states or (paused and not dry_run):
         raise typer.Exit(Exit.BLOCKED)

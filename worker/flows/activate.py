@@ -23,6 +23,7 @@ from worker.policy.compare import Comparison
 from worker.policy.document import Bundle, Mode
 from worker.policy.findings import Severity
 from worker.policy.load import Loaded, bundle_from_canonical, load_folder
+from worker.providers.profiles import check_profile
 from worker.store import bundles, keys, log, previews, protections, threads, work
 from worker.store.engine import Database
 from worker.store.previews import Approval
@@ -68,6 +69,7 @@ def activate(database: Database, source: Source, *, actor: str, clock: Clock) ->
         extra=source.extra,
         key_globs=source.key_globs,
         known_policies=known_policies(before),
+        check_profile=check_profile,
     )
     origin = origin_of(source.folder, after=before.origin.get("commit") if before else None)
     refused = origin.refusal(before.origin if before else {}) if source.must_be_clean else None

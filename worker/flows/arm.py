@@ -8,8 +8,8 @@ fence, is armed. Everything else is spared, or waits. No permit is enough withou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -17,7 +17,9 @@ from sqlalchemy.orm import Session
 from worker.audit import bodies
 from worker.audit.entry import Entry
 from worker.flows.decide import bundle_in_force
+from worker.flows.keeping import keeping
 from worker.flows.observed import kept_observation
+from worker.model.chosen import ChosenState, Kept, Told
 from worker.model.clock import Clock
 from worker.model.decision import Circumstances, Decision, Outcome
 from worker.model.evidence import Children, Observation
@@ -25,13 +27,17 @@ from worker.model.thread import Thread
 from worker.model.work import ItemState, Stage, WorkItem
 from worker.policy.document import Bundle
 from worker.policy.evaluate import decide
-from worker.store import log, protections, threads, work
+from worker.store import log, protections, references, threads, work
 from worker.store.engine import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What a worker wants to send: one stage of one item, with what was seen before."""
+    """What a worker wants to send: one stage of one item, with what was seen before.
+
+    ``chosen`` are the chosen children that the stage is about to delete, each read present just now;
+    ``told`` is where every chosen child stands, for the container's stage.
+    """
 
     item: WorkItem
     stage: Stage
@@ -39,14 +45,27 @@ class Intent:
     children: Children = Children.NONE
     children_found: int = 0
     children_deleted: int = 0
+    chosen: tuple[str, ...] = ()
+    told: Mapping[str, Told] = field(default_factory=dict)
+
+    @property
+    def children_confirmed(self) -> int:
+        """How many children are confirmed gone."""
+        if self.told:
+            return sum(state is ChosenState.CONFIRMED for state, _ in self.told.values())
+        return self.children_found if self.children is Children.ALL else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Armed:
-    """The intent is committed; the DELETE may leave until 5 s after ``at`` (monotonic seconds)."""
+    """The intent is committed; the DELETE may leave until 5 s after ``at`` (monotonic seconds).
+
+    ``kept`` are the chosen children that must not be deleted under it.
+    """
 
     at: float
     decision: Decision
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +113,9 @@ def arm(database: Database, intents: Sequence[Intent], *, actor: str, clock: Clo
         )
         judged = [_judge(room, one) for one in intents]
         work.arm(db, [armed for _, _, armed in judged if armed is not None])
+        for one, (verdict, _, _) in zip(intents, judged, strict=True):
+            if isinstance(verdict, Armed):
+                _arm_children(room, one, verdict)
         log.append(db, [entry for _, entry, _ in judged if entry is not None])
     return [verdict for verdict, _, _ in judged]
 
@@ -130,6 +152,13 @@ def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, work.Armed 
     if reason is not None:
         return _spare(room, one, thread, decision, reason)
     return _intend(room, one, thread, decision)
+
+
+def _arm_children(room: _Room, one: Intent, armed: Armed) -> None:
+    """Commit which chosen children may go now, and where the others stand."""
+    kept = {child: (ChosenState.KEPT, reason) for child, reason in armed.kept.items()}
+    references.arm(room.db, one.item.thread_id, set(one.chosen) - set(kept), room.now)
+    references.note(room.db, one.item.thread_id, {**one.told, **kept})
 
 
 def _why_not(decision: Decision, item: WorkItem) -> str | None:
@@ -172,7 +201,7 @@ def _intend(
         before=one.before,
         protection_version=room.versions.get(item.project, 0),
         children_found=one.children_found,
-        children_confirmed=one.children_found if one.children is Children.ALL else 0,
+        children_confirmed=one.children_confirmed,
         attempt=item.attempts + 1,
     )
     armed = work.Armed(
@@ -189,4 +218,5 @@ def _intend(
         children_found=one.children_found,
     )
     entry = bodies.delete_intended(thread, intent, at=room.now, actor=room.actor)
-    return Armed(at=room.at, decision=decision), entry, armed
+    kept = keeping(room.db, thread, one.chosen, room.bearing.holds).reasons if one.chosen else {}
+    return Armed(at=room.at, decision=decision, kept=kept), entry, armed

@@ -10,7 +10,7 @@ from worker.model.errors import TenureError
 from worker.model.evidence import Class, Observation, Step
 from worker.model.thread import Kind, Thread
 from worker.pacing.lane import Lane, Rank
-from worker.providers.base import ChildPage, ListPage, Provider
+from worker.providers.base import ChildPage, ListPage, Named, Provider
 
 # Without Retry-After a 429 stops the whole credential for this long.
 _COOLDOWN_SECONDS = 1.0
@@ -79,9 +79,20 @@ class Asker:
         await self.heed(page.observation, self.reads)
         return page
 
-    async def list_page(self, kind: Kind, *, after: str | None) -> ListPage:
+    async def named_children(self, thread: Thread, *, step: Step, order: float) -> Named:
+        """GET the thread for what it names."""
+        await (await self.reads.slot(Rank.CONTROL, order)).wait()
+        async with self.seats:
+            self._check_lease()
+            found = await self.provider.named_children(
+                thread.kind, thread.external_id, step=step, timeout=self.timeout
+            )
+        await self.heed(found.observation, self.reads)
+        return found
+
+    async def list_page(self, kind: Kind, *, after: str | None, rank: Rank = Rank.READ) -> ListPage:
         """GET one page of everything of a kind; raises NotListable where the provider has no such list."""
-        await (await self.reads.slot(Rank.READ, 0)).wait()
+        await (await self.reads.slot(rank, 0)).wait()
         async with self.seats:
             self._check_lease()
             page = await self.provider.list_page(kind, after=after, timeout=self.timeout)

@@ -17,7 +17,7 @@ from worker.model.evidence import Class, Control, Observation, Step
 from worker.model.thread import Kind
 from worker.pacing.lane import Rank
 from worker.policy.document import Project
-from worker.providers.table import facts
+from worker.providers.profiles import profile
 from worker.store import canaries
 from worker.store.canaries import Canary
 from worker.telemetry import log
@@ -27,7 +27,7 @@ _CANARY = "canary"
 
 def allowed(project: Project, kind: Kind) -> bool:
     """Whether the project permits canaries and the kind has a cheap one."""
-    return _CANARY in project.controls and facts(kind).canary is not None
+    return _CANARY in project.controls and profile(project.profile).facts(kind).canary is not None
 
 
 async def probe(tools: Tools, asker: Asker, project: Project, kind: Kind) -> Support:

@@ -7,6 +7,7 @@ container is not touched, unless the project says `on_partial: delete`.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from worker.flows.arm import Armed, Intent
@@ -61,7 +62,7 @@ Outcome = Gone | Left | Unlisted | Stopped | Throttled
 
 async def delete_children(desk: Desk, course: Course, before: Observation) -> Outcome:
     """Delete every child of the thread; nothing here touches the container itself."""
-    listed = await _list(desk, course, Step.BEFORE)
+    listed = await list_children(desk, course, Step.BEFORE)
     if isinstance(listed, Unlisted):
         return listed
     course.children_found = len(listed)
@@ -72,7 +73,7 @@ async def delete_children(desk: Desk, course: Course, before: Observation) -> Ou
         ended = await _delete_round(desk, course, before, listed)
         if ended is not None:
             return ended
-        listed = await _list(desk, course, Step.AFTER)
+        listed = await list_children(desk, course, Step.AFTER)
         if isinstance(listed, Unlisted):
             return listed
         if not listed:
@@ -80,7 +81,7 @@ async def delete_children(desk: Desk, course: Course, before: Observation) -> Ou
     return Left(count=len(listed), progress=len(listed) < first)
 
 
-async def _list(desk: Desk, course: Course, step: Step) -> list[str] | Unlisted:
+async def list_children(desk: Desk, course: Course, step: Step) -> list[str] | Unlisted:
     """Return every child's id, or why no complete listing was to be had."""
     ids: list[str] = []
     after: str | None = None
@@ -127,6 +128,10 @@ async def _delete_round(
                 return Throttled()
     except LeaseShort:
         return Stopped(verdict=None)
+    except asyncio.CancelledError:
+        # The process ends: without an answer, what was on the wire counts as something that may have left.
+        armed_once = False
+        raise
     finally:
         if armed_once:
             await desk.answered.submit(

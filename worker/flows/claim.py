@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.flows.decide import bundle_in_force
+from worker.model.chosen import ChosenChild
 from worker.model.clock import Clock
-from worker.model.ids import ThreadId
+from worker.model.ids import ThreadId, jitter
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
-from worker.store import reverifying, threads, work
+from worker.store import keys, references, reverifying, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.store.work import EarlierAttempt
 
 MOST_ITEMS = 200
+LAST_CLAIM = "work.claimed"
 # GET, DELETE, GET, and a share of the controls; a conversation needs more, and may come back for them.
 _REQUESTS_PER_ITEM = 4
 
@@ -31,6 +33,7 @@ class Batch:
     projects: Mapping[str, Project] = field(default_factory=dict)
     bundle: Bundle
     stopped: frozenset[tuple[str, str]] = frozenset()
+    chosen: Mapping[str, Sequence[ChosenChild]] = field(default_factory=dict)
     lease: Lease
     begun: float
 
@@ -59,14 +62,17 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
         bundle = bundle_in_force(db)
         projects = {one.name: one for one in bundle.projects.values() if one.credential == credential}
         per_second = min((one.rate.limit * one.rate.share for one in projects.values()), default=1.0)
-        items, _ = work.claim(
+        items, until = work.claim(
             db,
             credential=credential,
             limit=most_items(per_second, lease),
             lease=lease,
             by=by,
             now=clock.now(),
+            turns=_turns(sorted(projects), jitter()),
         )
+        if items:
+            keys.note_fact(db, LAST_CLAIM, {"by": by}, until - lease.length)
         return Batch(
             credential=credential,
             items=items,
@@ -77,9 +83,16 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             projects=projects,
             bundle=bundle,
             stopped=frozenset(work.stopped_pairs(db)),
+            chosen=references.chosen_of(db, {one.thread_id for one in items}),
             lease=lease,
             begun=begun,
         )
+
+
+def _turns(names: Sequence[str], chance: float) -> Sequence[str]:
+    """Return the projects beginning with any one of them, so that a small batch leaves none out for ever."""
+    first = int(chance * len(names))
+    return [*names[first:], *names[:first]]
 
 
 def anything_ready(database: Database, clock: Clock) -> list[str]:

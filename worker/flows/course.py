@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
-from worker.flows import children
+from worker.flows import children, chosen
 from worker.flows.arm import Armed, Intent, LeaseLost, NotNow, Spared
 from worker.flows.arm import Verdict as ArmVerdict
 from worker.flows.ask import LeaseShort
@@ -24,10 +24,12 @@ from worker.model.work import ItemState, Stage
 from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.pacing.lane import Rank
 from worker.policy.document import OnPartial
-from worker.providers.table import facts
+from worker.providers.profiles import profile
 
 MOST_ROUNDS = 3
 OVER = "the batch's time was over"
+# These may concern one thread or all of them.
+_REFUSALS = frozenset({Class.DENIED, Class.ROUTE_ABSENT})
 # Providers count in whole seconds.
 _SAME_INSTANT = timedelta(seconds=1)
 
@@ -48,11 +50,13 @@ async def run(desk: Desk, course: Course, *, keep_back: bool) -> Verdict | None:
         course.note_support(await supported(desk, course))
     elif before.seen is Class.PRESENT:
         return await _present(desk, course, before, keep_back=keep_back)
+    elif before.seen in _REFUSALS:
+        await _stop_if_all_are_refused(desk, course)
     return judge(course.item, course.earlier_passes, course.saw, jitter=jitter())
 
 
 async def _present(desk: Desk, course: Course, before: Observation, *, keep_back: bool) -> Verdict | None:
-    if not may_delete(course.earlier_passes):
+    if not may_delete(course.passes_since_retry):
         return judge(course.item, course.earlier_passes, course.saw, jitter=jitter())
     if _is_younger(course, before):
         course.younger_than_registered = before.provider_created_at
@@ -67,6 +71,16 @@ async def _present(desk: Desk, course: Course, before: Observation, *, keep_back
     if not isinstance(gone, Children):
         return gone
     return await _container(desk, course, before, gone)
+
+
+async def _stop_if_all_are_refused(desk: Desk, course: Course) -> None:
+    """Look once per batch whether every thread of the pair is refused: then the rest waits."""
+    if course.pair in desk.refused:
+        return
+    desk.refused.add(course.pair)
+    support = await desk.controls.support(course.pair, course.thread)
+    if support.control is Control.FAILED:
+        desk.stopped.add(course.pair)
 
 
 def _is_younger(course: Course, before: Observation) -> bool:
@@ -84,9 +98,13 @@ async def _others_graded(desk: Desk, course: Course) -> None:
 
 async def _children(desk: Desk, course: Course, before: Observation) -> Children | Verdict | None:
     """Return how the children stand when the container may go, or the verdict of this pass."""
-    if facts(course.thread.kind).child is None:
+    if profile(course.project.profile).facts(course.thread.kind).child is not None:
+        delete = children.delete_children
+    elif desk.batch.chosen.get(course.thread.id):
+        delete = chosen.delete_chosen
+    else:
         return Children.NONE
-    match await children.delete_children(desk, course, before):
+    match await delete(desk, course, before):
         case children.Gone(children=gone):
             return gone
         case children.Left(progress=progress):
@@ -137,6 +155,7 @@ async def _container(desk: Desk, course: Course, before: Observation, gone: Chil
         children=gone,
         children_found=course.children_found,
         children_deleted=course.children_deleted,
+        told=dict(course.told),
     )
     answer = await delete_container(desk, course, intent)
     if not isinstance(answer, Observation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,10 +14,12 @@ from worker.flows.ask import Asker
 from worker.flows.claim import Batch
 from worker.flows.control import ControlDesk, Pair, Support
 from worker.flows.grouping import Grouper
+from worker.flows.keeping import Keeping
 from worker.flows.verdict import Verdict
+from worker.model.chosen import Told
 from worker.model.clock import Clock
 from worker.model.evidence import Class, Control, Observation, Pass, Step
-from worker.model.thread import Thread
+from worker.model.thread import Kind, Thread
 from worker.model.work import Stage, WorkItem
 from worker.policy.document import Project
 from worker.providers.profiles import profile
@@ -32,6 +34,8 @@ class Answered:
     stage: Stage
     answer: Observation
     children_deleted: int = 0
+    # Per chosen child the class of its own DELETE, and whether it was taken out of its store.
+    chosen: Mapping[str, tuple[Class, bool]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class Settlement:
     rounds: int = 0
     credential: str = ""
     deletion_semantics: str = ""
+    told: Mapping[str, Told] = field(default_factory=dict)
+    child_controls: Sequence[tuple[Kind, Support]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,10 @@ class Desk:
     clock: Clock
     graded: dict[str, asyncio.Event]
     stopped: set[Pair]
+    refused: set[Pair]
     stopping: Callable[[], bool]
+    # Which chosen children of a thread are kept, as the database has it now.
+    keeping: Callable[[Thread, Sequence[str]], Awaitable[Keeping]]
 
     def may_begin(self) -> bool:
         """Whether something new may be begun: the batch has time, and the process is to go on."""
@@ -79,6 +88,7 @@ class Course:
     thread: Thread
     project: Project
     earlier: Sequence[Tried] = ()
+    before_retry: int = 0
     order: float = 0
     saw: Pass = field(default_factory=Pass)
     before: Observation | None = None
@@ -88,6 +98,9 @@ class Course:
     children_deleted: int = 0
     rounds: int = 0
     younger_than_registered: datetime | None = None
+    # Where the chosen children stand, and the controls that their absence rests on.
+    told: dict[str, Told] = field(default_factory=dict)
+    child_controls: list[tuple[Kind, Support]] = field(default_factory=list)
 
     @property
     def pair(self) -> Pair:
@@ -98,6 +111,11 @@ class Course:
     def earlier_passes(self) -> list[Pass]:
         """The container attempts of earlier claims, oldest first."""
         return [one.saw for one in self.earlier]
+
+    @property
+    def passes_since_retry(self) -> list[Pass]:
+        """Those that may keep a DELETE back: a person who retries wants one, should the thread be there."""
+        return self.earlier_passes[self.before_retry :]
 
     def note_before(self, seen: Observation, support: Support | None = None) -> None:
         """Keep the pre-read, and what supports it where it found the thread absent."""
@@ -140,6 +158,8 @@ class Course:
             rereads=tuple(self.rereads),
             preread=None if self.saw.armed else self.before,
             rounds=self.rounds,
+            told=dict(self.told),
+            child_controls=tuple(self.child_controls),
             younger_than_registered=self.younger_than_registered,
             deletion_semantics=profile(self.project.profile).facts(self.thread.kind).deletion_semantics,
             credential=f"env:{reference.env}" if reference.env else f"file:{reference.file}",

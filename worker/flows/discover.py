@@ -6,7 +6,7 @@ It reads ids and dates only, never content, and changes nothing unless it is ask
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,9 +18,11 @@ from worker.model.errors import Invalid, TenureError
 from worker.model.evidence import Class
 from worker.model.thread import Kind
 from worker.policy.document import Project
-from worker.providers.base import Listed
-from worker.providers.table import KINDS, NotListable
+from worker.providers.base import Listed, ListPage
+from worker.providers.profiles import profile
+from worker.providers.table import NotListable
 from worker.store import threads
+from worker.store.engine import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,21 +47,39 @@ async def discover(
 
     Raises Invalid for an unknown project and KeyMissing or KeyNotAllowed for its key.
     """
-    found = await asyncio.to_thread(_project, tools, project)
+    found = await asyncio.to_thread(known_project, tools.database, project)
     until = tools.clock.monotonic() + tools.lease.last_send.total_seconds()
     asker = asker_of(tools, [found], until)
-    wanted = kinds or [kind for kind in Kind if kind in KINDS and KINDS[kind].listable]
     told, seen = [], 0
-    for kind in wanted:
-        coverage = await _one_kind(tools, asker, project, kind)
+    for kind in kinds or listable_kinds(found):
+        coverage = await _one_kind(tools, asker, found, kind)
         seen += coverage.found
         progress(seen)
         told.append(coverage)
     return told
 
 
-def _project(tools: Tools, name: str) -> Project:
-    with tools.database.read() as db:
+def listable_kinds(project: Project) -> list[Kind]:
+    """Return the kinds that the project's profile offers and a key can list; raises what `profile` raises."""
+    known = profile(project.profile).kinds
+    return [kind for kind in Kind if kind in known and known[kind].listable]
+
+
+def unlisted_kinds(project: Project) -> Mapping[Kind, str]:
+    """Return the kinds that have no list for a key, each with the reason."""
+    known = profile(project.profile).kinds
+    return {kind: known[kind].unlisted for kind in Kind if kind in known and known[kind].unlisted}
+
+
+def list_problem(page: ListPage) -> str | None:
+    """Return why a page says nothing, or None where it can be relied on."""
+    seen = page.observation
+    return None if seen.seen is Class.PRESENT else f"the list answered {seen.status or seen.seen.value}"
+
+
+def known_project(database: Database, name: str) -> Project:
+    """Return a project of the bundle in force; raises Invalid where there is none of that name."""
+    with database.read() as db:
         found = bundle_in_force(db).projects.get(name)
     if found is None:
         problem = "No such project is known."
@@ -69,7 +89,7 @@ def _project(tools: Tools, name: str) -> Project:
     return found
 
 
-async def _one_kind(tools: Tools, asker: Asker, project: str, kind: Kind) -> Coverage:
+async def _one_kind(tools: Tools, asker: Asker, project: Project, kind: Kind) -> Coverage:
     listed: list[Listed] = []
     after: str | None = None
     problem: str | None = None
@@ -81,8 +101,8 @@ async def _one_kind(tools: Tools, asker: Asker, project: str, kind: Kind) -> Cov
         except TenureError as e:
             problem = e.problem
             break
-        if page.observation.seen is not Class.PRESENT:
-            problem = f"the list answered {page.observation.status or page.observation.seen.value}"
+        problem = list_problem(page)
+        if problem is not None:
             break
         listed.extend(page.objects)
         if not page.has_more or page.last is None or page.last == after:
@@ -93,9 +113,9 @@ async def _one_kind(tools: Tools, asker: Asker, project: str, kind: Kind) -> Cov
     return Coverage(kind=kind, found=len(listed), unregistered=strangers, problem=problem)
 
 
-def _known(tools: Tools, project: str, kind: Kind, ids: Sequence[str]) -> set[str]:
+def _known(tools: Tools, project: Project, kind: Kind, ids: Sequence[str]) -> set[str]:
     with tools.database.read() as db:
-        return threads.registered_of(db, project=project, kind=kind, external_ids=ids)
+        return threads.registered_of(db, account=project.account, kind=kind, external_ids=ids)
 
 
 def adopt(

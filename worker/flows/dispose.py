@@ -25,7 +25,8 @@ from worker.model.ids import jitter
 from worker.model.thread import ThreadState
 from worker.model.work import ItemState, WorkItem
 from worker.pacing.base import CoolingDown, PacerUnavailable
-from worker.providers.table import KindNotOffered, facts
+from worker.providers.profiles import profile
+from worker.providers.table import KindNotOffered
 
 _WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
 
@@ -65,7 +66,8 @@ def _keepers(batch: Batch) -> set[str]:
 
 async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> str:
     """Take one item to its state; the word of that state is what the batch counts."""
-    thread = desk.batch.threads[item.thread_id].thread
+    stored = desk.batch.threads[item.thread_id]
+    thread, retried_at = stored.thread, stored.retried_at
     earlier = desk.batch.earlier.get(item.thread_id, ())
     kept = [read_observation(seen, thread.external_id) for one in earlier for seen in one.observations]
     try:
@@ -74,6 +76,7 @@ async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> 
             thread=thread,
             project=desk.batch.projects[item.project],
             earlier=[one.tried for one in earlier],
+            before_retry=sum(retried_at is not None and one.armed_at <= retried_at for one in earlier),
             order=order,
             rounds=item.rounds,
             observations=kept,
@@ -109,7 +112,7 @@ def _unfit(course: Course) -> Verdict | None:
     if course.project.account != course.thread.account:
         return _parked("account_changed")
     try:
-        facts(course.thread.kind)
+        profile(course.project.profile).facts(course.thread.kind)
     except KindNotOffered:
         return _parked("kind_not_offered")
     return None

@@ -16,7 +16,7 @@ from worker.flows.desk import Desk, Settlement
 from worker.flows.dispose import dispose
 from worker.flows.grouping import Grouper
 from worker.flows.settle import record_answers, settle
-from worker.flows.tools import Tools, asker_of, find_siblings
+from worker.flows.tools import Tools, asker_of, find_kept, find_siblings
 from worker.model.errors import TenureError
 from worker.model.evidence import Observation, Step
 from worker.model.thread import Thread
@@ -88,7 +88,9 @@ def _desk(tools: Tools, batch: Batch) -> Desk:
         clock=tools.clock,
         graded={item.id: asyncio.Event() for item in batch.items},
         stopped=set(),
+        refused=set(),
         stopping=tools.stopping,
+        keeping=find_kept(tools),
     )
 
 

@@ -19,7 +19,7 @@ from worker.model.decision import Decision, Erasure, Outcome
 from worker.model.errors import Invalid, NotFound
 from worker.model.ids import new_id
 from worker.model.thread import ThreadState
-from worker.store import log, protections, threads
+from worker.store import bundles, log, protections, threads
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 
@@ -79,6 +79,9 @@ def order_erasure(
     erasure_id = new_id("era", now)
     order = Erasure(at=instant, owner=owner, ids=tuple(ids))
     with database.write() as db:
+        # A registration shares this row until it commits: what was registered before is read below, and
+        # what commits later finds this order.
+        bundles.in_force(db, lock=True)
         covered = _covered(db, order, projects)
         protections.take(db, {one.thread.project for one in covered})
         protections.add_erasure(
@@ -91,6 +94,7 @@ def order_erasure(
             ordered_at=now,
             ordered_by=actor,
             threads=[one.thread.id for one in covered],
+            projects=projects,
         )
         _reschedule(db, covered, now)
         entry = bodies.erasure_ordered(

@@ -8,13 +8,27 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from worker.flows.decide import bundle_in_force
-from worker.model.thread import Thread
+from worker.model.evidence import Grade
+from worker.model.thread import ThreadState
 from worker.policy.explain import Explanation, explain
 from worker.store import protections
+from worker.store.threads import StoredThread
+
+_PARKED = {
+    Grade.ENDPOINT_RETIRED: "The provider answered that it has no such endpoint. It says so of a thread "
+    "that is there and of one that is gone alike, so nothing is certified.",
+    Grade.FORBIDDEN: "The provider refused the key, so nothing was seen.",
+    Grade.CONTROL_FAILED: "It was not found, and neither was anything else that should be there: the key "
+    "or the address may be another's.",
+    Grade.PROVIDER_ERROR: "The provider gave no answer that says whether it is there.",
+    Grade.STILL_PRESENT: "It was read again after its deletion, and it is still there.",
+    Grade.PARTIAL: "Some of what it contains would not go.",
+}
 
 
-def explain_thread(db: Session, thread: Thread, *, now: datetime) -> Explanation:
-    """Explain one thread as it would be decided now."""
+def explain_thread(db: Session, stored: StoredThread, *, now: datetime) -> Explanation:
+    """Explain one thread as it would be decided now, and why it is parked if it is."""
+    thread = stored.thread
     bearing = protections.circumstances(db, [thread.id])
     told = explain(thread, bundle=bundle_in_force(db), circumstances=bearing, now=now)
     paused = protections.paused(db)
@@ -26,4 +40,16 @@ def explain_thread(db: Session, thread: Thread, *, now: datetime) -> Explanation
         )
         if scope in paused
     ]
-    return replace(told, lines=(*told.lines, *lines))
+    return replace(told, lines=(*told.lines, *_why_parked(stored), *lines))
+
+
+def _why_parked(stored: StoredThread) -> list[str]:
+    if stored.thread.state is not ThreadState.PARKED:
+        return []
+    reason = stored.reason or (stored.grade.value if stored.grade else "no reason is kept")
+    words = _PARKED.get(stored.grade) if stored.grade and reason == stored.grade.value else None
+    return [
+        f"It is parked for a person: {reason}.",
+        *([words] if words else []),
+        "`tenure failures list --each` tells when it was last seen; `failures retry` takes it up again.",
+    ]

@@ -16,9 +16,9 @@ from worker.model.decision import Hold, HoldScope
 from worker.model.errors import Invalid, NotFound, TenureError
 from worker.model.ids import HoldId, new_id
 from worker.model.thread import ThreadState
-from worker.model.work import Lease
+from worker.model.work import Lease, Stage
 from worker.policy.match import check_glob
-from worker.store import attempts, log, protections
+from worker.store import attempts, log, protections, references
 from worker.store.engine import Database
 from worker.store.protections import StoredHold
 from worker.store.scope import matching_threads, unknown_ids
@@ -56,6 +56,9 @@ def place_hold(
         matched = [one for one in matching_threads(db, scope) if one.state in _UNSETTLED]
         unknown = unknown_ids(db, scope)
         keys = attempts.unsettled_keys(db, [one.id for one in matched])
+        # An id may name a chosen child: then the stage that deletes it is waited for, and no other.
+        containers = attempts.unsettled_keys(db, references.containers_of(db, scope.ids))
+        keys |= {key: one for key, one in containers.items() if key[2] == Stage.CHILDREN}
         # Written before waiting, so that no crash leaves a hold without its entry: what was armed then is
         # uncertain then, and the entries of those attempts tell how it ended.
         armed = sorted(set(keys.values()))

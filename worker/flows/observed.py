@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from worker.model.chosen import ChosenChild
 from worker.model.clock import parse_rfc3339, rfc3339
 from worker.model.evidence import Class, Grade, Observation, Step
 
@@ -38,14 +39,24 @@ def read_observation(kept: Mapping[str, Any], subject: str) -> Observation:
 
 
 def kept_evidence(
-    before: Mapping[str, Any] | None, grade: Grade | None, attempts: int, observations: Sequence[Observation]
+    before: Mapping[str, Any] | None,
+    grade: Grade | None,
+    attempts: int,
+    observations: Sequence[Observation],
+    chosen: Sequence[ChosenChild] = (),
 ) -> dict[str, Any]:
-    """Return the API's evidence object: what was there before, and what was seen now."""
+    """Return the API's evidence object: what was there before, and what was seen now.
+
+    Where ``chosen`` children were left alone, ``children_kept`` names them with the reason.
+    """
     old = list(before.get("observations", [])) if before else []
     told = [one for one in map(kept_observation, observations) if one not in old]
+    kept = [{"child": one.id, "reason": one.reason.value} for one in chosen if one.reason]
+    kept = kept or (before or {}).get("children_kept", [])
     return {
         "grade": grade.value if grade else (before or {}).get("grade"),
         "attempts": attempts,
         "observations": [*old, *told][-_MOST_KEPT:],
         "entry": (before or {}).get("entry"),
+        **({"children_kept": kept} if kept else {}),
     }

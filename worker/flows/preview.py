@@ -27,6 +27,7 @@ from worker.policy.forecast import Forecast, deleting_policies
 from worker.policy.forecast_told import Told, forecast_told, guard_told
 from worker.policy.guards import check
 from worker.policy.load import bundle_from_canonical, extra_texts, load_texts
+from worker.providers.profiles import check_profile
 from worker.store import bundles, previews, protections, sweeps, threads
 from worker.store.engine import Database
 from worker.store.previews import StoredPreview
@@ -70,7 +71,7 @@ def propose(
     with database.read() as db:
         known = known_policies(bundles.in_force(db))
     texts = {**files, **extra_texts(source.extra)}
-    loaded = load_texts(texts, key_globs=source.key_globs, known_policies=known)
+    loaded = load_texts(texts, key_globs=source.key_globs, known_policies=known, check_profile=check_profile)
     if loaded.bundle is None:
         raise BundleRefused(loaded.findings)
     if not (loaded.bundle.policies or loaded.bundle.projects):

@@ -12,13 +12,16 @@ from sqlalchemy.orm import Session
 from worker.audit import bodies
 from worker.audit.entry import Entry
 from worker.flows.decide import bundle_in_force, schedule_of
+from worker.model.chosen import check_children
 from worker.model.decision import Circumstances
 from worker.model.errors import Invalid, TenureError
 from worker.model.ids import ThreadId, new_id
 from worker.model.thread import Kind, Thread, infer_kind
 from worker.policy.document import Bundle
 from worker.policy.durations import parse_duration
-from worker.store import log, threads
+from worker.policy.match import erasure_covers
+from worker.store import log, protections, threads
+from worker.store.protections import Order
 from worker.store.threads import StoredThread
 
 # How many registrations one transaction holds at most: the log's head is locked at its end.
@@ -72,9 +75,11 @@ class Registered:
 def register(db: Session, wanted: Registration, *, actor: str, now: datetime) -> Registered:
     """Register one thread, idempotently by (project, kind, external_id).
 
-    Raises Invalid (wrong prefix, unknown project, bad TTL), Conflict and RegisteredElsewhere.
+    Raises Invalid (wrong prefix, unknown project, bad TTL, a child that the kind cannot have), Conflict and
+    RegisteredElsewhere.
     """
-    done, entry = _register(db, wanted, _bundle(db), actor=actor, now=now)
+    bundle = _bundle(db)
+    done, entry = _register(db, wanted, bundle, protections.orders_since(db, now), actor=actor, now=now)
     log.append(db, [entry] if entry else [])
     return done
 
@@ -89,11 +94,12 @@ def register_many(
 ) -> list[Registered | None]:
     """Register at most MOST_AT_ONCE threads in one transaction; a bad one never blocks another."""
     bundle = _bundle(db)
+    orders = protections.orders_since(db, now)
     results: list[Registered | None] = []
     entries: list[Entry] = []
     for number, one in enumerate(wanted):
         try:
-            done, entry = _register(db, one, bundle, actor=actor, now=now)
+            done, entry = _register(db, one, bundle, orders, actor=actor, now=now)
         except (Invalid, Conflict, RegisteredElsewhere) as e:
             refused(number, e)
             results.append(None)
@@ -111,16 +117,21 @@ def _bundle(db: Session) -> Bundle:
 
 
 def _register(
-    db: Session, wanted: Registration, bundle: Bundle, *, actor: str, now: datetime
+    db: Session, wanted: Registration, bundle: Bundle, orders: Sequence[Order], *, actor: str, now: datetime
 ) -> tuple[Registered, Entry | None]:
     new = _as_thread(wanted, bundle, now)
     existing = threads.by_natural_key(db, project=new.project, kind=new.kind, external_id=new.external_id)
     if existing is None:
-        schedule = schedule_of(new, bundle=bundle, circumstances=Circumstances(), now=now)
+        # An order that was placed while this request was on its way covers the thread too.
+        covering = [one for one in orders if _covers(one, new)]
+        bearing = Circumstances(erasures=tuple(one.erasure for one in covering))
+        schedule = schedule_of(new, bundle=bundle, circumstances=bearing, now=now)
         if threads.add(db, new, schedule, children=wanted.children):
+            for one in covering:
+                protections.cover(db, one.id, new.id)
             stored = threads.get(db, new.id)
             assert stored is not None  # noqa: S101 - inserted one line above, in this transaction
-            return Registered(stored=stored, created=True), bodies.thread_registered(new, at=now, actor=actor)
+            return Registered(stored=stored, created=True), _registered(new, wanted, now, actor)
         # Somebody was faster: either with this very key, or for another project of the same account.
         existing = threads.by_natural_key(db, project=new.project, kind=new.kind, external_id=new.external_id)
     if existing is None:
@@ -130,6 +141,15 @@ def _register(
     if differences:
         raise Conflict(existing.thread.id, differences)
     return Registered(stored=existing, created=False), None
+
+
+def _covers(order: Order, new: Thread) -> bool:
+    reached = order.projects is None or new.project in order.projects
+    return reached and erasure_covers(order.erasure, new)
+
+
+def _registered(new: Thread, wanted: Registration, now: datetime, actor: str) -> Entry:
+    return bodies.thread_registered(new, children=wanted.children, at=now, actor=actor)
 
 
 def _as_thread(wanted: Registration, bundle: Bundle, now: datetime) -> Thread:
@@ -143,6 +163,7 @@ def _as_thread(wanted: Registration, bundle: Bundle, now: datetime) -> Thread:
             pointer="/project",
             code="unknown_project",
         )
+    check_children(kind, wanted.children)
     return Thread(
         id=ThreadId(new_id("thr", now)),
         kind=kind,

@@ -26,13 +26,14 @@ from worker.flows.decide import bundle_in_force
 from worker.flows.grouping import Grouper
 from worker.flows.observed import kept_evidence
 from worker.flows.tools import Tools, asker_of, find_siblings
+from worker.model.chosen import ChosenChild
 from worker.model.evidence import Class, Control, Grade, Observation, Reread, Step, fold, grade
 from worker.model.thread import Thread, ThreadState
 from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.pacing.lane import Rank
 from worker.policy.document import Project
 from worker.providers.profiles import profile
-from worker.store import log, reverifying, threads
+from worker.store import log, references, reverifying, threads
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
@@ -128,6 +129,7 @@ def _write(tools: Tools, group: Sequence[_Read], until: datetime) -> list[Grade]
     entries: list[Entry] = []
     named: list[tuple[str, int]] = []
     with tools.database.write() as db:
+        chosen = references.chosen_of(db, {one.taken.thread.id for one in group})
         for one in group:
             graded, owned = _settle(db, one, now, until)
             grades.append(graded)
@@ -136,7 +138,8 @@ def _write(tools: Tools, group: Sequence[_Read], until: datetime) -> list[Grade]
             entries += _read_entries(one, now, tools.actor)
             if graded is not one.taken.stored.grade:
                 named.append((one.taken.thread.id, len(entries)))
-                entries.append(_grade_entry(one, graded, now, tools.actor))
+                children = chosen.get(one.taken.thread.id, [])
+                entries.append(_grade_entry(one, graded, children, now, tools.actor))
         indices = log.append(db, entries)
         for thread_id, position in named:
             threads.set_entry(db, thread_id, indices[position])
@@ -213,7 +216,9 @@ def _read_entries(one: _Read, now: datetime, actor: str) -> list[Entry]:
     return entries
 
 
-def _grade_entry(one: _Read, graded: Grade, now: datetime, actor: str) -> Entry:
+def _grade_entry(
+    one: _Read, graded: Grade, children: Sequence[ChosenChild], now: datetime, actor: str
+) -> Entry:
     old = one.taken.graded
     body = bodies.Graded(
         item=str(old["item"]),
@@ -228,5 +233,6 @@ def _grade_entry(one: _Read, graded: Grade, now: datetime, actor: str) -> Entry:
         attempts=int(old["attempts"]),
         credential=str(old["credential"]),
         reread=Reread(seen=one.seen.seen, control=one.support.control),
+        chosen=children,
     )
     return bodies.thread_graded(one.taken.thread, body, at=now, actor=actor)

@@ -17,11 +17,12 @@ from worker.audit.entry import Entry
 from worker.flows.decide import bundle_in_force, schedule_of
 from worker.flows.desk import Answered, Settlement
 from worker.flows.observed import kept_evidence, kept_observation
+from worker.model.chosen import ChosenChild
 from worker.model.clock import Clock, rfc3339
 from worker.model.evidence import Class, Control, Grade, Observation
-from worker.model.thread import ThreadState
+from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState, Stage
-from worker.store import log, protections, reverifying, threads, work
+from worker.store import log, protections, references, reverifying, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
@@ -53,6 +54,9 @@ def record_answers(
         late = {
             (one.item_id, one.fence, one.stage.value) for one in work.answer(db, list(rows.values()), now)
         }
+        for one in answers:
+            if (one.item.id, one.item.fence, one.stage.value) not in late:
+                references.answer(db, one.item.thread_id, one.chosen)
         sent = [one for one in answers if one.answer.seen is not Class.UNSENT]
         log.append(db, [_answered_entry(one, late, now, actor) for one in sent])
     return [None] * len(answers)
@@ -114,6 +118,7 @@ def settle(
             if not told[one.item.id]:
                 entries += writer.late()
                 continue
+            references.note(db, one.item.thread_id, one.told)
             writer.move_thread()
             entries += writer.reads()
             grade_entry = writer.grade()
@@ -164,7 +169,9 @@ class _Writer:
         one, verdict = self.one, self.one.verdict
         if one.younger_than_registered is not None:
             self._correct(one.younger_than_registered)
-        evidence = kept_evidence(self.before.evidence, verdict.grade, self._attempts(), one.observations)
+        evidence = kept_evidence(
+            self.before.evidence, verdict.grade, self._attempts(), one.observations, self._chosen()
+        )
         if verdict.thread_state is not None:
             threads.set_state(
                 self.db,
@@ -179,6 +186,11 @@ class _Writer:
 
     def _attempts(self) -> int:
         return sum(tried.saw.armed for tried in self.one.tried)
+
+    def _chosen(self) -> Sequence[ChosenChild]:
+        if not self.before.children:
+            return ()
+        return references.chosen_of(self.db, [self.one.item.thread_id]).get(self.one.item.thread_id, ())
 
     def _correct(self, created_at: datetime) -> None:
         thread = replace(self.one.thread, created_at=created_at)
@@ -220,13 +232,16 @@ class _Writer:
                 )
             )
             if support.observation is not None:
-                entries.append(self._control(support.control, support.observation))
+                entries.append(self._control(one.thread.kind, support.control, support.observation))
+        for kind, support in one.child_controls:
+            if support.observation is not None:
+                entries.append(self._control(kind, support.control, support.observation))
         return entries
 
-    def _control(self, control: Control, seen: Observation) -> Entry:
+    def _control(self, kind: Kind, control: Control, seen: Observation) -> Entry:
         return bodies.control_probed(
             self.one.thread.project,
-            kind=self.one.thread.kind,
+            kind=kind,
             control=control,
             seen=[seen],
             supports=[self.one.thread.id],
@@ -251,6 +266,7 @@ class _Writer:
             deletion_semantics=one.deletion_semantics,
             attempts=self._attempts(),
             credential=one.credential,
+            chosen=self._chosen(),
         )
         return bodies.thread_graded(one.thread, body, at=self.now, actor=self.actor)
 

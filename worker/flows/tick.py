@@ -19,7 +19,7 @@ from worker.model.errors import TenureError
 from worker.model.work import SweepState
 from worker.policy.document import CatchUp, Mode, Policy
 from worker.policy.schedule import latest_slot
-from worker.store import bundles, keys, sweeps, threads
+from worker.store import bundles, coverages, keys, sweeps, threads
 from worker.store.engine import Database
 from worker.telemetry import log
 
@@ -29,6 +29,8 @@ _LEFT_BY_A_CRASH = timedelta(minutes=2)
 _TICKS_OF_GRACE = 4
 _BLOCKED_FOR = timedelta(hours=1)
 _PAGE = 1000
+# Few at a time: looks share the workers' places with deletions.
+_LOOKS_PER_TICK = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +46,17 @@ class Beat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticker:
-    """What a tick needs: how often it comes, and how to wake a worker for a credential."""
+    """What a tick needs: how often it comes, and how to wake a worker for a credential.
+
+    ``look`` wakes one for the coverage of a project; None where coverage is never looked at.
+    """
 
     database: Database
     clock: Clock
     every: timedelta
     actor: str
     wake: Callable[[str], None]
+    look: Callable[[str], None] | None = None
 
 
 def keep_house(beat: Beat) -> None:
@@ -81,10 +87,23 @@ def tick(beat: Ticker) -> list[str]:
     woken = anything_ready(database, clock)
     for credential in woken:
         beat.wake(credential)
+    _look(beat)
     with database.write() as db:
         keys.note_fact(db, LAST_TICK, {"woken": len(woken)}, clock.now())
     log().debug("beat.ticked", woken=len(woken))
     return woken
+
+
+def _look(beat: Ticker) -> None:
+    """Wake workers for the projects whose coverage is due; a message that is lost comes again."""
+    if beat.look is None:
+        return
+    with beat.database.read() as db:
+        known = bundles.in_force(db)
+        projects = bundle_in_force(db).projects if known else {}
+        due = coverages.due(db, projects, beat.clock.now())
+    for project in due[:_LOOKS_PER_TICK]:
+        beat.look(project)
 
 
 def due_orders(database: Database, *, now: datetime, grace: timedelta) -> list[Order]:

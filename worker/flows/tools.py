@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from worker.flows.ask import Asker
 from worker.flows.control import FindSiblings
+from worker.flows.keeping import Keeping, keeping
 from worker.model.clock import Clock
 from worker.model.thread import Thread
 from worker.model.work import Lease
 from worker.pacing.lane import Lane
 from worker.policy.document import Project
 from worker.providers.base import Provider
-from worker.store import threads
+from worker.store import protections, threads
 from worker.store.engine import Database
 
 _MOST_SEATS = 64
@@ -26,10 +27,12 @@ _MOST_SEATS = 64
 class Tools:
     """The objects that work needs.
 
-    ``provider_for`` raises a TenureError when the key is missing, and ``lanes_for`` returns the lanes
-    of reads and writes, which all projects on one credential share. ``close`` ends every connection,
-    on the loop that used it. ``stopping`` says that nothing new is to be begun. ``reverify_after`` is how
-    long after a grade the thread is read again.
+    ``provider_for`` reads the key at each call, and raises a TenureError where there is none. What it returns
+    may be used for one lease: whoever begins a batch calls it once and asks with nothing else in that batch.
+    ``lanes_for`` returns the lanes of reads and writes, which all projects on one credential share. ``close``
+    ends every connection, on the loop that used it. ``stopping`` says that nothing new is to be begun.
+    ``reverify_after`` is how long after a grade the thread is read again, ``look_every`` how often a
+    project's coverage is looked at (zero: never).
     """
 
     database: Database
@@ -41,6 +44,7 @@ class Tools:
     close: Callable[[], Coroutine[Any, Any, None]]
     stopping: Callable[[], bool] = lambda: False
     reverify_after: timedelta = timedelta(hours=24)
+    look_every: timedelta = timedelta()
 
 
 def asker_of(tools: Tools, projects: Collection[Project], nothing_leaves_after: float) -> Asker:
@@ -65,6 +69,19 @@ def find_siblings(tools: Tools) -> FindSiblings:
         def look() -> list[Thread]:
             with tools.database.read() as db:
                 return threads.siblings(db, thread, exclude=exclude, limit=limit)
+
+        return await asyncio.to_thread(look)
+
+    return find
+
+
+def find_kept(tools: Tools) -> Callable[[Thread, Sequence[str]], Awaitable[Keeping]]:
+    """Return how a worker looks which chosen children are kept, before it arms anything."""
+
+    async def find(thread: Thread, children: Sequence[str]) -> Keeping:
+        def look() -> Keeping:
+            with tools.database.read() as db:
+                return keeping(db, thread, children, protections.active_holds(db))
 
         return await asyncio.to_thread(look)
 

@@ -27,6 +27,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Tell whoever runs it the request id; nothing more is told here.",
     ),
     "invalid": ("A field or parameter is not valid", "`errors` points to each place that must change."),
+    "invalid_child": (
+        "This cannot go with it as a child",
+        "A thread names files and vector stores, a vector store files.",
+    ),
     "invalid_id": (
         "No provider id looks like this",
         "After the prefix come 1 to 128 of A-Z a-z 0-9 _ and -.",

@@ -1,8 +1,10 @@
 """Ids that a gateway made up in place of the provider's own (LiteLLM, ``SpecialEnums`` of its types).
 
 LiteLLM wraps ``litellm:custom_llm_provider:openai;model_id:…;response_id:resp_1`` in base64 behind the
-prefix of the kind, and a managed file's id is such base64 without a prefix. Behind the gateway such an
-id is another at each call, so no answer could ever be matched with it.
+prefix of the kind, and the id of a managed file, vector store or passed-through object is such base64
+without a prefix. Behind the gateway such an id is another at each call, so no answer could ever be matched
+with it. Where LiteLLM encrypts an id instead, nothing in it can be recognised; what keeps that harmless is
+the echo of ids, which `worker.providers.classify` demands.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _PREFIXES = ("resp_", "cntr_", "file-", "file_", "video_", "vs_", "batch_", "")
 _MARKS = (b"litellm:custom_llm_provider:", b"litellm_proxy")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _OWN_ID = re.compile(
-    r"(?:response|container|video|file|batch)_id[:,]([A-Za-z0-9]{1,16}[-_][A-Za-z0-9_-]{1,128})(?=$|[;,])"
+    r"(?:response|container|video|file|batch|resource|raw)_id[:,]([A-Za-z0-9]{1,16}[-_][A-Za-z0-9_-]{1,128})(?=$|[;,])"
 )
 
 

@@ -18,14 +18,35 @@ LONGEST_WAIT_SECONDS = 60.0
 LONGEST_COOLDOWN_SECONDS = 86_400.0
 """A provider that asks for more is asked again after a day."""
 
+CUT_TO = 0.7
+"""Whoever is told to slow down goes on at this part of the rate so far (AIMD: multiplicative decrease)."""
+
+CUT_AT_MOST_EVERY_SECONDS = 10.0
+"""Many requests that are refused together say one thing, once."""
+
+GAIN = 0.02
+RECOVERS_EVERY_SECONDS = 30.0
+"""After each such time without a refusal the rate grows by this part of its ceiling (additive increase)."""
+
+SLOWEST_PER_SECOND = 0.5
+"""No cut goes below this, nor below the ceiling of a bucket that is slower anyway."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """A limit that callers share by ``key``: ``per_second`` in the long run, ``burst`` at once."""
+    """A limit that callers share by ``key``: ``per_second`` in the long run, ``burst`` at once.
+
+    ``per_second`` is the ceiling: where the provider refuses, the bucket goes slower for a while.
+    """
 
     key: str
     per_second: float
     burst: int = 1
+
+    @property
+    def slowest(self) -> float:
+        """The part of the ceiling (0 to 1) below which no cut goes."""
+        return min(1.0, SLOWEST_PER_SECOND / self.per_second)
 
     def __post_init__(self) -> None:
         if not (0 < self.per_second < math.inf and self.burst >= 1):
@@ -81,7 +102,10 @@ class Pacer(Protocol):
         ...
 
     async def cool_down(self, bucket: Bucket, seconds: float) -> None:
-        """Let nobody have a slot for that long; a longer pause in force stays. Raises PacerUnavailable."""
+        """Let nobody have a slot for that long, then go on more slowly; a longer pause in force stays.
+
+        The rate recovers by itself. Raises PacerUnavailable.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -22,11 +22,12 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Rank(IntEnum):
-    """What goes first. A DELETE completes what was begun; a control ends the wait of others."""
+    """What goes first: a DELETE completes what was begun, a control ends others' wait, a look can wait."""
 
     DELETE = 0
     CONTROL = 1
     READ = 2
+    LOOK = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,13 @@ from dataclasses import dataclass
 
 from worker.model import clock
 from worker.pacing.base import (
+    CUT_AT_MOST_EVERY_SECONDS,
+    CUT_TO,
+    GAIN,
     HORIZON_SECONDS,
     LONGEST_COOLDOWN_SECONDS,
     LONGEST_WAIT_SECONDS,
+    RECOVERS_EVERY_SECONDS,
     Bucket,
     CoolingDown,
     Later,
@@ -26,12 +30,18 @@ from worker.pacing.base import (
 _MICROS = 1_000_000
 _HORIZON = int(HORIZON_SECONDS * _MICROS)
 _LONGEST_WAIT = int(LONGEST_WAIT_SECONDS * _MICROS)
+_RECOVERS = int(RECOVERS_EVERY_SECONDS * _MICROS)
+_CUT_EVERY = int(CUT_AT_MOST_EVERY_SECONDS * _MICROS)
 
 
 @dataclass(slots=True)
 class _State:
     arrival: int = 0
     cooled_until: int = 0
+    # The part of the ceiling that is used (0 to 1), since when it stands, and when it was cut last.
+    part: float = 1.0
+    since: int = 0
+    cut_at: int | None = None
 
 
 class MemoryPacer:
@@ -49,11 +59,15 @@ class MemoryPacer:
             return _take(state, bucket, now=self._now())
 
     async def cool_down(self, bucket: Bucket, seconds: float) -> None:
-        """Let nobody have a slot for that long; a longer pause in force stays."""
+        """Let nobody have a slot for that long, then go on more slowly; a longer pause in force stays."""
         micros = math.ceil(max(0.0, min(seconds, LONGEST_COOLDOWN_SECONDS)) * _MICROS)
+        if not micros:
+            return
         with self._lock:
             state = self._states.setdefault(bucket.key, _State())
-            state.cooled_until = max(state.cooled_until, self._now() + micros)
+            now = self._now()
+            state.cooled_until = max(state.cooled_until, now + micros)
+            _cut(state, bucket, now=now)
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -62,8 +76,24 @@ class MemoryPacer:
         return int(self._monotonic() * _MICROS)
 
 
+def _cut(state: _State, bucket: Bucket, *, now: int) -> None:
+    if state.cut_at is None or now - state.cut_at >= _CUT_EVERY:
+        _recover(state, now=now)
+        state.part, state.cut_at = max(bucket.slowest, state.part * CUT_TO), now
+    # What is counted as clean begins when the pause is over.
+    state.since = max(state.since, state.cooled_until)
+
+
+def _recover(state: _State, *, now: int) -> None:
+    steps = (now - state.since) // _RECOVERS
+    if state.part < 1 and steps > 0:
+        state.part = min(1.0, state.part + steps * GAIN)
+        state.since += steps * _RECOVERS
+
+
 def _take(state: _State, bucket: Bucket, *, now: int) -> Reservation | Later:
-    interval = math.ceil(_MICROS / bucket.per_second)
+    _recover(state, now=now)
+    interval = math.ceil(_MICROS / (bucket.per_second * state.part))
     tau = (bucket.burst - 1) * interval
     arrival = state.arrival
     if state.cooled_until > now:

@@ -1,7 +1,8 @@
 """The pacer of several processes: one Lua script on a Redis (or Valkey) server, with the server's clock.
 
-Keys: ``{prefix}:tat:{bucket}``, the theoretical arrival time, and ``{prefix}:cd:{bucket}``, the end of
-the shared pause, both in microseconds of the server's TIME and gone when they mean nothing any more.
+Keys: ``{prefix}:tat:{bucket}``, the theoretical arrival time, ``{prefix}:cd:{bucket}``, the end of the
+shared pause, both in microseconds of the server's TIME, and ``{prefix}:part:{bucket}``, a hash of the part of
+the ceiling that is used, since when, and when it was cut last. All go when they mean nothing any more.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
+from worker.model.errors import TenureError
 from worker.pacing.base import (
+    CUT_AT_MOST_EVERY_SECONDS,
+    CUT_TO,
+    GAIN,
     HORIZON_SECONDS,
     LONGEST_COOLDOWN_SECONDS,
     LONGEST_WAIT_SECONDS,
+    RECOVERS_EVERY_SECONDS,
     Bucket,
     CoolingDown,
     Later,
@@ -33,13 +39,32 @@ from worker.pacing.base import (
 _MICROS = 1_000_000
 _SOCKET_SECONDS = 2.0
 _CALL_SECONDS = 4.0
+_RECOVERY = (int(RECOVERS_EVERY_SECONDS * _MICROS), GAIN)
+# By then every part has grown back to the whole.
+_PART_LIVES_MILLIS = math.ceil(RECOVERS_EVERY_SECONDS / GAIN) * 1000
 
 # Numbers stay below 2**53, so Lua holds them exactly; %.0f because tostring() would round them.
-RESERVE = """
+_PART = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local horizon, longest = tonumber(ARGV[3]), tonumber(ARGV[4])
+local function part_of(key, every, gain)
+  local known = redis.call('HMGET', key, 'part', 'since')
+  local part, since = tonumber(known[1] or 1), tonumber(known[2] or 0)
+  local steps = math.floor((now - since) / every)
+  if part < 1 and steps > 0 then
+    part, since = math.min(1, part + steps * gain), since + steps * every
+    redis.call('HSET', key, 'part', part, 'since', string.format('%.0f', since))
+  end
+  return part, since
+end
+"""
+
+RESERVE = (
+    _PART
+    + """
+local horizon, longest, burst = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2])
+local part = part_of(KEYS[3], tonumber(ARGV[5]), tonumber(ARGV[6]))
+local interval = math.ceil(tonumber(ARGV[1]) / part)
 local tau = (burst - 1) * interval
 local arrival = tonumber(redis.call('GET', KEYS[1]) or 0)
 -- No grant leaves a later one: this is a clock that was set back, as after a failover.
@@ -56,27 +81,55 @@ arrival = math.max(arrival, slot) + interval
 redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
 return {0, slot - now}
 """
+)
 
-COOL_DOWN = """
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+COOL_DOWN = (
+    _PART
+    + """
 local pause = now + tonumber(ARGV[1])
-if pause > tonumber(redis.call('GET', KEYS[1]) or 0) then
+local standing = tonumber(redis.call('GET', KEYS[1]) or 0)
+if pause > standing then
   redis.call('SET', KEYS[1], string.format('%.0f', pause), 'PX', math.ceil(tonumber(ARGV[1]) / 1000) + 1)
 end
+local part, since = part_of(KEYS[2], tonumber(ARGV[2]), tonumber(ARGV[3]))
+local cut_at = tonumber(redis.call('HGET', KEYS[2], 'cut_at') or 0)
+if now - cut_at >= tonumber(ARGV[4]) or cut_at > now then
+  part = math.max(tonumber(ARGV[6]), part * tonumber(ARGV[5]))
+  redis.call('HSET', KEYS[2], 'cut_at', string.format('%.0f', now))
+end
+-- What is counted as clean begins when the pause is over.
+since = math.max(math.min(since, now), pause, standing)
+redis.call('HSET', KEYS[2], 'part', part, 'since', string.format('%.0f', since))
+redis.call('PEXPIRE', KEYS[2], math.ceil((since - now) / 1000) + tonumber(ARGV[7]))
 return 0
 """
+)
 
 
 def require_redis(url: str) -> None:
-    """Raise PacerUnavailable unless the server answers now; for the start of a process."""
+    """Raise PacerUnavailable unless the server answers now, and RedisEvicts where it may forget limits.
+
+    For the start of a process.
+    """
     try:
         with BlockingRedis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
-            client.ping()
+            memory = client.info("memory")
     except (RedisError, OSError, ValueError) as e:
         # The URL may carry a password, so only what went wrong is told.
         problem = f"Redis does not answer ({type(e).__name__})."
         raise PacerUnavailable(problem, repair="Start it, or mend TENURE_REDIS_URL or the broker's.") from e
+
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if int(memory.get("maxmemory", 0)) > 0 and policy != "noeviction":
+        # An evicted pause or slot would let every process send at once; an evicted message costs a tick.
+        problem = f"Redis may throw keys away when it is full (maxmemory-policy {policy})."
+        raise RedisEvicts(problem, repair="Set maxmemory-policy to noeviction, or use a Redis of its own.")
+
+
+class RedisEvicts(TenureError):
+    """The server may forget how fast a provider is asked."""
+
+    code = "redis_evicts"
 
 
 class RedisPacer:
@@ -97,8 +150,10 @@ class RedisPacer:
             bucket.burst,
             int(HORIZON_SECONDS * _MICROS),
             int(LONGEST_WAIT_SECONDS * _MICROS),
+            *_RECOVERY,
         ]
-        reply = await self._run(RESERVE, [self._key("tat", bucket), self._key("cd", bucket)], arguments)
+        keys = [self._key(name, bucket) for name in ("tat", "cd", "part")]
+        reply = await self._run(RESERVE, keys, arguments)
         match reply:
             case [0, int(micros)]:
                 return Reservation(wait=micros / _MICROS)
@@ -110,10 +165,15 @@ class RedisPacer:
                 raise _unavailable("it answered something else than a slot")
 
     async def cool_down(self, bucket: Bucket, seconds: float) -> None:
-        """Let nobody have a slot for that long; a longer pause in force stays. Raises PacerUnavailable."""
+        """Let nobody have a slot for that long, then go on more slowly; a longer pause in force stays.
+
+        Raises PacerUnavailable.
+        """
         micros = math.ceil(max(0.0, min(seconds, LONGEST_COOLDOWN_SECONDS)) * _MICROS)
         if micros:
-            await self._run(COOL_DOWN, [self._key("cd", bucket)], [micros])
+            cut = [int(CUT_AT_MOST_EVERY_SECONDS * _MICROS), CUT_TO, bucket.slowest, _PART_LIVES_MILLIS]
+            keys = [self._key(name, bucket) for name in ("cd", "part")]
+            await self._run(COOL_DOWN, keys, [micros, *_RECOVERY, *cut])
 
     async def aclose(self) -> None:
         """Close the calling loop's connections."""
@@ -124,7 +184,7 @@ class RedisPacer:
     def _key(self, what: str, bucket: Bucket) -> str:
         return f"{self._prefix}:{what}:{bucket.key}"
 
-    async def _run(self, script: str, keys: list[str], arguments: list[int]) -> object:
+    async def _run(self, script: str, keys: list[str], arguments: list[float]) -> object:
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 call = self._client().register_script(script)

@@ -10,7 +10,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from worker.policy.document import Bundle, Constraints, Guards, Match, Policy, Project, Rate
+from worker.policy.document import (
+    Bundle,
+    Constraints,
+    Guards,
+    KeyRef,
+    Match,
+    OwnProfile,
+    Policy,
+    Project,
+    Rate,
+)
 from worker.policy.durations import Duration
 from worker.policy.read_documents import API_VERSION
 
@@ -122,20 +132,30 @@ def _guards(guards: Guards) -> dict[str, object]:
 
 
 def _project(project: Project) -> dict[str, object]:
-    account, key = project.account, project.api_key
+    account = project.account
     spec = {
         "provider": account.provider,
         "base_url": account.base_url,
         "organization": account.organization,
         "provider_project": account.provider_project,
-        "api_key": _given({"env": key.env, "file": key.file}),
+        "api_key": _key(project.api_key),
+        # Where a key is found, never the key.
+        "admin_key": _key(project.admin_key) if project.admin_key else None,
         "rate": _rate(project.rate),
         "concurrency": project.concurrency,
         "controls": list(project.controls),
         "on_partial": project.on_partial.value,
-        "profile": project.profile,
+        "profile": _profile(project.profile),
     }
     return _document("Project", {"name": project.name, "owner": project.owner}, spec)
+
+
+def _key(key: KeyRef) -> dict[str, object]:
+    return _given({"env": key.env, "file": key.file})
+
+
+def _profile(profile: str | OwnProfile) -> object:
+    return json.loads(profile.written) if isinstance(profile, OwnProfile) else profile
 
 
 def _rate(rate: Rate) -> dict[str, object]:

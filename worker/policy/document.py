@@ -161,15 +161,29 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRef:
-    """Where the provider key is found: exactly one of a variable's name and a file's path."""
+    """Where a provider key is found: exactly one of a variable's name and a file's path."""
 
     env: str | None = None
     file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnProfile:
+    """A project's own profile: the shipped one that it extends, and all its fields as sorted JSON text.
+
+    Text, because it is immutable and equal by value, and because only the providers know what it means.
+    """
+
+    extends: str
+    written: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """One provider account, its credential and its pace."""
+    """One provider account, its credential and its pace.
+
+    ``admin_key`` is for looking at the organisation's settings alone; no deletion is sent with it.
+    """
 
     name: str
     owner: str
@@ -179,7 +193,8 @@ class Project:
     concurrency: int
     controls: tuple[str, ...]
     on_partial: OnPartial
-    profile: str
+    profile: str | OwnProfile
+    admin_key: KeyRef | None = None
 
     @property
     def credential(self) -> str:

@@ -15,6 +15,7 @@ from worker.policy.document import Bundle, Constraints, Policy, Project
 from worker.policy.findings import Finding, Notes, Severity, in_order, refuses
 from worker.policy.nodes import MAX_BYTES, Place, from_json
 from worker.policy.read_documents import Draft, ReadSettings, read_document, read_file
+from worker.policy.read_profile import CheckProfile, shape_only
 from worker.policy.read_project import DEFAULT_KEY_GLOBS
 
 __all__ = [
@@ -58,10 +59,12 @@ def load_folder(
     key_globs: Sequence[str] = DEFAULT_KEY_GLOBS,
     known_policies: frozenset[str] | None = None,
     since: datetime = CLOCK_CHANGES_SINCE,
+    check_profile: CheckProfile = shape_only,
 ) -> Loaded:
     """Read ``*.yaml`` and ``*.yml`` of the folder itself, without ``*.test.yaml``, and the extra files.
 
     ``known_policies`` are the names in force before (None: not known, RP017 is not checked).
+    ``check_profile`` is `worker.providers.profiles.check_profile` for callers that may import it.
     Raises PoliciesUnreadable for a missing or unreadable folder.
     """
     texts: dict[str, str] = {}
@@ -70,7 +73,7 @@ def load_folder(
         text = _read_text(label, path, findings)
         if text is not None:
             texts[label] = text
-    settings = ReadSettings(key_globs=key_globs, since=since)
+    settings = ReadSettings(key_globs=key_globs, since=since, check_profile=check_profile)
     files = len(texts) + len(findings)
     return _load(texts, findings, settings, known_policies, files=files)
 
@@ -81,9 +84,10 @@ def load_texts(
     key_globs: Sequence[str] = DEFAULT_KEY_GLOBS,
     known_policies: frozenset[str] | None = None,
     since: datetime = CLOCK_CHANGES_SINCE,
+    check_profile: CheckProfile = shape_only,
 ) -> Loaded:
     """Read a bundle from file names and their texts; never raises, whatever the texts hold."""
-    settings = ReadSettings(key_globs=key_globs, since=since)
+    settings = ReadSettings(key_globs=key_globs, since=since, check_profile=check_profile)
     return _load(texts, [], settings, known_policies, files=len(texts))
 
 

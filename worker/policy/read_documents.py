@@ -11,6 +11,7 @@ from worker.policy.document import Constraints, Mode, Policy, Project
 from worker.policy.findings import Notes, Refused
 from worker.policy.nodes import Node, documents
 from worker.policy.read_policy import read_policy
+from worker.policy.read_profile import CheckProfile, shape_only
 from worker.policy.read_project import read_project
 from worker.policy.readers import Fields, Path, all_done, choice, did_you_mean, duration, number, scalar, text
 
@@ -41,10 +42,11 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSettings:
-    """What reading depends on beside the text."""
+    """What reading depends on beside the text; ``check_profile`` knows what a profile may hold."""
 
     key_globs: Sequence[str]
     since: datetime
+    check_profile: CheckProfile = shape_only
 
 
 def read_file(text_: str, notes: Notes, settings: ReadSettings) -> list[Draft]:
@@ -87,7 +89,13 @@ def _by_kind(
         case DocumentKind.RETENTION_POLICY:
             return read_policy(metadata, spec, path, since=settings.since)
         case DocumentKind.PROJECT:
-            return read_project(metadata, spec, path, key_globs=settings.key_globs)
+            return read_project(
+                metadata,
+                spec,
+                path,
+                key_globs=settings.key_globs,
+                check_profile=settings.check_profile,
+            )
         case DocumentKind.CONSTRAINTS:
             return _read_constraints(metadata, spec, path)
 

@@ -13,6 +13,7 @@ from worker.policy.document import KeyRef, OnPartial, Project, Provider, Rate
 from worker.policy.findings import Refused
 from worker.policy.match import glob_matches
 from worker.policy.nodes import Node
+from worker.policy.read_profile import CheckProfile, profile_reader, shape_only
 from worker.policy.readers import Fields, Path, Reader, all_done, choice, list_of, number, scalar, text, whole
 
 DEFAULT_KEY_GLOBS = ("OPENAI_API_KEY*", "TENURE_KEY_*", "/run/secrets/*")
@@ -28,7 +29,14 @@ _MAX_CONCURRENCY = 64
 _CONTROLS = ("sibling", "canary")
 
 
-def read_project(metadata: Node, spec: Node, path: Path, *, key_globs: Sequence[str]) -> Project:
+def read_project(
+    metadata: Node,
+    spec: Node,
+    path: Path,
+    *,
+    key_globs: Sequence[str],
+    check_profile: CheckProfile = shape_only,
+) -> Project:
     """Read metadata and spec; raises Refused when anything was noted as an error."""
     about = Fields(metadata, path.down("metadata"))
     name = about.required("name", text)
@@ -46,12 +54,13 @@ def read_project(metadata: Node, spec: Node, path: Path, *, key_globs: Sequence[
             organization=fields.optional("organization", text, ""),
             provider_project=fields.optional("provider_project", text, ""),
         ),
-        api_key=fields.required("api_key", _key_ref(key_globs)),
+        api_key=fields.required("api_key", _key_ref(key_globs, "api_key")),
         rate=fields.optional("rate", _rate, _DEFAULT_RATE),
         concurrency=fields.optional("concurrency", whole(1, _MAX_CONCURRENCY), _DEFAULT_CONCURRENCY),
         controls=fields.optional("controls", _controls, _CONTROLS),
         on_partial=fields.optional("on_partial", choice(OnPartial), OnPartial.KEEP),
-        profile=fields.optional("profile", text, provider),
+        profile=fields.optional("profile", profile_reader(check_profile), provider),
+        admin_key=fields.optional("admin_key", _key_ref(key_globs, "admin_key"), None),
     )
     all_done(about, fields)
     return project
@@ -59,7 +68,9 @@ def read_project(metadata: Node, spec: Node, path: Path, *, key_globs: Sequence[
 
 def _base_url(fields: Fields, provider: Provider | None) -> str:
     if provider is Provider.OPENAI:
-        return fields.optional("base_url", _url, _OPENAI_URL)
+        given = fields.optional("base_url", _url, _OPENAI_URL)
+        # OpenAI serves nothing without /v1, so both spellings are one account; elsewhere nobody can know.
+        return _OPENAI_URL if given == _OPENAI_URL.removesuffix("/v1") else given
     return fields.required("base_url", _url)
 
 
@@ -96,13 +107,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _key_ref(key_globs: Sequence[str]) -> Reader[KeyRef]:
+def _key_ref(key_globs: Sequence[str], name: str) -> Reader[KeyRef]:
     def read(node: Node, path: Path) -> KeyRef:
         fields = Fields(node, path)
         env = fields.optional("env", scalar, None)
         file = fields.optional("file", scalar, None)
         if fields.has("env") == fields.has("file"):
-            fields.refuse(node, "RP030", "api_key needs exactly one of env and file.", "Write {env: NAME}.")
+            fields.refuse(node, "RP030", f"{name} needs exactly one of env and file.", "Write {env: NAME}.")
         named = env or file
         # The value is never repeated: it may be a key that was pasted here by mistake.
         if named and not (
@@ -111,7 +122,7 @@ def _key_ref(key_globs: Sequence[str]) -> Reader[KeyRef]:
             fields.refuse(
                 named,
                 "RP030",
-                f"api_key names no variable or file of the allow-list ({', '.join(key_globs)}).",
+                f"{name} names no variable or file of the allow-list ({', '.join(key_globs)}).",
                 "Name one that is on it, or extend TENURE_PROVIDER_KEYS.",
             )
         fields.done()

@@ -69,6 +69,6 @@ def _read(path: str, allowed: Sequence[str]) -> str:
 def _must_be_allowed(name: str, allowed: Sequence[str]) -> None:
     if not any(glob_matches(pattern, name) for pattern in allowed):
         raise KeyNotAllowed(
-            f"A project's api_key names {name}, which is not allowed.",
+            f"A project names {name} as the place of a key, which is not allowed.",
             repair=f"Add it to TENURE_PROVIDER_KEYS (now: {', '.join(allowed) or 'nothing'}).",
         )

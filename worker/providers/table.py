@@ -49,8 +49,9 @@ _FACTS = (
         endpoint_end=date(2026, 8, 26),
         deletion_semantics=(
             "OpenAI retired this endpoint on 2026-08-26 and does not say what became of threads that nobody "
-            "had deleted. Files and vector stores that a thread names are separate objects and stay. OpenAI "
-            "documented that a deleted thread leaves its servers within 30 days. " + _TAIL_WORDS
+            "had deleted. Files and vector stores that a thread names are separate objects and stay, but for "
+            "those that its producer chose to go first. OpenAI documented that a deleted thread leaves its "
+            "servers within 30 days. " + _TAIL_WORDS
         ),
     ),
     KindFacts(
@@ -162,8 +163,8 @@ _FACTS = (
             }
         ),
         deletion_semantics=(
-            "Files that were in the store are separate objects and stay; what was indexed of them belongs to "
-            "the store. " + _TAIL_WORDS
+            "Files that were in the store are separate objects and stay, but for those that its producer "
+            "chose to go first; what was indexed of them belongs to the store. " + _TAIL_WORDS
         ),
     ),
     KindFacts(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ssl
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 
 import aiohttp
 import httpx2
@@ -80,6 +81,20 @@ def _make_session() -> aiohttp.ClientSession:
         trust_env=False,
         middlewares=(send_once,),
     )
+
+
+def trust_store() -> tuple[str, int | None]:
+    """Return where the authorities come from that vouch for a server, and how many of them are loaded.
+
+    Those of a folder are loaded as they are needed; None where the operating system does not tell.
+    """
+    paths = ssl.get_default_verify_paths()
+    places = [path for path in (paths.openssl_cafile, paths.openssl_capath) if Path(path).exists()]
+    try:
+        return ", ".join(places), _tls().cert_store_stats()["x509_ca"]
+    except NotImplementedError:
+        # The stores of macOS and Windows are asked during a handshake and cannot be counted.
+        return "", None
 
 
 @cache

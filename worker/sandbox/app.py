@@ -16,6 +16,7 @@ from worker.sandbox.gate import Gate
 from worker.sandbox.gateway import GatewayFront
 from worker.sandbox.kinds import read_target
 from worker.sandbox.options import SandboxOptions
+from worker.sandbox.organization import organization_routes
 from worker.sandbox.post import GatePost
 from worker.sandbox.request_log import RequestLog
 from worker.sandbox.routes import provider_routes
@@ -31,9 +32,11 @@ def create_app(options: SandboxOptions, *, store: SandboxStore | None = None) ->
     faults = FaultBook(options.faults)
     log = RequestLog(options.keep_requests)
     post = GatePost(options=options, ids=store.ids, faults=faults, log=log)
-    gateway = [Middleware(GatewayFront)] if options.dialect is Dialect.GATEWAY else []
+    dialect, gateway = options.dialect, list[Middleware]()
+    if dialect in {Dialect.GATEWAY, Dialect.GATEWAY_OPAQUE}:
+        gateway = [Middleware(GatewayFront, opaque=dialect is Dialect.GATEWAY_OPAQUE)]
     app = Starlette(
-        routes=[*provider_routes(), *control_routes()],
+        routes=[*provider_routes(), *organization_routes(), *control_routes()],
         middleware=[Middleware(Gate, post=post), *gateway],
         exception_handlers={Refused: _refused, HTTPException: _unserved},
     )

@@ -16,6 +16,7 @@ class Dialect(StrEnum):
     OPENAI = "openai"
     DETAIL = "detail"
     GATEWAY = "gateway"
+    GATEWAY_OPAQUE = "gateway-opaque"
     FOUNDRY = "foundry"
 
 
@@ -24,6 +25,7 @@ DIALECTS: dict[Dialect, str] = {
     Dialect.DETAIL: "a server of its own that writes {'detail': …}",
     Dialect.GATEWAY: "a gateway that has only responses, files and threads without DELETE, "
     "and gives every response a new id on each call",
+    Dialect.GATEWAY_OPAQUE: "the same, with ids that nobody else can read",
 }
 """The dialects that a sandbox can be started with; Foundry's own paths always answer in Foundry's."""
 
@@ -73,9 +75,9 @@ def written(problem: Problem, dialect: Dialect) -> dict[str, object]:
             return _error_object(problem, problem.code)
         case Dialect.DETAIL:
             return {"detail": _detail(problem)}
-        case Dialect.GATEWAY if problem.about_route:
+        case Dialect.GATEWAY | Dialect.GATEWAY_OPAQUE if problem.about_route:
             return {"detail": _detail(problem)}
-        case Dialect.GATEWAY:
+        case Dialect.GATEWAY | Dialect.GATEWAY_OPAQUE:
             return _error_object(problem, problem.code or str(problem.status))
         case Dialect.FOUNDRY:
             message = "Resource not found" if problem.about_route else problem.message

@@ -16,6 +16,7 @@ from enum import StrEnum
 from worker.model.errors import Invalid
 from worker.sandbox.kinds import ObjectKind, Target
 
+_NO_FAULT = "{!r} is not a fault of the sandbox."
 _METHODS = ("GET", "POST", "DELETE")
 _SPELLING = re.compile(
     r"(?P<name>[a-z0-9-]+)(?::(?P<kind>[a-z_]+))?(?:@(?P<method>[A-Za-z]+))?(?:\*(?P<count>[0-9]+))?"
@@ -141,6 +142,10 @@ class UnknownFault(Invalid):
     code = "unknown_fault"
 
 
+class UnknownFaultName(UnknownFault):
+    """No fault has this name; the message names all that there are."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRule:
     """One fault and the requests it strikes. None means any; ``count`` limits how often.
@@ -195,7 +200,8 @@ def parse_fault(text: str) -> FaultRule:
     """Read ``name[:kind][@method][*count]``; raises UnknownFault, which names what is known."""
     match = _SPELLING.fullmatch(text.strip())
     if match is None or match["name"] not in {fault.value for fault in Fault}:
-        raise _unknown(text, f"Known faults: {', '.join(Fault)}; write name[:kind][@method][*count].")
+        repair = f"Known faults: {', '.join(Fault)}; write name[:kind][@method][*count]."
+        raise UnknownFaultName(_NO_FAULT.format(text), repair=repair, pointer="/faults")
     fault = Fault(match["name"])
     if match["kind"] and match["kind"] not in {kind.value for kind in ObjectKind}:
         raise _unknown(text, f"Known kinds: {', '.join(ObjectKind)}.")
@@ -215,4 +221,4 @@ def parse_faults(texts: Iterable[str]) -> tuple[FaultRule, ...]:
 
 
 def _unknown(text: str, repair: str) -> UnknownFault:
-    return UnknownFault(f"{text!r} is not a fault of the sandbox.", repair=repair, pointer="/faults")
+    return UnknownFault(_NO_FAULT.format(text), repair=repair, pointer="/faults")

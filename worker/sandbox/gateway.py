@@ -1,13 +1,15 @@
 """A gateway in front of the provider: few routes, threads that cannot be deleted, ids of its own.
 
 After the LiteLLM proxy, as it was seen to answer: no conversations at all, 500 in plain text for an absent
-thread, and an id for every response that is made anew on each call and wraps the provider's.
+thread, and an id for every response that is made anew on each call and wraps the provider's. An opaque
+gateway seals that id, as LiteLLM does where it guards responses by user: only the gateway can read it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 from itertools import count
@@ -27,9 +29,11 @@ _WRAPPED = re.compile(r"litellm:custom_llm_provider:openai;model_id:sandbox-[0-9
 class GatewayFront:
     """ASGI middleware between the gate and the routes."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, opaque: bool = False) -> None:
         self._app = app
+        self._opaque = opaque
         self._calls = count()
+        self._sealed: dict[str, str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on with the provider's id."""
@@ -65,7 +69,7 @@ class GatewayFront:
 
     async def _response(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         if target.object_id is not None:
-            own = _unwrapped(target.object_id)
+            own = self._sealed.get(target.object_id) if self._opaque else _unwrapped(target.object_id)
             if own is None:
                 await error(400, "There are no healthy deployments for this model.")(scope, receive, send)
                 return
@@ -77,12 +81,17 @@ class GatewayFront:
         answer = json.loads(body)
         if not isinstance(answer.get("id"), str):
             return body
-        told = (
-            f"litellm:custom_llm_provider:openai;model_id:sandbox-{next(self._calls)};"
-            f"response_id:{answer['id']}"
-        )
-        answer["id"] = _PREFIX + base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+        answer["id"] = self._seal(answer["id"]) if self._opaque else self._named(answer["id"])
         return json.dumps(answer).encode()
+
+    def _seal(self, own: str) -> str:
+        made = _PREFIX + hashlib.sha256(f"{next(self._calls)} {own}".encode()).hexdigest()
+        self._sealed[made] = own
+        return made
+
+    def _named(self, own: str) -> str:
+        told = f"litellm:custom_llm_provider:openai;model_id:sandbox-{next(self._calls)};response_id:{own}"
+        return _PREFIX + base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
 
 
 def _unwrapped(object_id: str) -> str | None:

@@ -74,7 +74,7 @@ class SandboxOptions:
     the ids repeat from run to run. ``retry_after`` is what ``throttled`` answers, ``slow_by`` how
     long ``slow`` waits and ``slow-body`` takes, ``hang_for`` how long ``timeout`` waits for the client
     to go. What ``reappears`` struck is back after ``reappears_after``, only on demand if that is None.
-    ``keep_requests`` is how many requests stay in the log.
+    ``keep_requests`` is how many requests stay in the log, ``data_retention`` what an admin key is told.
     """
 
     latency: timedelta = timedelta()
@@ -89,3 +89,4 @@ class SandboxOptions:
     reappears_after: timedelta | None = timedelta(seconds=30)
     dialect: Dialect = Dialect.OPENAI
     keep_requests: int = 100_000
+    data_retention: str = "modified_abuse_monitoring"

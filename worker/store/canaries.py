@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,6 +40,14 @@ def forget(db: Session, gone: Canary) -> None:
             canary.c.external_id == gone.external_id,
         )
     )
+
+
+def among(db: Session, kind: Kind, external_ids: Sequence[str]) -> set[str]:
+    """Return which of these ids are canaries that were not seen to be gone yet."""
+    query = select(canary.c.external_id).where(
+        canary.c.kind == kind.value, canary.c.external_id.in_(external_ids)
+    )
+    return set(db.execute(query).scalars())
 
 
 def left(db: Session, projects: Collection[str], *, made_before: datetime) -> list[Canary]:

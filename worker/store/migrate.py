@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 from worker.model.errors import TenureError
 from worker.store.engine import Database
-from worker.store.preview_tables import metadata
+from worker.store.tables import metadata
 
 
 class SchemaOutdated(TenureError):
@@ -60,7 +60,7 @@ def downgrade(database: Database, revision: str) -> None:
 
 
 def drift(database: Database) -> list[object]:
-    """Return what differs between the database and `tables.py`; empty when they agree."""
+    """Return what differs between the database and the tables of the code; empty when they agree."""
     with database.engine.connect() as connection:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 

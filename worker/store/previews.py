@@ -17,8 +17,7 @@ from sqlalchemy.orm import Session
 
 from worker.model.thread import ThreadState
 from worker.store.engine import changed
-from worker.store.preview_tables import bundle_approval, preview
-from worker.store.tables import thread
+from worker.store.tables import bundle_approval, preview, thread
 
 
 class PreviewState(StrEnum):

@@ -38,6 +38,15 @@ class StoredHold:
     release_reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An erasure as it was ordered; ``projects`` is what it reaches, None for all."""
+
+    id: str
+    erasure: Erasure
+    projects: frozenset[str] | None = None
+
+
 def ensure_rows(db: Session, scopes: Iterable[str]) -> None:
     """Make missing protection rows; the caller's locks need rows to hold on to."""
     wanted = set(scopes)
@@ -216,8 +225,9 @@ def add_erasure(
     ordered_at: datetime,
     ordered_by: str,
     threads: Iterable[str],
+    projects: Sequence[str] | None = None,
 ) -> None:
-    """Insert an order, expanded to the threads that it covers."""
+    """Insert an order, expanded to the threads that it covers; it reaches ``projects``, or all."""
     db.execute(
         insert(erasure).values(
             id=erasure_id,
@@ -227,11 +237,30 @@ def add_erasure(
             at=at,
             ordered_at=ordered_at,
             ordered_by=ordered_by,
+            projects=None if projects is None else list(projects),
         )
     )
     rows = [{"erasure_id": erasure_id, "thread_id": thread_id} for thread_id in threads]
     if rows:
         db.execute(insert(erasure_thread), rows)
+
+
+def orders_since(db: Session, instant: datetime) -> list[Order]:
+    """Return the orders that still cover what was registered at that instant."""
+    rows = db.execute(select(erasure).where(erasure.c.at >= instant).order_by(erasure.c.id))
+    return [
+        Order(
+            id=row.id,
+            erasure=Erasure(at=row.at, owner=row.owner, ids=tuple(row.ids)),
+            projects=None if row.projects is None else frozenset(row.projects),
+        )
+        for row in rows
+    ]
+
+
+def cover(db: Session, erasure_id: str, thread_id: str) -> None:
+    """Let an order cover one more thread."""
+    db.execute(insert(erasure_thread).values(erasure_id=erasure_id, thread_id=thread_id))
 
 
 def get_erasure(db: Session, erasure_id: str) -> Row[Any] | None:

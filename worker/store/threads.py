@@ -15,6 +15,7 @@ from worker.model.evidence import Grade
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import OPEN_ITEM_STATES
+from worker.store import references
 from worker.store.tables import thread, work_item
 
 # SQLite allows a bounded number of parameters in one statement.
@@ -32,6 +33,7 @@ class StoredThread:
     grade: Grade | None = None
     reason: str | None = None
     version: int = 1
+    retried_at: datetime | None = None
     children: tuple[str, ...] = ()
 
 
@@ -91,6 +93,7 @@ def to_stored(row: Row[Any]) -> StoredThread:
         grade=Grade(row.grade) if row.grade else None,
         reason=row.reason,
         version=row.version,
+        retried_at=row.retried_at,
         children=tuple(row.children),
     )
 
@@ -122,6 +125,7 @@ def add(db: Session, new: Thread, schedule: Schedule, *, children: Sequence[str]
     try:
         with db.begin_nested():
             db.execute(insert(thread).values(values))
+            references.add(db, new.id, children)
     except IntegrityError:
         return False
     return True
@@ -164,12 +168,15 @@ def many(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[str, 
     return {row.id: to_stored(row) for row in rows}
 
 
-def registered_of(db: Session, *, project: str, kind: Kind, external_ids: Sequence[str]) -> set[str]:
-    """Return which of these external ids this project has registered."""
+def registered_of(db: Session, *, account: Account, kind: Kind, external_ids: Sequence[str]) -> set[str]:
+    """Return which of these external ids any project has registered at this account."""
     known: set[str] = set()
     for start in range(0, len(external_ids), _IDS_AT_ONCE):
         query = select(thread.c.external_id).where(
-            thread.c.project == project,
+            thread.c.provider == account.provider,
+            thread.c.base_url == account.base_url,
+            thread.c.organization == account.organization,
+            thread.c.provider_project == account.provider_project,
             thread.c.kind == kind.value,
             thread.c.external_id.in_(external_ids[start : start + _IDS_AT_ONCE]),
         )

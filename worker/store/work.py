@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
@@ -58,6 +58,7 @@ class EarlierAttempt:
     """An armed attempt of an earlier claim: how it is folded, and the observations that were kept."""
 
     tried: Tried
+    armed_at: datetime
     observations: Sequence[Mapping[str, Any]]
 
 
@@ -77,34 +78,41 @@ def _allowed(now: datetime) -> ColumnElement[bool]:
         )
         .exists()
     )
-    stopped = (
-        select(stopped_pair.c.project)
-        .where(
-            stopped_pair.c.project == work_item.c.project,
-            stopped_pair.c.kind == work_item.c.kind,
-            stopped_pair.c.probe_at > now,
-        )
-        .exists()
-    )
-    return and_(~paused, ~stopped)
+    return and_(~paused, ~_stopped(stopped_pair.c.probe_at > now))
+
+
+def _stopped(*which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the item's project and kind are stopped."""
+    same = (stopped_pair.c.project == work_item.c.project, stopped_pair.c.kind == work_item.c.kind)
+    return select(stopped_pair.c.project).where(*same, *which).exists()
 
 
 def claim(
-    db: Session, *, credential: str, limit: int, lease: Lease, by: str, now: datetime
+    db: Session,
+    *,
+    credential: str,
+    limit: int,
+    lease: Lease,
+    by: str,
+    now: datetime,
+    turns: Sequence[str] = (),
 ) -> tuple[list[WorkItem], datetime]:
     """Take lease and fence of up to ``limit`` items of one credential; returns them and the lease's end.
 
-    One statement selects new, waiting and abandoned items, skipping rows that another worker is taking.
+    The same statement selects new, waiting and abandoned items, skipping rows that another worker is taking.
+    ``turns`` are the projects on the credential in the order in which they take an equal part; what they
+    leave goes to whoever waits longest. A stopped pair whose probe is due gives one item and no more: should
+    its control fail again, only that one was read.
     """
     now = lease_clock(db, now)
     until = now + lease.length
-    rows = db.execute(
-        select(work_item)
-        .where(work_item.c.credential == credential, _ready(now), _allowed(now))
-        .order_by(work_item.c.next_at, work_item.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
+    rows = _probes(db, credential, now)[:limit]
+    part = max(1, limit // max(1, len(turns)))
+    for project in turns if len(turns) > 1 else ():
+        most = min(part, limit - len(rows))
+        rows += _take(db, credential, now, most, work_item.c.project == project, ~_stopped())
+    others = work_item.c.id.not_in([row.id for row in rows])
+    rows += _take(db, credential, now, limit - len(rows), others, ~_stopped())
     if rows:
         db.execute(
             update(work_item)
@@ -116,11 +124,48 @@ def claim(
     return [_to_item(row, fence=row.fence + 1, until=until) for row in rows], until
 
 
+def _probes(db: Session, credential: str, now: datetime) -> list[Row[Any]]:
+    """Lock one ready row of each stopped pair whose probe is due."""
+    due = select(stopped_pair.c.project, stopped_pair.c.kind).where(stopped_pair.c.probe_at <= now)
+    found: list[Row[Any]] = []
+    for project, kind in db.execute(due.order_by(stopped_pair.c.project, stopped_pair.c.kind)).all():
+        found += _take(db, credential, now, 1, work_item.c.project == project, work_item.c.kind == kind)
+    return found
+
+
+def _take(
+    db: Session, credential: str, now: datetime, limit: int, *which: ColumnElement[bool]
+) -> Sequence[Row[Any]]:
+    """Lock up to ``limit`` ready rows, the longest waiting first."""
+    if limit < 1:
+        return ()
+    query = (
+        select(work_item)
+        .where(work_item.c.credential == credential, _ready(now), _allowed(now), *which)
+        .order_by(work_item.c.next_at, work_item.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return db.execute(query).all()
+
+
 def credentials_ready(db: Session, now: datetime) -> list[str]:
     """Return the credentials that have something to claim."""
     now = lease_clock(db, now)
     query = select(work_item.c.credential).where(_ready(now), _allowed(now)).distinct()
     return sorted(db.execute(query).scalars())
+
+
+def waited(db: Session, now: datetime, *, claimed_at: datetime | None) -> timedelta | None:
+    """Return how long something could have been claimed that nobody claimed since ``claimed_at``, or None."""
+    now = lease_clock(db, now)
+    # An abandoned item keeps the instant at which its lease ended.
+    since = func.coalesce(work_item.c.lease_until, work_item.c.next_at)
+    query = select(func.min(since)).where(_ready(now), _allowed(now))
+    ready: datetime | None = db.execute(query).scalar_one_or_none()
+    if ready is None:
+        return None
+    return max(timedelta(0), now - (max(ready, claimed_at) if claimed_at else ready))
 
 
 def busy(db: Session, policies: Collection[str], now: datetime) -> int:
@@ -277,7 +322,9 @@ def _to_earlier(row: Row[Any]) -> EarlierAttempt:
         children=Children(row.children),
     )
     kept = [one for one in (row.before_observation, row.answer_observation) if one]
-    return EarlierAttempt(tried=Tried(item=row.item_id, fence=row.fence, saw=saw), observations=kept)
+    return EarlierAttempt(
+        tried=Tried(item=row.item_id, fence=row.fence, saw=saw), armed_at=row.armed_at, observations=kept
+    )
 
 
 def _to_item(row: Row[Any], *, fence: int, until: datetime) -> WorkItem:

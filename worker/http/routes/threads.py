@@ -85,8 +85,8 @@ def withdraw_thread(thread_id: str, body: WithdrawBody, who: ThreadsWrite, given
 def get_explanation(thread_id: str, who: ThreadsRead, given: Given) -> ExplanationShape:
     """Say which rule decides, why, when, and who can stop it."""
     with given.database.read() as db:
-        thread = find_thread(db, thread_id, who).thread
-        return explanation_shape(thread.id, explain_thread(db, thread, now=given.clock.now()))
+        stored = find_thread(db, thread_id, who)
+        return explanation_shape(stored.thread.id, explain_thread(db, stored, now=given.clock.now()))
 
 
 @router.get("/{thread_id}/entries", response_model=Page[EntryShape])

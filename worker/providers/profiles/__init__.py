@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from worker.providers.profiles.family import Profile
 from worker.providers.profiles.read import BadProfile
-from worker.providers.profiles.shipped import SHIPPED, UnknownProfile, load_profile, profile
+from worker.providers.profiles.shipped import (
+    SHIPPED,
+    UnknownProfile,
+    check_profile,
+    load_profile,
+    profile,
+)
 
-__all__ = ["SHIPPED", "BadProfile", "Profile", "UnknownProfile", "load_profile", "profile"]
+__all__ = ["SHIPPED", "BadProfile", "Profile", "UnknownProfile", "check_profile", "load_profile", "profile"]

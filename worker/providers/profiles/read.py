@@ -51,17 +51,26 @@ def _profile(node: Node, path: Path, base: Base) -> Profile:
     name = fields.required("profile", text)
     extends = fields.optional("extends", text, None)
     below = base(extends) if extends else None
+    return read_fields(fields, name=name, below=below, echo_required=True)
+
+
+def read_fields(fields: Fields, *, name: str, below: Profile | None, echo_required: bool) -> Profile:
+    """Read what a profile says beside its name, on top of the one below it; raises Refused."""
     absent = fields.optional("absent", _by_kind(matcher), {})
     changed = fields.optional("kinds", _by_kind(override), {})
     begins = fields.optional("route_begins", list_of(text), ())
     denied = fields.optional("denied_codes", list_of(text), ())
     # Every answer must name the id that was sent: this is written down, and cannot be turned off.
-    fields.required("id_echo", echo)
+    if echo_required:
+        fields.required("id_echo", echo)
+    else:
+        fields.optional("id_echo", echo, None)
     fields.done()
     matchers = _matchers(absent, below)
     if missing := sorted(set(KINDS) - set(matchers)):
         what = f"absent says nothing of {', '.join(missing)}."
-        raise path.notes.error(fields.key("absent"), "RP024", what, f"Add {EVERY_KIND}, or extend a profile.")
+        fields.refuse(fields.key("absent"), "RP024", what, f"Add {EVERY_KIND}, or extend a profile.")
+        raise Refused
     return Profile(
         name=name,
         absent=matchers,

@@ -1,17 +1,25 @@
-"""Which profiles there are, and how one is found: by the name of a shipped one, or by its file."""
+"""Which profiles there are, and how one is found: by a shipped one's name, by its file, or in a bundle."""
 
 from __future__ import annotations
 
-from functools import cache
+import json
+from functools import cache, lru_cache
 from pathlib import Path
 
 from worker.model.errors import TenureError
+from worker.policy.document import OwnProfile
+from worker.policy.findings import Notes, Refused
+from worker.policy.nodes import MapNode, Node, from_json
+from worker.policy.readers import Path as At
 from worker.providers.profiles.family import Profile
+from worker.providers.profiles.own import read_own, shipped_name
 from worker.providers.profiles.read import BadProfile, read_profile
 
 SHIPPED = ("openai", "azure_foundry", "generic")
 # What a Project document calls a provider that speaks the same API.
 _ALSO_CALLED = {"openai_compatible": "generic"}
+_NAMES = (*SHIPPED, *_ALSO_CALLED)
+_MEND = "Mend spec.profile of its Project; `tenure policy validate` shows every finding."
 _LARGEST_FILE = 100_000
 
 
@@ -21,9 +29,37 @@ class UnknownProfile(TenureError):
     code = "unknown_profile"
 
 
+def profile(named: str | OwnProfile) -> Profile:
+    """Return the profile that a Project names or writes out, one object for equal ones.
+
+    Raises UnknownProfile, which lists the shipped ones, or BadProfile.
+    """
+    return _own(named) if isinstance(named, OwnProfile) else _shipped(named)
+
+
+def check_profile(node: Node, path: At) -> None:
+    """Note what is wrong with the profile of a Project document; raises Refused where anything is."""
+    if isinstance(node, MapNode):
+        read_own(node, path, _shipped, _NAMES)
+    else:
+        shipped_name(node, path, _NAMES)
+
+
+@lru_cache(maxsize=64)
+def _own(named: OwnProfile) -> Profile:
+    # Read with every check again: a bundle may have been stored by code that had fewer.
+    notes = Notes("spec.profile")
+    try:
+        return read_own(
+            from_json(json.loads(named.written)), At(notes=notes, name="profile"), _shipped, _NAMES
+        )
+    except Refused:
+        lines = "; ".join(f"{one.code} {one.message}" for one in notes.findings)
+        raise BadProfile(f"The project's own profile is refused: {lines}", repair=_MEND) from None
+
+
 @cache
-def profile(name: str) -> Profile:
-    """Return a shipped profile by its name; raises UnknownProfile, which lists them."""
+def _shipped(name: str) -> Profile:
     found = _ALSO_CALLED.get(name, name)
     if found not in SHIPPED:
         raise UnknownProfile(

@@ -1,7 +1,7 @@
 """Previews of bundles, and approvals of those that loosen.
 
-Revision: 0004
-Before: 0001
+Revision: 0007
+Before: 0006
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0004"
-down_revision = "0001"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,157 @@
+"""A bucket whose provider refuses goes slower for a while (AIMD), for everybody who shares it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from redis import Redis
+
+from worker.pacing.base import (
+    CUT_AT_MOST_EVERY_SECONDS,
+    RECOVERS_EVERY_SECONDS,
+    Bucket,
+    CoolingDown,
+    Later,
+    Pacer,
+    Reservation,
+)
+from worker.pacing.memory import MemoryPacer
+from worker.pacing.redis import RedisPacer
+
+KEY = "b"
+SHORT = 0.000_001
+
+
+class Slowed:
+    """A pacer and a way to let time pass for it: a clock, or times that are moved back in Redis."""
+
+    def __init__(self, redis: Redis | None = None, url: str = "", prefix: str = "") -> None:
+        self.at = 1000.0
+        self._redis, self._prefix = redis, prefix
+        self.pacer: Pacer = RedisPacer(url, prefix) if redis is not None else MemoryPacer(lambda: self.at)
+
+    def pass_time(self, seconds: float) -> None:
+        self.at += seconds
+        if self._redis is None:
+            return
+        self._redis.delete(f"{self._prefix}:tat:{KEY}", f"{self._prefix}:cd:{KEY}")
+        name = f"{self._prefix}:part:{KEY}"
+        for field in ("since", "cut_at"):
+            moved = int(str(self._redis.hget(name, field))) - int(seconds * 1_000_000)
+            self._redis.hset(name, field, str(moved))
+
+    async def slow_down(self, bucket: Bucket) -> None:
+        await self.pacer.cool_down(bucket, SHORT)
+
+    async def gap(self, bucket: Bucket) -> float:
+        """Return how far the next slot lies behind one that is taken now, in seconds."""
+        first, second = [await self._slot(bucket) for _ in range(2)]
+        return second - first
+
+    async def _slot(self, bucket: Bucket) -> float:
+        got = await self.pacer.reserve(bucket)
+        assert isinstance(got, Reservation)
+        return got.wait
+
+
+@pytest.fixture(params=["memory", "redis"])
+def slowed(request: pytest.FixtureRequest) -> Iterator[Slowed]:
+    if request.param == "memory":
+        yield Slowed()
+        return
+    url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("redis_prefix")
+    with Redis.from_url(url, decode_responses=True) as redis:
+        yield Slowed(redis, url, prefix)
+
+
+@contextmanager
+def running(slowed: Slowed) -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        try:
+            yield runner
+        finally:
+            runner.run(slowed.pacer.aclose())
+
+
+def near(seconds: float) -> object:
+    # Redis's clock runs on between the two questions, so a gap is a little less than the interval.
+    return pytest.approx(seconds, rel=0.05, abs=0.02)
+
+
+def test_after_a_refusal_the_rate_is_cut_and_grows_back_to_the_ceiling(slowed: Slowed) -> None:
+    bucket = Bucket(key=KEY, per_second=2)
+
+    async def scenario() -> None:
+        assert await slowed.gap(bucket) == near(0.5)
+        await slowed.slow_down(bucket)
+        slowed.pass_time(2)
+        assert await slowed.gap(bucket) == near(0.5 / 0.7)
+        slowed.pass_time(5 * RECOVERS_EVERY_SECONDS)
+        assert await slowed.gap(bucket) == near(0.5 / 0.8)
+        slowed.pass_time(1000 * RECOVERS_EVERY_SECONDS)
+        assert await slowed.gap(bucket) == near(0.5)
+
+    with running(slowed) as runner:
+        runner.run(scenario())
+
+
+def test_refusals_that_come_together_cut_once_and_later_ones_again(slowed: Slowed) -> None:
+    bucket = Bucket(key=KEY, per_second=2)
+
+    async def scenario() -> None:
+        for _ in range(20):
+            await slowed.slow_down(bucket)
+        slowed.pass_time(2)
+        assert await slowed.gap(bucket) == near(0.5 / 0.7)
+        slowed.pass_time(CUT_AT_MOST_EVERY_SECONDS)
+        await slowed.slow_down(bucket)
+        slowed.pass_time(2)
+        assert await slowed.gap(bucket) == near(0.5 / 0.49)
+
+    with running(slowed) as runner:
+        runner.run(scenario())
+
+
+@pytest.mark.parametrize(("ceiling", "floor"), [(1.0, 0.5), (0.4, 0.4)])
+def test_no_cut_goes_below_the_slowest_rate_or_a_slower_ceiling(
+    slowed: Slowed, ceiling: float, floor: float
+) -> None:
+    bucket = Bucket(key=KEY, per_second=ceiling)
+
+    async def scenario() -> None:
+        for _ in range(6):
+            await slowed.slow_down(bucket)
+            slowed.pass_time(CUT_AT_MOST_EVERY_SECONDS)
+        assert await slowed.pacer.reserve(bucket) == Reservation(wait=0)
+        second = await slowed.pacer.reserve(bucket)
+        wait = second.wait + (2 if isinstance(second, Later) else 0)
+        assert wait == near(1 / floor)
+
+    with running(slowed) as runner:
+        runner.run(scenario())
+
+
+def test_a_long_pause_is_not_counted_as_time_without_a_refusal(slowed: Slowed) -> None:
+    bucket = Bucket(key=KEY, per_second=2)
+
+    async def scenario() -> None:
+        await slowed.pacer.cool_down(bucket, 3600)
+        with pytest.raises(CoolingDown):
+            await slowed.pacer.reserve(bucket)
+        slowed.pass_time(3600)
+        assert await slowed.gap(bucket) == near(0.5 / 0.7)
+
+    with running(slowed) as runner:
+        runner.run(scenario())
+
+
+def test_other_buckets_keep_their_pace(slowed: Slowed) -> None:
+    async def scenario() -> None:
+        await slowed.slow_down(Bucket(key=KEY, per_second=2))
+        assert await slowed.gap(Bucket(key="other", per_second=2)) == near(0.5)
+
+    with running(slowed) as runner:
+        runner.run(scenario())

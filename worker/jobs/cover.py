@@ -1,0 +1,30 @@
+"""The cover task: one slice of a project's coverage sweep."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from kombu.exceptions import OperationalError
+
+from worker.flows.cover import cover
+from worker.jobs.process import this_process
+from worker.telemetry import log
+
+QUEUE = "drain"
+# Every tick wakes again what is still due, so an older message would only be one too many.
+_EXPIRES_SECONDS = 60
+
+
+@shared_task(name="tenure.cover", ignore_result=True)
+def cover_now(project: str) -> None:
+    """Look on; a doubled message finds the look taken."""
+    process = this_process()
+    if not process.stopping.is_set():
+        process.run(cover(process.tools, project))
+
+
+def look_at(project: str) -> None:
+    """Wake a worker for a project's coverage; a broker that is gone costs one tick."""
+    try:
+        cover_now.apply_async((project,), queue=QUEUE, expires=_EXPIRES_SECONDS)
+    except OperationalError as e:
+        log().warning("wake.failed", project=project, reason=type(e.__cause__ or e).__name__)

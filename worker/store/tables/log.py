@@ -1,0 +1,47 @@
+"""The Merkle log: exact bytes, never JSON columns, for what was hashed is what is kept."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, String, Table, Text
+
+from worker.store.column_types import BigId, UtcDateTime
+from worker.store.tables.base import given, maybe, metadata
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    given("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True, autoincrement=False),
+    given("size", BigInteger),
+    given("news", BigInteger),
+    given("frontier", LargeBinary),
+    given("pseudonym_key", LargeBinary),
+)
+
+audit_leaf = Table(
+    "audit_leaf",
+    metadata,
+    # Exact bytes, never JSON columns: what was hashed is what is kept.
+    given("idx", BigId, primary_key=True, autoincrement=False),
+    given("envelope", LargeBinary),
+)
+
+audit_body = Table(
+    "audit_body",
+    metadata,
+    given("idx", BigId, primary_key=True, autoincrement=False),
+    maybe("project", String(200)),
+    maybe("subject", String(40)),
+    given("type", String(40)),
+    given("body", LargeBinary),
+    Index("ix_audit_body_project", "project", "idx"),
+    Index("ix_audit_body_subject", "subject", "idx"),
+)
+
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    given("size", BigId, primary_key=True, autoincrement=False),
+    given("news", BigInteger),
+    given("sealed_at", UtcDateTime),
+    given("note", Text),
+)

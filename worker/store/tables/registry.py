@@ -1,0 +1,92 @@
+"""Threads as they are registered, and the children that a producer chose."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from worker.store.column_types import Json, UtcDateTime
+from worker.store.tables.base import given, maybe, metadata
+
+thread = Table(
+    "thread",
+    metadata,
+    given("id", String(40), primary_key=True),
+    given("kind", String(20)),
+    given("external_id", String(160)),
+    given("project", String(200)),
+    given("owner", String(200)),
+    given("tags", Json),
+    maybe("ttl", String(40)),
+    maybe("created_at", UtcDateTime),
+    maybe("last_activity_at", UtcDateTime),
+    given("registered_at", UtcDateTime),
+    given("state", String(16)),
+    # The account as it was at registration; NULL would be unequal to itself in the unique index.
+    given("provider", String(40)),
+    given("base_url", String(400)),
+    given("organization", String(200)),
+    given("provider_project", String(200)),
+    given("children", Json),
+    # The earliest instant at which time alone can change the outcome, the sweep it then belongs to,
+    # and the bundle that both were computed under. Holds are never part of them.
+    maybe("evaluate_at", UtcDateTime),
+    maybe("due_policy", String(200)),
+    maybe("evaluated_under", String(80)),
+    maybe("grade", String(40)),
+    maybe("evidence", Json),
+    maybe("reason", Text),
+    # When a person took a parked thread up again, or accepted why it is parked.
+    maybe("retried_at", UtcDateTime),
+    maybe("accepted_at", UtcDateTime),
+    # When what was called deleted is read again; moved on by whoever takes it, so it is a lease too.
+    maybe("reverify_at", UtcDateTime),
+    given("reverified", Integer, server_default=text("0")),
+    given("version", Integer, server_default=text("1")),
+    UniqueConstraint("project", "kind", "external_id"),
+    UniqueConstraint(
+        "provider",
+        "base_url",
+        "organization",
+        "provider_project",
+        "kind",
+        "external_id",
+        name="uq_thread_registered_once",
+    ),
+    Index("ix_thread_due", "state", "evaluate_at", "due_policy"),
+    Index("ix_thread_project", "project", "kind", "state"),
+    Index("ix_thread_owner", "owner"),
+    Index(
+        "ix_thread_reverify",
+        "reverify_at",
+        postgresql_where=text("reverify_at is not null"),
+        sqlite_where=text("reverify_at is not null"),
+    ),
+    Index("ix_thread_external_id", "external_id"),
+)
+
+thread_child = Table(
+    "thread_child",
+    metadata,
+    Column("thread_id", String(40), ForeignKey("thread.id"), primary_key=True),
+    Column("child", String(160), primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(24)),
+    # Set before a DELETE may leave; the answer is that of the child's own DELETE, and NULL may mean lost.
+    Column("armed_at", UtcDateTime),
+    Column("answer", String(16)),
+    # Whether the DELETE that takes a file out of its vector store may have left.
+    Column("detached", Boolean, nullable=False),
+    Index("ix_thread_child_child", "child"),
+)
