@@ -36,7 +36,7 @@ _PROMISED = {
     "pause": (),
     "resume": (),
     "failures": ("list", "retry", "accept"),
-    "policy": ("validate", "test"),
+    "policy": ("validate", "test", "schema"),
     "sweep": (),
     "sweeps": ("list", "show", "approve"),
     "audit": ("list", "seal", "export", "verify"),

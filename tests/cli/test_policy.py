@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.ran import Run
-from worker.cli.policy_tests import FAILED, UNCOVERED, run_tests
+from worker.cli.policy_coverage import UNCOVERED
+from worker.cli.policy_tests import FAILED, run_tests
 from worker.policy.document import Bundle
 from worker.policy.load import load_texts
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _POLICIES = """
 apiVersion: retention/v1
 kind: RetentionPolicy
@@ -45,7 +47,19 @@ def _case(expect: str, more: str = "", thread: str = _THREAD) -> str:
 
 def test_the_shipped_tests_hold(tenure: Run) -> None:
     assert "11 expectations held" in tenure("policy", "test", "policies").err
-    assert tenure("policy", "test", "policies", "-o", "json").json == {"cases": 1, "held": 11, "findings": []}
+    told = tenure("policy", "test", "policies", "-o", "json").json
+    assert (told["cases"], told["held"], told["failed"], told["findings"]) == (1, 11, 0, [])
+    assert all(one["held"] for one in told["expectations"])
+
+
+def test_the_shipped_tests_cover_every_enforced_rule(tenure: Run) -> None:
+    covered = tenure("policy", "test", "policies", "-o", "json").json["coverage"]
+    assert {one["policy"]: one["covered"] for one in covered} == {
+        "baseline-90d": None,
+        "conversations-30d": True,
+        "finance-legal-365d": True,
+        "keep-tagged": True,
+    }
 
 
 def test_a_test_runs_without_settings_projects_or_data(offline: Run, tmp_path: Path) -> None:
@@ -115,15 +129,124 @@ def test_every_expectation_counts_once(bundle: Bundle) -> None:
         bundle,
     )
     assert (tested.cases, tested.held) == (2, 1)
-    assert [one.code for one in tested.findings] == [FAILED]
+    assert [one.code for one in tested.findings] == [FAILED, UNCOVERED]
 
 
 def test_a_policy_that_no_test_reaches_is_a_warning(offline: Run, tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(_POLICIES)
     thread = "{id: t, project: x, owner: me, kind: file, created_at: 2026-10-01T00:00:00Z}"
     (tmp_path / "p.test.yaml").write_text(_case("{id: t, outcome: UNMANAGED}", thread=thread))
-    assert "UNCOVERED warning: no test reaches the policy p30" in offline("policy", "test", ".").out
+    told = offline("policy", "test", ".").out
+    assert (
+        "p.yaml:2:1 UNCOVERED warning: p30: no case is DUE by it,"
+        " and none is not due yet (PENDING or NOTIFY) by it. Add such a thread, and its outcome to expect."
+    ) in told
     offline("policy", "test", ".", "--strict", code=1)
+
+
+_YOUNG = "{id: young, project: support, owner: me, kind: file, created_at: 2026-11-20T00:00:00Z}"
+
+
+@pytest.mark.parametrize(
+    ("expect", "missing"),
+    [
+        ("{id: t, outcome: DUE}", "no case is not due yet (PENDING or NOTIFY) by it."),
+        ("{id: t, outcome: DUE}\n  - {id: young, outcome: PENDING}", None),
+        ("{id: t, outcome: DUE}\n  - {id: young, decided_by: p30}", "no case is not due yet"),
+        ("{id: t, decided_by: p30}\n  - {id: young, outcome: PENDING}", "no case is DUE by it."),
+    ],
+)
+def test_both_sides_of_a_delete_rules_date_want_a_case(
+    bundle: Bundle, expect: str, missing: str | None
+) -> None:
+    young = f"  - {_YOUNG}\n" if "young" in expect else ""
+    tested = run_tests({"p.test.yaml": _case(expect, young)}, bundle)
+    told = [str(one) for one in tested.findings]
+    if missing is None:
+        assert told == []
+    else:
+        assert missing in told[0]
+    assert [one.as_dict()["covered"] for one in tested.coverage] == [missing is None]
+
+
+def test_a_retain_rule_wants_a_case_that_it_decides_and_an_audited_rule_wants_none() -> None:
+    keep = _POLICIES.replace("p30", "keep").partition("  delete")[0] + "  retain: {for: forever}\n"
+    audited = _POLICIES.replace("p30", "idea").replace("enforce", "audit")
+    found = load_texts({"p.yaml": keep + "---" + audited}).bundle
+    assert found is not None
+    assert run_tests({"p.test.yaml": _case("{id: t, outcome: RETAINED}")}, found).findings == ()
+    uncovered = _case("{id: t, outcome: UNMANAGED}", thread=_THREAD.replace("support", "x"))
+    (finding,) = run_tests({"p.test.yaml": uncovered}, found).findings
+    assert str(finding).startswith("p.yaml:2:1 UNCOVERED warning: keep: no case is RETAINED by it.")
+
+
+def test_the_table_says_what_each_rule_decided(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    (tmp_path / "p.test.yaml").write_text(
+        _case("{id: t, outcome: DUE}\n  - {id: young, outcome: PENDING}", f"  - {_YOUNG}\n")
+    )
+    assert [line.split() for line in offline("policy", "test", ".", "--strict").out.splitlines()] == [
+        ["policy", "mode", "rules", "due", "not", "yet", "due", "retained", "covered"],
+        ["p30", "enforce", "delete", "1", "1", "0", "yes"],
+    ]
+
+
+def test_a_difference_is_explained_by_the_dates_that_led_to_it(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    (tmp_path / "p.test.yaml").write_text(_case("{id: t, outcome: PENDING, decided_by: p30}"))
+    lines = offline("policy", "test", ".", code=1).out.splitlines()
+    assert lines[:3] == [
+        "p.test.yaml:5:5 FAILED t: outcome is DUE, not PENDING.",
+        "    DUE, decided by p30 (p.yaml:2), since 2026-10-31T00:00:00Z.",
+        "    p30 (p.yaml:2) deletes: created_at 2026-10-01T00:00:00Z + P30D = 2026-10-31T00:00:00Z.",
+    ]
+    told = offline("policy", "test", ".", "-o", "json", code=1).json
+    assert told["expectations"] == [
+        {
+            "file": "p.test.yaml",
+            "line": 5,
+            "thread": "t",
+            "held": False,
+            "expected": {"outcome": "PENDING", "decided_by": "p30"},
+            "seen": {"outcome": "DUE", "decided_by": "p30", "eligible_at": "2026-10-31T00:00:00Z"},
+        }
+    ]
+    assert told["findings"][0]["why"][0].startswith("DUE, decided by p30")
+    annotated = offline("policy", "test", ".", "--format", "github", code=1).out
+    assert "not PENDING.%0ADUE, decided by p30 (p.yaml:2)" in annotated.splitlines()[0]
+
+
+def test_an_outcome_that_nobody_expected_is_explained_too(bundle: Bundle) -> None:
+    tested = run_tests({"p.test.yaml": _case("{id: u, outcome: DUE}")}, bundle)
+    missing, unexpected = sorted(
+        (one for one in tested.findings if one.code == FAILED), key=str, reverse=True
+    )
+    assert str(missing) == "p.test.yaml:5:5 FAILED u: no thread of this test has this id. Known: t."
+    assert unexpected.message == "t: is DUE, and nothing is expected of it."
+    assert "decided by p30" in unexpected.why[0]
+    assert [(one.thread, one.expected, one.held) for one in tested.compared] == [
+        ("u", {"outcome": "DUE"}, False),
+        ("t", None, False),
+    ]
+
+
+def test_a_test_file_that_is_no_text_is_a_finding_beside_the_others(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    (tmp_path / "p.test.yaml").write_text(_case("{id: t, outcome: DUE}"))
+    (tmp_path / "q.test.yaml").write_bytes(b"now: \xff")
+    assert "q.test.yaml:1:6 RP022 not UTF-8. Save it as UTF-8." in offline("policy", "test", ".", code=1).out
+
+
+def test_a_file_of_any_bytes_is_validated_to_findings(tenure: Run, folder: Path) -> None:
+    bad = folder / "policies" / "bad.yaml"
+    bad.write_bytes(b"kind: x\nb\xc3\xa9: \xff\n")
+    told = tenure("policy", "validate", "policies/bad.yaml", code=1)
+    assert told.out.splitlines()[0] == "policies/bad.yaml:2:5 RP022 not UTF-8. Save it as UTF-8."
+    assert "Found 1 error in 1 file." in told.err
+    bad.unlink()
+    bad.symlink_to(folder / "policies" / ".." / "elsewhere.yaml")
+    (folder / "elsewhere.yaml").write_text(_POLICIES)
+    assert "bad.yaml:1:1 RP037" in tenure("policy", "validate", "policies/bad.yaml", code=1).out
 
 
 def test_no_tests_is_no_success(offline: Run, tmp_path: Path) -> None:
@@ -175,3 +298,38 @@ def test_one_file_is_validated_by_itself(tenure: Run) -> None:
         json.loads(tenure("policy", "validate", "policies/retention.yaml", "-o", "json").out)["valid"] is True
     )
     tenure("policy", "validate", "nowhere", code=2)
+
+
+def test_the_schema_is_printed_or_written_beside_the_policies(offline: Run, tmp_path: Path) -> None:
+    printed = offline("policy", "schema").out
+    assert printed == (_REPOSITORY / "policies" / "schema.json").read_text()
+    assert json.loads(offline("policy", "schema", "-o", "jsonl").out) == json.loads(printed)
+    for path in (".", "named.json"):
+        assert offline("policy", "schema", path).out == ""
+    assert (tmp_path / "schema.json").read_text() == (tmp_path / "named.json").read_text() == printed
+
+
+def test_a_schema_overwrites_no_policy(offline: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(_POLICIES)
+    offline("policy", "schema", "p.yaml", code=2)
+    assert (tmp_path / "p.yaml").read_text() == _POLICIES
+    offline("policy", "schema", "nowhere/schema.json", code=1)
+
+
+def test_a_schema_beside_the_policies_is_no_part_of_the_bundle(tenure: Run) -> None:
+    before = tenure("policy", "validate", "policies", "-o", "json").json["digest"]
+    tenure("policy", "schema", "policies")
+    assert tenure("policy", "validate", "policies", "-o", "json").json["digest"] == before
+
+
+def test_the_page_about_policies_shows_what_is_really_written(tenure: Run, folder: Path) -> None:
+    """What docs/policies.md shows of the shipped policies, and of one date changed in them."""
+    page = (_REPOSITORY / "docs" / "policies.md").read_text()
+    (folder / "policies" / "projects.yaml").unlink()
+    for command in ("validate", "test"):
+        done = tenure("policy", command, "policies")
+        assert f"```console\n$ tenure policy {command} policies\n{done.out}{done.err}```" in page
+    shipped = folder / "policies" / "retention.yaml"
+    shipped.write_text(shipped.read_text().replace("after: 30d", "after: 31d", 1))
+    told = tenure("policy", "test", "policies", code=1).out.split("policies/retention.test.yaml:")
+    assert f"```console\npolicies/retention.test.yaml:{told[2]}```" in page

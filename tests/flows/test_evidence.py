@@ -11,7 +11,7 @@ from tests.world.world import POLICIES, World
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
 from worker.sandbox.faults import Fault, FaultRule
-from worker.store import work
+from worker.store import stops
 from worker.store.threads import StoredThread
 
 DAY = timedelta(days=1)
@@ -305,7 +305,7 @@ def test_a_stopped_pair_stays_stopped_while_nothing_of_it_can_be_read(world: Wor
     world.clock.move(timedelta(minutes=2))
     world.drain()
     with world.database.read() as db:
-        assert list(work.stopped_pairs(db)) == [("demo-support", "conversation")]
+        assert list(stops.stopped_pairs(db)) == [("demo-support", "conversation")]
 
 
 @pytest.mark.parametrize("fault", ["refused-key", "endpoint-retired"])
@@ -341,7 +341,7 @@ def test_one_thread_that_is_refused_stops_no_other(world: World) -> None:
     assert world.grade(refused) == "unverifiable/forbidden"
     assert world.grade(other) == "confirmed"
     with world.database.read() as db:
-        assert not work.stopped_pairs(db)
+        assert not stops.stopped_pairs(db)
 
 
 def test_a_stopped_pair_goes_on_when_its_control_holds_again(world: World) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.world.crash import in_background, kill_at
-from tests.world.world import ACTOR, POLICIES, PROJECT, World
+from tests.world.world import ACTOR, POLICIES, PROJECT, World, project_document
 from worker.flows import sweep as sweep_flow
 from worker.flows.erase import Receipt, order_erasure, receipt
 from worker.flows.hold import release_hold
@@ -53,6 +53,25 @@ def test_a_pause_keeps_every_delete_back_until_it_is_taken_off(world: World, pro
     switch(world, enabled=True, project=project)
     world.drain()
     assert world.grade(due) == "confirmed"
+
+
+def test_a_pause_of_one_project_leaves_another_of_the_same_account_alone(world: World) -> None:
+    url = world.sandbox.base_url
+    world.policies(POLICIES + project_document(url) + project_document(url, "twin"))
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    kept = world.register(kind=Kind.FILE)
+    others = world.register(kind=Kind.FILE, project="twin")
+    world.sweep()
+    switch(world, enabled=False, project=PROJECT)
+    world.drain()
+    assert [world.exists(one) for one in (kept, others)] == [True, False]
+    # A new bundle does not lift it: only whoever resumes does.
+    world.policies(POLICIES + project_document(url) + project_document(url, "triplet"))
+    world.drain()
+    assert world.exists(kept)
+    switch(world, enabled=True, project=PROJECT)
+    world.drain()
+    assert not world.exists(kept)
 
 
 def test_a_pause_during_a_batch_stops_arming_and_loses_nothing(world: World) -> None:

@@ -97,6 +97,68 @@ def test_an_approval_that_comes_when_the_window_is_used_up_is_refused(world: Wor
         give(world, made, digest=made.plan_digest or "")
 
 
+WAITING = "max_deletes: 9, max_percent: 100, min_population: 0, window: 24h, require_approval_over: 1"
+
+
+def test_an_approval_under_a_bundle_that_keeps_longer_releases_the_list_and_spares_it(world: World) -> None:
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    made, threads = awaiting(world)
+    younger = POLICIES.replace("after: 30d", "after: 60d").replace(GUARDS, f"guards: {{{WAITING}}}")
+    world.rules(younger)
+    assert give(world, made, digest=made.plan_digest or "").state is SweepState.RELEASED
+    world.drain()
+    assert {world.item(one).state for one in threads} == {ItemState.SPARED}
+    assert {world.exists(one) for one in threads} == {True}
+
+
+def test_an_approval_under_a_bundle_that_reaches_further_takes_only_the_list(world: World) -> None:
+    young = world.register(kind=Kind.FILE, age=25 * DAY)
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    made, threads = awaiting(world)
+    world.rules(POLICIES.replace("after: 30d", "after: 20d").replace(GUARDS, f"guards: {{{WAITING}}}"))
+    give(world, made, digest=made.plan_digest or "")
+    world.drain()
+    assert {world.exists(one) for one in threads} == {False}
+    assert world.exists(young)
+
+
+@pytest.mark.parametrize("mode", ["audit", "disabled"])
+def test_an_approval_of_a_policy_that_is_enforced_no_more_deletes_nothing(world: World, mode: str) -> None:
+    made, threads = awaiting(world)
+    world.rules(
+        POLICIES.replace("mode: enforce", f"mode: {mode}", 1).replace(GUARDS, f"guards: {{{WAITING}}}")
+    )
+    with pytest.raises(NotApprovable, match="not enforced"):
+        give(world, made, digest=made.plan_digest or "")
+    world.drain()
+    assert {world.exists(one) for one in threads} == {True}
+
+
+def test_an_approval_of_a_policy_that_is_gone_is_refused(world: World) -> None:
+    made, _ = awaiting(world)
+    world.rules(POLICIES.replace(POLICY, "other-30d"))
+    with pytest.raises(NotApprovable, match="is gone"):
+        give(world, made, digest=made.plan_digest or "")
+
+
+def test_two_people_who_approve_at_once_release_the_plan_once(world: World) -> None:
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    made, threads = awaiting(world)
+
+    def approving(number: int) -> bool:
+        try:
+            give(world, made, digest=made.plan_digest or "", actor=f"key:{number}")
+        except NotApprovable:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(approving, range(2))) == [False, True]
+    world.drain()
+    assert len(world.entries("sweep.approved")) == 1
+    assert {len(world.deletes(one.thread.external_id)) for one in threads} == {1}
+
+
 def test_a_dry_run_plans_and_releases_nothing(world: World) -> None:
     threads = due(world, 3)
     made = world.sweep(dry_run=True)
@@ -191,6 +253,71 @@ def test_with_skip_a_missed_slot_is_not_caught_up(world: World) -> None:
     assert orders(world) == []
     world.clock.move(timedelta(hours=14, minutes=30, seconds=30))
     assert orders(world) == [POLICY]
+
+
+def test_with_skip_a_slot_that_comes_in_time_is_swept_and_not_again(world: World) -> None:
+    at_noon(world)
+    scheduled(world, "skip")
+    due(world, 1)
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.clock.move(timedelta(hours=14, minutes=30, seconds=59))
+    world.tick()
+    world.clock.move(timedelta(seconds=15))
+    world.tick()
+    assert len(states(world)) == 1
+    world.clock.move(DAY + timedelta(hours=1))
+    assert orders(world) == []
+
+
+def test_a_slot_that_a_guard_blocked_is_not_tried_again_before_the_next(world: World) -> None:
+    at_noon(world)
+    scheduled(world, "latest")
+    daily = POLICIES.replace('"* * * * *"', '"30 2 * * *"').replace("max_deletes: 1000", "max_deletes: 0")
+    world.rules(daily)
+    due(world, 1)
+    world.clock.move(DAY)
+    for _ in range(3):
+        world.tick()
+        world.clock.move(timedelta(minutes=5))
+    assert states(world) == [SweepState.BLOCKED]
+    world.clock.move(DAY)
+    world.tick()
+    assert states(world) == [SweepState.BLOCKED] * 2
+
+
+def test_a_sweep_by_hand_takes_no_slot_away(world: World) -> None:
+    at_noon(world)
+    scheduled(world, "latest")
+    due(world, 1)
+    world.clock.move(DAY)
+    assert world.sweep().slot.startswith("manual:")
+    assert orders(world) == [POLICY]
+
+
+def test_slots_from_while_a_policy_was_not_enforced_are_not_missed_ones(world: World) -> None:
+    at_noon(world)
+    daily = POLICIES.replace('"* * * * *"', '"30 2 * * *"')
+    world.rules(daily)
+    world.rules(daily.replace("mode: enforce", "mode: audit", 1))
+    due(world, 1)
+    world.clock.move(3 * DAY)
+    world.rules(daily)
+    assert orders(world) == []
+    world.clock.move(DAY)
+    assert orders(world) == [POLICY]
+
+
+def test_a_beat_whose_clock_is_behind_takes_no_slot_a_second_time(world: World) -> None:
+    at_noon(world)
+    scheduled(world, "latest")
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.clock.move(timedelta(hours=14, minutes=30))
+    world.tick()
+    world.clock.move(-timedelta(minutes=2))
+    world.tick()
+    world.clock.move(timedelta(minutes=3))
+    world.tick()
+    assert len(states(world)) == 1
 
 
 TWO_POLICIES = (

@@ -110,6 +110,30 @@ def test_the_bundle_in_force_is_shown_with_its_sources(admin: TestClient) -> Non
     assert shown["sources"]["support-30d"].startswith("retention.yaml:")
 
 
+def test_the_commit_of_the_bundle_is_shown_with_its_author_and_named_by_explanations(
+    admin: TestClient, house: Any, registered: Register
+) -> None:
+    before = admin.get("/v1/policies").json()
+    assert (before["commit"], before["author"], before["dirty"]) == (None, None, None)
+    origin = {"commit": "c" * 40, "author": "Ada Lovelace", "dirty": True}
+    with house.database.write() as db:
+        found = bundles.in_force(db)
+        assert found is not None
+        bundles.activate(
+            db, digest=found.digest, canonical=found.canonical, origin=origin, now=house.clock.now()
+        )
+
+    shown = admin.get("/v1/policies").json()
+    told = admin.get(f"/v1/threads/{registered('conv_1')['id']}/explanation").json()
+
+    assert {name: shown[name] for name in origin} == origin
+    assert told["commit"] == "c" * 40
+    assert any(
+        line.endswith("commit cccccccccccc by Ada Lovelace, with changes that were not committed.")
+        for line in told["lines"]
+    )
+
+
 def test_the_newest_checkpoint_is_shown_once_there_is_one(
     admin: TestClient, house: Any, assert_problem: Check
 ) -> None:

@@ -29,6 +29,7 @@ from worker.policy.document import (
     Mode,
     Notify,
     OnPartial,
+    OwnProfile,
     Policy,
     ProducerTtl,
     Project,
@@ -283,6 +284,13 @@ _PROJECT_CHANGES: list[tuple[str, dict[str, Any], str, Effect]] = [
         LOOSER,
     ),
     ("profile", {"profile": "openai_compatible"}, "spec.profile", LOOSER),
+    (
+        "profile of its own",
+        {"profile": OwnProfile(extends="openai", written='{"extends":"openai"}')},
+        "spec.profile",
+        LOOSER,
+    ),
+    ("admin key", {"admin_key": KeyRef(env="OPENAI_ADMIN_KEY")}, "spec.admin_key", NEUTRAL),
     ("partial", {"on_partial": OnPartial.DELETE}, "spec.on_partial", LOOSER),
     ("canary", {"controls": ("sibling", "canary")}, "spec.controls", LOOSER),
     ("another control", {"controls": ("canary",)}, "spec.controls", LOOSER),
@@ -332,6 +340,18 @@ def test_a_changed_bound_is_named_and_judged(parts: dict[str, Any], path: str, e
     after = replace(CONSTRAINTS, **parts)
     change = _only(make_bundle((), (), CONSTRAINTS), make_bundle((), (), after))
     assert (change.document, change.path, change.effect) == (f"Constraints/{after.name}", path, effect)
+
+
+def test_each_field_of_a_profile_of_ones_own_loosens() -> None:
+    one, other = (
+        replace(PROJECT, profile=OwnProfile(extends="openai", written=text))
+        for text in (
+            '{"extends":"openai","object_absent":["a"]}',
+            '{"extends":"openai","object_absent":["b"]}',
+        )
+    )
+    change = _only(make_bundle((), (one,), None), make_bundle((), (other,), None))
+    assert (change.path, change.effect) == ("spec.profile.object_absent", LOOSER)
 
 
 def test_documents_that_come_and_go_are_one_change_each() -> None:

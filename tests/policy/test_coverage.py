@@ -107,3 +107,36 @@ def test_globs_of_any_length_are_compared_quickly_enough() -> None:
     stars = "*a" * 100
     assert glob_within(stars, "*a" * 99 + "*")
     assert not globs_meet(stars, "b" * 200)
+
+
+_EVERY_SELECTOR = [
+    *(
+        TagSelector(key="k", operator=operator, values=values)
+        for operator in ("In", "NotIn")
+        for values in (("x",), ("y",), ("x", "y"))
+    ),
+    TagSelector(key="k", operator="Exists"),
+    TagSelector(key="k", operator="DoesNotExist"),
+]
+
+
+def _tagged(value: str | None) -> Thread:
+    return Thread(
+        id=ThreadId("thr_1"),
+        kind=Kind.FILE,
+        external_id="x",
+        project="p",
+        owner="o",
+        tags={"k": value} if value else {},
+        registered_at=parse_rfc3339("2026-11-22T00:00:00Z"),
+    )
+
+
+@pytest.mark.parametrize("one", _EVERY_SELECTOR, ids=lambda one: f"{one.operator} {one.values}")
+def test_one_selector_within_or_apart_from_another_is_known_exactly(one: TagSelector) -> None:
+    threads = [_tagged(value) for value in (None, "x", "y", "another")]
+    for other in _EVERY_SELECTOR:
+        ours, theirs = (Policy(name="p", owner="o", match=Match(tags=(tag,))) for tag in (one, other))
+        covered = [(matches(ours, thread), matches(theirs, thread)) for thread in threads]
+        assert covers_no_more(ours, theirs) is all(second for first, second in covered if first)
+        assert never_meet(ours, theirs) is not any(first and second for first, second in covered)

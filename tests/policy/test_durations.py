@@ -122,11 +122,34 @@ def test_ends_before_asks_every_day_one_may_start_on(one: str, other: str, expec
     assert parse_duration(one).ends_before(parse_duration(other)) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("24h", 1),
+        ("P1M", 31),
+        ("P2M", 62),
+        ("P3M", 92),
+        ("P1Y", 366),
+        ("P3Y", 1096),
+        ("P7Y", 2557),
+        ("P1M1D", 32),
+    ],
+)
+def test_the_longest_that_a_duration_may_last(text: str, days: int) -> None:
+    assert parse_duration(text).longest == timedelta(days=days)
+
+
 _DURATIONS = st.builds(
     lambda months, seconds: Duration(months=months, rest=timedelta(seconds=seconds), text=""),
     st.integers(0, 1000),
     st.integers(1, 10**8),
 )
+
+
+@given(_DURATIONS, st.timedeltas(timedelta(), timedelta(days=20_000)))
+def test_nothing_lasts_longer_than_the_longest(duration: Duration, since: timedelta) -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC) + since
+    assert duration.add_to(start) - start <= duration.longest
 
 
 @given(_DURATIONS)

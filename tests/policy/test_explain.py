@@ -2,17 +2,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from worker.cli.policy_cases import read_cases
 from worker.model.decision import Circumstances, Erasure, Hold, HoldScope, Outcome
 from worker.model.ids import HoldId, ThreadId
 from worker.model.thread import Kind, Thread, ThreadState
 from worker.policy.document import Bundle
 from worker.policy.evaluate import decide
 from worker.policy.explain import explain
+from worker.policy.findings import Notes
 from worker.policy.load import load_texts
 
+_GOLDEN = Path(__file__).parent / "explanations"
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)
 _GUARDS = "guards: {max_deletes: 1, max_percent: 1, min_population: 1, window: 24h}"
 _TEXT = f"""\
@@ -50,6 +54,11 @@ _THREAD = Thread(
 _STOP = (
     "A hold stops it (tenure hold place --id thr_1 --matter M --reason R); "
     "so does a retain rule that matches, and tenure pause stops all deletions."
+)
+
+_DISBELIEVED = (
+    "Its dates are not to be believed (created_at 1970-01-21T00:00:00Z is before 2020); "
+    "nothing is deleted until that is corrected."
 )
 
 
@@ -146,7 +155,7 @@ def test_a_ttl_shows_its_own_sum(bundle: Bundle) -> None:
         (
             replace(_THREAD, created_at=datetime(1970, 1, 21, tzinfo=UTC)),
             Outcome.QUARANTINED,
-            "Its dates are not to be believed; nothing is deleted until they are corrected.",
+            _DISBELIEVED,
         ),
     ],
     ids=["skip", "unknown", "quarantined"],
@@ -166,3 +175,19 @@ def test_an_unmanaged_thread_says_that_nothing_will_delete_it() -> None:
         "UNMANAGED.",
         "No delete rule in mode enforce matches, so nothing will delete it.",
     ]
+
+
+def test_every_outcome_is_explained_word_for_word() -> None:
+    """The golden text: every rule that contributes has its file and line, and every date its sum."""
+    loaded = load_texts({"rules.yaml": (_GOLDEN / "rules.yaml").read_text()})
+    assert loaded.bundle is not None
+    notes = Notes("threads.yaml")
+    (case,) = read_cases((_GOLDEN / "threads.yaml").read_text(), notes)
+    told: list[str] = []
+    for thread, _ in case.threads:
+        explained = explain(thread, bundle=loaded.bundle, circumstances=case.circumstances, now=case.now)
+        sited = [policy for policy in loaded.bundle.policies if policy.name in explained.decision.rules]
+        text = "\n".join(explained.lines)
+        assert [policy.name for policy in sited if f"{policy.name} ({policy.source})" not in text] == []
+        told += [f"# {thread.id}", *explained.lines, ""]
+    assert "\n".join(told) == (_GOLDEN / "told.txt").read_text()

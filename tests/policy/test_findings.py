@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from worker.policy.findings import Severity
+from worker import policy
+from worker.policy.findings import MOST_FINDINGS, Severity
 from worker.policy.load import Loaded, load_texts
 
 # What a policy needs around the part that a case is about.
@@ -78,7 +80,7 @@ def test_a_problem_has_its_code_place_words_and_repair(case: Mapping[str, str]) 
         ("kind: \ud800", "1:7 RP022 character U+D800 is not allowed. Remove it."),
         ("#" * 1_000_001, "1:1 RP022 the file is larger than 1 MB. Split it."),
         ("\u00e9" * 500_001, "1:1 RP022 the file is larger than 1 MB. Split it."),
-        ("[" * 900_000, "1:33 RP022 nested deeper than 32 levels."),
+        ("[" * 900_000, "1:33 RP022 nested deeper than 32 levels. Flatten it."),
     ],
     ids=["mark", "nul", "escape", "surrogate", "size", "bytes", "depth"],
 )
@@ -90,7 +92,7 @@ def test_a_file_that_is_no_honest_text_is_refused(text: str, expected: str) -> N
 
 def test_the_warnings_are_the_documented_ones() -> None:
     warnings = {case["expect"].split()[1] for case in _CASES if " warning: " in case["expect"]}
-    assert warnings == {"RP008", "RP011", "RP014", "RP018", "RP019"}
+    assert warnings == {"RP008", "RP011", "RP014", "RP018", "RP019", "RP039"}
 
 
 def test_a_new_delete_rule_starts_in_audit_where_the_constraints_say_so() -> None:
@@ -99,7 +101,10 @@ def test_a_new_delete_rule_starts_in_audit_where_the_constraints_say_so() -> Non
     assert load_texts({"a.yaml": text}, known_policies=frozenset({"p"})).bundle is not None
     refused = load_texts({"a.yaml": text}, known_policies=frozenset())
     (line,) = _lines(refused)
-    assert line.startswith("a.yaml:5:9 RP017 new policies must be merged with mode: audit first")
+    assert line == (
+        "a.yaml:5:9 RP017 new policies must be merged with mode: audit first (constraints). "
+        "Write mode: audit; change it once the policy was in force."
+    )
     audit = text.replace("enforce", "audit")
     assert load_texts({"a.yaml": audit}, known_policies=frozenset()).bundle is not None
 
@@ -256,7 +261,54 @@ def test_a_finding_stays_on_one_line_and_steers_no_terminal() -> None:
     assert "RP005" in line
 
 
+def test_every_error_says_what_to_do() -> None:
+    # The words of the first twenty codes are a public contract; those without a fix say it in the message.
+    without = {
+        finding.code
+        for case in _CASES
+        for finding in load_texts({"a.yaml": case["text"]}).findings
+        if finding.severity is Severity.ERROR and not finding.fix
+    }
+    assert without <= {"RP004", "RP007"}
+
+
+def test_a_flood_of_problems_is_counted_and_still_refuses() -> None:
+    warned = "a, " * 1500
+    text = _HEAD + f"  match: {{projects: [{warned[:-2]}]}}\n" + _DELETE
+    loaded = load_texts({"a.yaml": text})
+    assert len(loaded.findings) == MOST_FINDINGS + 1
+    assert str(loaded.findings[-1]) == (
+        "a.yaml:6:3022 RP041 warning: 500 more problems in this file are not listed. Repair the others first."
+    )
+    assert loaded.bundle is not None
+    refused = load_texts({"a.yaml": text.replace("enforce", "audit") + "  retain: {for: 0d}\n"})
+    assert refused.bundle is None
+    flooded = load_texts({"a.yaml": text, "b.yaml": "a: 1\n" * 1500})
+    more = next(one for one in flooded.findings if one.code == "RP041" and one.file == "b.yaml")
+    assert (more.severity, flooded.bundle) == (Severity.ERROR, None)
+
+
+def test_an_error_behind_a_flood_of_warnings_refuses() -> None:
+    """The first thousand problems are warnings; the one after them is only counted, and counts."""
+    zero = _GUARDS.replace("5,", "0,")
+    warned = [
+        _HEAD.replace("name: p", f"name: p{n}").replace("enforce", "audit")
+        + _ALL
+        + "  delete: {after: 1d}\n"
+        + zero
+        for n in range(501)
+    ]
+    text = "---\n".join(warned)
+    assert load_texts({"a.yaml": text}).bundle is not None
+    loaded = load_texts({"a.yaml": f"{text}---\n{_HEAD}{_ALL}  delete: {{after: 0d}}\n{_GUARDS}"})
+    assert loaded.bundle is None
+    assert (loaded.findings[-2].code, loaded.findings[-2].severity) == ("RP041", Severity.ERROR)
+
+
 def test_every_code_is_tested() -> None:
+    sources = (Path(policy.__file__).parent).rglob("*.py")
+    used = {code for path in sources for code in re.findall(r'"(RP\d{3})"', path.read_text())}
     tested = {line.split()[1] for case in _CASES for line in case["expect"].splitlines()}
-    # RP016 is not used. RP017 and RP020 are tested above, RP037 with the folders.
-    assert tested | {"RP016", "RP017", "RP020", "RP037"} == {f"RP{number:03d}" for number in range(1, 39)}
+    # RP017, RP020 and RP041 are tested above, RP037 with the folders. RP016 is not used.
+    assert used - tested == {"RP017", "RP020", "RP037", "RP041"}
+    assert "RP016" not in used

@@ -21,7 +21,7 @@ spec:
     projects: ["support-*", "sales-*"]
     kinds: [file, conversation]
     tags: [{key: env, operator: In, values: ["prod", "dev"]}, {key: escalated, operator: DoesNotExist}]
-  except: {owners: ["team-legal"]}
+  except: {owners: ["team-legal-*"]}
   delete: {after: 4w}
   before_delete: [{notify: {grace: 36h}}]
   schedule: {cron: "15   3 * * *"}
@@ -36,7 +36,7 @@ spec:
   before_delete:
   - notify: {to: owner, grace: P1DT12H}
   delete: {after: P28D, from: created_at, producer_ttl: shorten}
-  except: {owners: [team-legal]}
+  except: {owners: [team-legal-*]}
   match:
     kinds: [conversation, file, file]
     tags:

@@ -81,9 +81,12 @@ def test_it_reads_back_from_the_stored_bundle_to_an_equal_one() -> None:
 @pytest.mark.parametrize(
     ("profile", "said"),
     [
-        ("{kinds: {}}", "a.yaml:7:12 RP024 profile.extends is missing."),
-        ("[openai]", "a.yaml:7:12 RP025 profile must be a single value."),
-        ("{extends: [openai]}", "a.yaml:7:22 RP025 profile.extends must be a single value."),
+        ("{kinds: {}}", "a.yaml:7:12 RP024 profile.extends is missing. Add it."),
+        ("[openai]", "a.yaml:7:12 RP025 profile must be a single value. Write one word, or quote a text."),
+        (
+            "{extends: [openai]}",
+            "a.yaml:7:22 RP025 profile.extends must be a single value. Write one word, or quote a text.",
+        ),
         (
             "{extends: openai, route_begins: ['']}",
             "a.yaml:7:45 RP025 profile.route_begins[0] is empty. Give it a value, or leave the field out.",

@@ -32,7 +32,8 @@ def _documents() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def whole() -> Bundle:
     loaded = load_texts({"vectors.yaml": "\n---\n".join(_documents())})
-    assert [str(one) for one in loaded.findings] == []
+    # The vectors overlap on purpose: which of two rules decides is what they are about.
+    assert [str(one) for one in loaded.findings if one.code != "RP039"] == []
     assert loaded.bundle is not None
     return loaded.bundle
 

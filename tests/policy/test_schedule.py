@@ -61,6 +61,57 @@ def test_a_slot_in_a_clock_change_runs_once(day: str, slot: str) -> None:
     assert [rfc3339(one) for one in slots] == [slot]
 
 
+@pytest.mark.parametrize(
+    ("zone", "day", "cron", "slot"),
+    [
+        # A gap: the slot counts at the instant the wall clock would have shown without the change.
+        ("Europe/Berlin", "2027-03-28", "0 2 * * *", "2027-03-28T01:00:00Z"),
+        ("Europe/Berlin", "2027-03-28", "59 2 * * *", "2027-03-28T01:59:00Z"),
+        ("Europe/Berlin", "2027-03-28", "0 3 * * *", "2027-03-28T01:00:00Z"),
+        ("America/New_York", "2027-03-14", "30 2 * * *", "2027-03-14T07:30:00Z"),
+        ("America/New_York", "2027-03-14", "0 3 * * *", "2027-03-14T07:00:00Z"),
+        ("Australia/Lord_Howe", "2027-10-03", "15 2 * * *", "2027-10-02T15:45:00Z"),
+        ("America/Santiago", "2027-09-05", "30 0 * * *", "2027-09-05T04:30:00Z"),
+        # An overlap: the slot counts at its first occurrence.
+        ("Europe/Berlin", "2027-10-31", "0 2 * * *", "2027-10-31T00:00:00Z"),
+        ("Europe/Berlin", "2027-10-31", "59 2 * * *", "2027-10-31T00:59:00Z"),
+        ("Europe/Berlin", "2027-10-31", "0 3 * * *", "2027-10-31T02:00:00Z"),
+        ("America/New_York", "2027-11-07", "30 1 * * *", "2027-11-07T05:30:00Z"),
+        ("America/New_York", "2027-11-07", "0 2 * * *", "2027-11-07T07:00:00Z"),
+        ("Australia/Lord_Howe", "2027-04-04", "45 1 * * *", "2027-04-03T14:45:00Z"),
+        ("America/Santiago", "2027-04-03", "30 23 * * *", "2027-04-04T02:30:00Z"),
+    ],
+)
+def test_a_gap_and_an_overlap_of_any_zone_has_its_slot_once(
+    zone: str, day: str, cron: str, slot: str
+) -> None:
+    schedule = Schedule(cron=cron, timezone=zone)
+    midnight = datetime.fromisoformat(f"{day}T00:00:00").replace(tzinfo=ZoneInfo(zone))
+    start, end = midnight, midnight + timedelta(days=1)  # by the wall clock: that day has not 24 hours
+    moment = timedelta(microseconds=1)
+    slots = _all_slots(schedule, start.astimezone(UTC) - moment, end.astimezone(UTC) - moment)
+    assert [rfc3339(one) for one in slots] == [slot]
+
+
+@settings(max_examples=15)
+@given(
+    st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago"]),
+    st.integers(0, 23),
+    st.integers(0, 59),
+    st.integers(2026, 2028),
+)
+def test_a_daily_slot_comes_once_for_every_day_of_a_year(
+    zone: str, hour: int, minute: int, year: int
+) -> None:
+    schedule = Schedule(cron=f"{minute} {hour} * * *", timezone=zone)
+    start = datetime(year, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC) - timedelta(seconds=1)
+    end = datetime(year + 1, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC) - timedelta(seconds=1)
+    slots = _all_slots(schedule, start, end)
+    days = (end - start).days
+    assert len(slots) == len(set(slots)) == days
+    assert slots == sorted(slots)
+
+
 def test_a_schedule_of_every_hour_goes_on_through_both_clock_changes() -> None:
     hourly = Schedule(cron="0 * * * *", timezone="Europe/Berlin")
     for change in ("2027-03-28T01:00:00Z", "2027-10-31T01:00:00Z"):

@@ -17,7 +17,7 @@ from worker.model.evidence import Children, Class
 from worker.model.ids import ThreadId, new_id
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import ItemState, Lease, Stage, SweepState, WorkItem
-from worker.store import attempts, protections, sweeps, threads, work
+from worker.store import attempts, protections, stops, sweeps, threads, work
 from worker.store.engine import Database
 from worker.store.sweeps import Planned, Sweep
 from worker.store.tables import work_item
@@ -237,8 +237,8 @@ def test_paused_and_stopped_work_is_left_where_it_is(database: Database) -> None
     with database.write() as db:
         protections.set_pause(db, "demo", paused_at=None, by="test", reason="over")
         stopped = {"project": "demo", "kind": "file", "reason": "control", "now": NOW}
-        assert work.stop_pair(db, probe_at=NOW + timedelta(minutes=1), **stopped)  # type: ignore[arg-type]
-        assert not work.stop_pair(db, probe_at=NOW + timedelta(minutes=1), **stopped)  # type: ignore[arg-type]
+        assert stops.stop_pair(db, probe_at=NOW + timedelta(minutes=1), **stopped)  # type: ignore[arg-type]
+        assert not stops.stop_pair(db, probe_at=NOW + timedelta(minutes=1), **stopped)  # type: ignore[arg-type]
     assert claim(database) == []
     assert len(claim(database, now=NOW + timedelta(minutes=1))) == 1
 

@@ -100,13 +100,17 @@ def bundle_activated(
     at: datetime,
     actor: str,
     commit: str | None = None,
+    author: str | None = None,
+    dirty: bool | None = None,
     approved_by: str | None = None,
 ) -> Entry:
-    """Record which policies are in force from now on."""
+    """Record which policies are in force from now on, and the commit that the folder stood at."""
     fields: dict[str, Json] = {
         "approved_by": approved_by,
+        "author": author,
         "bundle": digest,
         "commit": commit,
+        "dirty": dirty,
         "policies": policies,
         "previous": previous,
     }

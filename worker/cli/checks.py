@@ -18,6 +18,7 @@ from worker.cli.client import Client
 from worker.cli.output import Record
 from worker.cli.wires import remote
 from worker.flows.await_approval import HOW, awaiting
+from worker.flows.notify import WHY, undeliverable
 from worker.flows.tick import LAST_TICK
 from worker.model.clock import Clock, SystemClock, rfc3339
 from worker.model.errors import TenureError
@@ -34,9 +35,9 @@ from worker.store import (
     log,
     migrate,
     protections,
+    stops,
     sweeps,
     threads,
-    work,
 )
 from worker.store.engine import Database, open_database, reachable
 
@@ -128,6 +129,7 @@ def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Chec
         lambda: _house(db),
         lambda: _stopped(db),
         lambda: _blocked(db),
+        lambda: _notices(db),
         lambda: _parked(db),
         lambda: _coverage(db, settings, clock.now()),
     )
@@ -268,7 +270,7 @@ def _stopped(db: Session) -> Iterator[Check]:
         option = "" if scope == protections.EVERYTHING else f" --project {scope}"
         repair = f"`tenure resume{option}` lets them go on."
         yield Check(check="pause", status=Status.WARNING, what=what, repair=repair)
-    for (project, kind), times in sorted(work.stopped_pairs(db).items()):
+    for (project, kind), times in sorted(stops.stopped_pairs(db).items()):
         what = f"No {kind} of {project} is deleted: the control failed {times} times."
         yield _problem(
             "control", what, "Check the project's key and base_url; it goes on once a control holds."
@@ -289,6 +291,13 @@ def _blocked(db: Session) -> Iterator[Check]:
         elif one.state is SweepState.AWAITING_APPROVAL:
             repair = f"`tenure sweeps show {one.id}`, then `tenure sweeps approve`."
             yield _problem("sweep", what, repair)
+
+
+def _notices(db: Session) -> Iterator[Check]:
+    found = bundles.in_force(db)
+    for name in undeliverable(bundle_from_canonical(found.canonical)) if found else ():
+        repair = "`tenure threads list --outcome NOTIFY` lists what waits; take before_delete out, or wait."
+        yield _problem("notice", f"Nothing under {name} is deleted. {WHY}", repair)
 
 
 def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:

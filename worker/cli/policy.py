@@ -1,21 +1,23 @@
-"""`tenure policy`: check policy files and run the tests beside them, offline; previews are in `preview`."""
+"""`tenure policy`: check policy files, run the tests beside them, and write their schema; all offline."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.exits import Ended, Exit
+from worker.cli.exits import Ended, Exit, Misused
+from worker.cli.findings_shown import FindingsFormat, say_counts, show_findings
 from worker.cli.output import Column, Format, Output, say, show_rows
 from worker.cli.preview import register as register_previews
+from worker.model.clock import utc_now
 
 if TYPE_CHECKING:
+    from worker.cli.policy_tests import Tested
     from worker.policy.findings import Finding
     from worker.policy.load import Loaded
 
@@ -23,24 +25,15 @@ app = typer.Typer(no_args_is_help=True, help="Check policy files, test them, and
 register_previews(app)
 _TESTS = (".test.yaml", ".test.yml")
 _BUNDLE = "bundle"
-_COLUMNS = (
-    Column("file", "file", whole=True),
-    Column("line", "line"),
-    Column("col", "col"),
-    Column("code", "code"),
-    Column("severity", "severity"),
-    Column("message", "message"),
-    Column("fix", "fix"),
+_COVERAGE = (
+    Column("policy", "policy", whole=True),
+    Column("mode", "mode"),
+    Column("rules", "rules"),
+    Column("due", "due"),
+    Column("not yet due", "not_due"),
+    Column("retained", "retained"),
+    Column("covered", "covered"),
 )
-
-
-class FindingsFormat(StrEnum):
-    """How findings are written: for people, for programs, or as annotations of GitHub Actions."""
-
-    TEXT = "text"
-    JSON = "json"
-    GITHUB = "github"
-
 
 PathArgument = Annotated[
     Path, typer.Argument(exists=True, metavar="PATH", help="The folder, or one file of it.")
@@ -65,7 +58,8 @@ def validate(
     findings = _placed(loaded.findings, path)
     valid = loaded.bundle is not None
     summary: dict[str, Any] = {"valid": valid, "digest": loaded.bundle.digest if loaded.bundle else None}
-    _show(findings, summary, form, output)
+    show_findings(findings, summary, form, output)
+    say_counts(findings)
     if loaded.bundle is not None:
         policies, projects = len(loaded.bundle.policies), len(loaded.bundle.projects)
         say(f"{policies} policies and {projects} projects are well formed.")
@@ -85,7 +79,8 @@ def run_the_tests(
     Example: tenure policy test policies
     """
     from worker.cli.policy_tests import run_tests, test_files
-    from worker.policy.load import load_folder
+    from worker.policy.findings import in_order
+    from worker.policy.load import load_folder, read_files
     from worker.providers.profiles import check_profile
 
     folder = path if path.is_dir() else path.parent
@@ -94,31 +89,74 @@ def run_the_tests(
         raise Ended(
             f"There are no tests in {folder}.", repair="Put them into NAME.test.yaml beside the policies."
         )
-    loaded = load_folder(folder, check_profile=check_profile)
+    # Which keys may be named is the service's to say; these tests need none.
+    loaded = load_folder(folder, key_globs=("*",), check_profile=check_profile)
     if loaded.bundle is None:
         findings = _placed(loaded.findings, folder)
-        _show(findings, {"cases": 0, "held": 0}, form, output)
+        show_findings(findings, {"cases": 0, "held": 0, "failed": 0}, form, output)
         _end(findings, strict=strict, failed="The policies are refused, so nothing was tested.")
         return
-    tested = run_tests({one.name: _read(one) for one in files}, loaded.bundle)
-    findings = _placed(tested.findings, folder)
-    _show(findings, {"cases": tested.cases, "held": tested.held}, form, output)
+    texts, unread = read_files(files)
+    tested = run_tests(texts, loaded.bundle)
+    findings = _placed(in_order([*unread, *tested.findings]), folder)
+    show_findings(findings, _summary(tested), form, output)
+    if form is FindingsFormat.TEXT and output is Format.TABLE:
+        show_rows([one.as_dict() for one in tested.coverage], _COVERAGE, output)
     say(f"{tested.held} expectations held in {len(files)} files.")
     if tested.cases == 0:
         raise Ended("No test was run.", repair="A test has now, threads and expect.")
     _end(findings, strict=strict, failed="The policies do not decide what the tests expect.")
 
 
+def _summary(tested: Tested) -> dict[str, Any]:
+    return {
+        "cases": tested.cases,
+        "held": tested.held,
+        "failed": len(tested.compared) - tested.held,
+        "expectations": [asdict(one) for one in tested.compared],
+        "coverage": [one.as_dict() for one in tested.coverage],
+    }
+
+
+@app.command("schema")
+def schema(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="The folder, or the file to write; without it, stdout."),
+    ] = None,
+    *,
+    output: Output = Format.TABLE,
+) -> None:
+    """Print the JSON Schema of policy files for editors, or write it beside them as schema.json.
+
+    Name it in a file's first line: # yaml-language-server: $schema=./schema.json
+
+    Example: tenure policy schema policies
+    """
+    from worker.policy.schema import SCHEMA_FILE, bundle_schema, schema_text
+
+    if path is None:
+        typer.echo(json.dumps(bundle_schema()) if output is Format.JSONL else schema_text(), nl=False)
+        return
+    target = path / SCHEMA_FILE if path.is_dir() else path
+    if target.suffix != ".json":
+        raise Misused(f"{target} is no place for a schema.", repair="Name a folder, or a file NAME.json.")
+    try:
+        target.write_text(schema_text(), encoding="utf-8")
+    except OSError as e:
+        raise Ended(f"{target} cannot be written: {e.strerror}.", repair="Check the folder.") from e
+    say(f"Wrote {target}.")
+
+
 def _load(path: Path) -> Loaded:
-    from worker.policy.load import load_folder, load_texts
+    from worker.policy.load import load_file, load_folder
     from worker.providers.profiles import check_profile
     from worker.settings import load_settings
 
     # The service will read the files with the same allow-list of keys.
     globs = load_settings().provider_keys
-    if path.is_dir():
-        return load_folder(path, key_globs=globs, check_profile=check_profile)
-    return load_texts({path.name: _read(path)}, key_globs=globs, check_profile=check_profile)
+    load = load_folder if path.is_dir() else load_file
+    return load(path, key_globs=globs, since=utc_now(), check_profile=check_profile)
 
 
 def _tests_beside(path: Path) -> list[Path]:
@@ -128,46 +166,10 @@ def _tests_beside(path: Path) -> list[Path]:
     return [one for one in (path.with_name(path.stem + suffix) for suffix in _TESTS) if one.is_file()]
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise Ended(f"{path} cannot be read: {e}.", repair="It must be a UTF-8 file.") from e
-
-
 def _placed(findings: Sequence[Finding], path: Path) -> list[Finding]:
     """Give the files their folder, so that editors and reviews find them from where the command ran."""
     folder = path if path.is_dir() else path.parent
     return [one if one.file == _BUNDLE else replace(one, file=str(folder / one.file)) for one in findings]
-
-
-def _show(
-    findings: Sequence[Finding], summary: Mapping[str, Any], form: FindingsFormat, output: Format
-) -> None:
-    rows = [asdict(one) for one in findings]
-    if form is FindingsFormat.JSON or output is Format.JSON:
-        typer.echo(json.dumps({**summary, "findings": rows}, ensure_ascii=False, indent=2))
-    elif form is FindingsFormat.GITHUB:
-        for one in findings:
-            typer.echo(_annotation(one))
-    elif output is Format.TABLE:
-        for one in findings:
-            typer.echo(str(one))
-    else:
-        show_rows(rows, _COLUMNS, output)
-
-
-def _annotation(one: Finding) -> str:
-    """Write a workflow command of GitHub Actions; its values must not end it or begin another."""
-    place = f"file={_property(one.file)},line={one.line},col={one.col}," if one.line else ""
-    text = f"{one.message} {one.fix}".strip().replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{one.severity} {place}title={_property(one.code)}::{text}"
-
-
-def _property(text: str) -> str:
-    for char in "%\r\n:,":
-        text = text.replace(char, f"%{ord(char):02X}")
-    return text
 
 
 def _end(findings: Sequence[Finding], *, strict: bool, failed: str) -> None:

@@ -1,93 +1,81 @@
 """Running the tests beside policies (`*.test.yaml`): pure, without a project, a database or settings.
 
-Shape: `now`; `threads`; optionally `holds`, `erasures` and `notices`; and `expect`, of which only given keys
-are compared. Every thread is expected something: an outcome that nobody expected fails as well.
+Every thread is expected something: an expectation that fails is explained, an outcome that nobody expected
+fails as well, and what no expectation holds to is told rule by rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
-from worker.model.clock import parse_rfc3339, rfc3339
-from worker.model.decision import (
-    Circumstances,
-    Decision,
-    Erasure,
-    Hold,
-    HoldScope,
-    Notice,
-    Outcome,
-    TagSelector,
-)
-from worker.model.ids import HoldId, ThreadId
-from worker.model.thread import Kind, Thread, ThreadState
-from worker.policy.document import Bundle, Mode
-from worker.policy.evaluate import decide
-from worker.policy.findings import Finding, Notes, Refused, Severity
-from worker.policy.nodes import MapNode, Node, ScalarNode, documents
-from worker.policy.readers import Fields, Reader, choice, glob, list_of, scalar
-from worker.policy.readers import Path as At
+from worker.cli.policy_cases import Case, Expectation, read_cases
+from worker.cli.policy_coverage import Coverage, coverage_of
+from worker.model.clock import rfc3339
+from worker.model.decision import Decision
+from worker.model.thread import Thread
+from worker.policy.document import Bundle
+from worker.policy.explain import Explanation, explain
+from worker.policy.findings import Finding, Notes
+from worker.policy.nodes import Node
+from worker.policy.readers import did_you_mean
 
-T = TypeVar("T")
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_COMPARED = ("outcome", "decided_by", "eligible_at")
 FAILED = "FAILED"
-UNCOVERED = "UNCOVERED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """What is expected of one thread; ``wanted`` holds the given keys only."""
+class Compared:
+    """One expectation beside what was decided; ``expected`` None: nobody expected anything of the thread."""
 
-    id: str
-    wanted: Mapping[str, str | None]
-    node: Node
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One document of a test file."""
-
-    now: datetime
-    threads: Sequence[tuple[Thread, Node]]
-    circumstances: Circumstances
-    expect: Sequence[Expectation]
+    file: str
+    line: int
+    thread: str
+    held: bool
+    expected: Mapping[str, str | None] | None
+    seen: Mapping[str, str | None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
-    """What running tests led to: problems in the order of the files, and how many expectations held."""
+    """What running tests led to; findings are in the order of the files."""
 
-    findings: tuple[Finding, ...]
-    held: int
     cases: int
+    compared: tuple[Compared, ...]
+    coverage: tuple[Coverage, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def held(self) -> int:
+        """How many expectations held."""
+        return sum(one.held for one in self.compared)
 
 
 def run_tests(files: Mapping[str, str], bundle: Bundle) -> Tested:
     """Run the tests in these texts (by file name) against a bundle."""
     findings: list[Finding] = []
-    reached: set[str] = set()
-    held = cases = 0
+    compared: list[Compared] = []
+    held_to: list[Decision] = []
+    cases = 0
     for name in sorted(files):
         notes = Notes(name)
-        for node in documents(files[name], notes):
-            try:
-                case = _case(node, At(notes=notes))
-            except Refused:
-                continue
+        for case in read_cases(files[name], notes):
             cases += 1
-            decisions = _decide(case, bundle)
-            reached |= {rule for one in decisions.values() for rule in (*one.rules, one.decided_by or "")}
-            failed = len(notes.findings)
-            _compare(case, decisions, notes)
-            held += len(case.expect) - (len(notes.findings) - failed)
+            told = _explain(case, bundle)
+            results = _compare(case, told, notes)
+            held_to += [told[one.thread].decision for one in results if _holds_to_an_outcome(one)]
+            compared += results
         findings += notes.findings
-    findings += _uncovered(bundle, reached)
-    return Tested(findings=tuple(findings), held=max(held, 0), cases=cases)
+    coverage = coverage_of(bundle, held_to)
+    findings += [finding for one in coverage if (finding := one.finding())]
+    return Tested(cases=cases, compared=tuple(compared), coverage=tuple(coverage), findings=tuple(findings))
+
+
+def _holds_to_an_outcome(one: Compared) -> bool:
+    """Whether an outcome is expected and comes; a date alone, or a name, holds no rule to its outcome."""
+    if one.expected is None or one.seen is None or "outcome" not in one.expected:
+        return False
+    return one.expected["outcome"] == one.seen["outcome"]
 
 
 def test_files(path: Path) -> list[Path]:
@@ -95,30 +83,50 @@ def test_files(path: Path) -> list[Path]:
     return sorted(one for one in path.iterdir() if one.name.endswith((".test.yaml", ".test.yml")))
 
 
-def _decide(case: Case, bundle: Bundle) -> dict[str, Decision]:
+def _explain(case: Case, bundle: Bundle) -> dict[str, Explanation]:
     return {
-        thread.id: decide(thread, bundle=bundle, circumstances=case.circumstances, now=case.now)
+        thread.id: explain(thread, bundle=bundle, circumstances=case.circumstances, now=case.now)
         for thread, _ in case.threads
     }
 
 
-def _compare(case: Case, decisions: Mapping[str, Decision], notes: Notes) -> None:
+def _compare(case: Case, told: Mapping[str, Explanation], notes: Notes) -> list[Compared]:
+    results = [_expected(one, told, notes) for one in case.expect]
     expected = {one.id for one in case.expect}
-    for one in case.expect:
-        decision = decisions.get(one.id)
-        if decision is None:
-            notes.error(one.node, FAILED, f"{one.id}: no thread of this test has this id.")
-            continue
-        seen = _seen(decision)
-        wrong = [
-            f"{key} is {seen[key]}, not {value}" for key, value in one.wanted.items() if seen[key] != value
-        ]
-        if wrong:
-            notes.error(one.node, FAILED, f"{one.id}: {'; '.join(wrong)}.")
-    for thread, node in case.threads:
-        if thread.id not in expected:
-            outcome = decisions[thread.id].outcome.value
-            notes.error(node, FAILED, f"{thread.id}: is {outcome}, and nothing is expected of it.")
+    unexpected = [(thread, node) for thread, node in case.threads if thread.id not in expected]
+    return results + [_unexpected(thread, node, told[thread.id], notes) for thread, node in unexpected]
+
+
+def _expected(one: Expectation, told: Mapping[str, Explanation], notes: Notes) -> Compared:
+    if one.id not in told:
+        fix = did_you_mean(one.id, told)
+        notes.error(one.node, FAILED, f"{one.id}: no thread of this test has this id.", fix)
+        return _result(one.id, one.node, notes, expected=one.wanted, seen=None)
+    explanation = told[one.id]
+    seen = _seen(explanation.decision)
+    wrong = [f"{key} is {seen[key]}, not {value}" for key, value in one.wanted.items() if seen[key] != value]
+    if wrong:
+        notes.error(one.node, FAILED, f"{one.id}: {'; '.join(wrong)}.", why=explanation.reasons)
+    return _result(one.id, one.node, notes, expected=one.wanted, seen=seen, held=not wrong)
+
+
+def _unexpected(thread: Thread, node: Node, explanation: Explanation, notes: Notes) -> Compared:
+    seen = _seen(explanation.decision)
+    what = f"{thread.id}: is {seen['outcome']}, and nothing is expected of it."
+    notes.error(node, FAILED, what, "Add it to expect.", why=explanation.reasons)
+    return _result(thread.id, node, notes, expected=None, seen=seen)
+
+
+def _result(
+    thread: str,
+    node: Node,
+    notes: Notes,
+    *,
+    expected: Mapping[str, str | None] | None,
+    seen: Mapping[str, str | None] | None,
+    held: bool = False,
+) -> Compared:
+    return Compared(file=notes.file, line=node.line, thread=thread, held=held, expected=expected, seen=seen)
 
 
 def _seen(decision: Decision) -> dict[str, str | None]:
@@ -128,187 +136,3 @@ def _seen(decision: Decision) -> dict[str, str | None]:
         "decided_by": decision.decided_by,
         "eligible_at": rfc3339(at) if at else None,
     }
-
-
-def _uncovered(bundle: Bundle, reached: set[str]) -> Iterator[Finding]:
-    for policy in bundle.policies:
-        if policy.mode is Mode.ENFORCE and policy.name not in reached:
-            file, _, line = policy.source.rpartition(":")
-            yield Finding(
-                file=file or "bundle",
-                line=int(line) if line.isdigit() else 0,
-                col=1,
-                code=UNCOVERED,
-                message=f"no test reaches the policy {policy.name}.",
-                fix="Add a thread that it decides.",
-                severity=Severity.WARNING,
-            )
-
-
-def _case(node: Node, at: At) -> Case:
-    fields = Fields(node, at)
-    now = fields.required("now", _instant)
-    threads = fields.required("threads", list_of(_thread_at(now)))
-    holds = fields.optional("holds", list_of(_hold), ())
-    erasures = fields.optional("erasures", list_of(_erasure), ())
-    notices = fields.optional("notices", list_of(_notice), ())
-    expect = fields.required("expect", list_of(_expectation))
-    fields.done()
-    _check_distinct(threads, at)
-    return Case(
-        now=now,
-        threads=threads,
-        circumstances=Circumstances(holds=holds, erasures=erasures, notices=_by_thread(notices)),
-        expect=expect,
-    )
-
-
-def _check_distinct(threads: Sequence[tuple[Thread, Node]], at: At) -> None:
-    known: set[str] = set()
-    for thread, node in threads:
-        if thread.id in known:
-            raise at.notes.error(node, "RP001", f'two threads have the id "{thread.id}".', "Rename one.")
-        known.add(thread.id)
-
-
-def _thread_at(now: datetime) -> Reader[tuple[Thread, Node]]:
-    """Make a reader of threads; one of which no date is told was registered just now."""
-
-    def read(node: Node, at: At) -> tuple[Thread, Node]:
-        fields = Fields(node, at)
-        id_ = fields.required("id", _text)
-        created_at = fields.optional("created_at", _maybe(_instant), None)
-        registered_at = fields.optional("registered_at", _maybe(_instant), None)
-        thread = Thread(
-            id=ThreadId(id_),
-            project=fields.required("project", _text),
-            owner=fields.required("owner", _text),
-            kind=fields.required("kind", choice(Kind)),
-            external_id=fields.optional("external_id", _maybe(_text), None) or id_,
-            tags=fields.optional("tags", _tags, {}),
-            ttl=fields.optional("ttl", _maybe(_text), None),
-            state=fields.optional("state", choice(ThreadState), ThreadState.LIVE),
-            created_at=created_at,
-            registered_at=registered_at or created_at or now,
-            last_activity_at=fields.optional("last_activity_at", _maybe(_instant), None),
-        )
-        fields.done()
-        return thread, node
-
-    return read
-
-
-def _hold(node: Node, at: At) -> Hold:
-    fields = Fields(node, at)
-    matter = fields.required("matter", _text)
-    scope = fields.required("scope", _scope)
-    fields.done()
-    return Hold(id=HoldId(matter), matter=matter, scope=scope)
-
-
-def _scope(node: Node, at: At) -> HoldScope:
-    fields = Fields(node, at)
-    scope = HoldScope(
-        ids=fields.optional("ids", list_of(_text), ()),
-        owners=fields.optional("owners", list_of(glob), ()),
-        projects=fields.optional("projects", list_of(glob), ()),
-        tags=fields.optional("tags", list_of(_selector), ()),
-    )
-    fields.done()
-    if scope == HoldScope():
-        raise at.notes.error(
-            node, "RP009", "the scope of a hold is empty.", "Give ids, owners, projects or tags."
-        )
-    return scope
-
-
-def _selector(node: Node, at: At) -> TagSelector:
-    fields = Fields(node, at)
-    key, operator = fields.required("key", _text), fields.required("operator", _operator)
-    values = fields.optional("values", list_of(_text), ())
-    fields.done()
-    if bool(values) != (operator in {"In", "NotIn"}):
-        raise at.notes.error(node, "RP013", "In and NotIn need values; Exists and DoesNotExist take none.")
-    return TagSelector(key=key, operator=operator, values=values)
-
-
-def _operator(node: Node, at: At) -> str:
-    word = _text(node, at)
-    if word not in {"In", "NotIn", "Exists", "DoesNotExist"}:
-        raise at.notes.error(
-            node, "RP013", f'operator "{word}" unknown.', "In, NotIn, Exists or DoesNotExist."
-        )
-    return word
-
-
-def _erasure(node: Node, at: At) -> Erasure:
-    fields = Fields(node, at)
-    owner = fields.optional("owner", _maybe(_text), None)
-    ids = fields.optional("ids", list_of(_text), ())
-    instant = fields.required("at", _instant)
-    fields.done()
-    if (owner is None) == (not ids):
-        raise at.notes.error(node, "RP025", "an erasure names either an owner or ids.")
-    return Erasure(at=instant, owner=owner, ids=ids)
-
-
-def _notice(node: Node, at: At) -> Notice:
-    fields = Fields(node, at)
-    notice = Notice(
-        thread_id=ThreadId(fields.required("id", _text)),
-        at=fields.required("at", _instant),
-        promised=fields.optional("promised", _maybe(_instant), None),
-    )
-    fields.done()
-    return notice
-
-
-def _by_thread(notices: Sequence[Notice]) -> dict[ThreadId, tuple[Notice, ...]]:
-    found: dict[ThreadId, tuple[Notice, ...]] = {}
-    for one in notices:
-        found[one.thread_id] = (*found.get(one.thread_id, ()), one)
-    return found
-
-
-def _expectation(node: Node, at: At) -> Expectation:
-    fields = Fields(node, at)
-    id_ = fields.required("id", _text)
-    outcome = fields.optional("outcome", choice(Outcome), None)
-    decided_by = fields.optional("decided_by", _maybe(_text), None)
-    eligible_at = fields.optional("eligible_at", _maybe(_instant), None)
-    fields.done()
-    values = (outcome, decided_by, rfc3339(eligible_at) if eligible_at else None)
-    wanted = {key: value for key, value in zip(_COMPARED, values, strict=True) if fields.has(key)}
-    if not wanted:
-        raise at.notes.error(node, "RP024", f"nothing is expected of {id_}.", f"Give {', '.join(_COMPARED)}.")
-    return Expectation(id=id_, wanted=wanted, node=node)
-
-
-def _text(node: Node, at: At) -> str:
-    # Quotes do not matter here: nothing in a test is deleted by a value that reads as something else.
-    return scalar(node, at).text
-
-
-def _instant(node: Node, at: At) -> datetime:
-    found = scalar(node, at)
-    try:
-        return parse_rfc3339(found.text)
-    except ValueError:
-        what = f'{at.label} must be an instant, and "{found.text}" is none.'
-        raise at.notes.error(node, "RP025", what, 'Write it like "2026-11-22T00:00:00Z".') from None
-
-
-def _maybe(reader: Reader[T]) -> Reader[T | None]:
-    """Read what may also be null."""
-
-    def read(node: Node, at: At) -> T | None:
-        is_null = isinstance(node, ScalarNode) and node.plain and node.text in _NULLS
-        return None if is_null else reader(node, at)
-
-    return read
-
-
-def _tags(node: Node, at: At) -> dict[str, str]:
-    if not isinstance(node, MapNode):
-        raise at.notes.error(node, "RP025", f"{at.label} must be a mapping.", "Write {key: value}.")
-    return {key.text: _text(value, at.down(key.text)) for key, value in node.entries}

@@ -32,6 +32,7 @@ _PLANNED = (
     Column("eligible_at", "decision.eligible_at", whole=True),
 )
 _SHOWN = 20
+_GUARD_BLOCKS = "guard_blocks"
 
 sweeps = typer.Typer(no_args_is_help=True, help="Look at sweeps, and approve one that waits.")
 
@@ -188,5 +189,13 @@ def approve_sweep(
     Example: tenure sweeps approve swp_0193… --digest sha256:… --reason "reviewed"
     """
     with open_client() as client:
-        done = client.post(path_of("sweeps", sweep_id, "/approvals"), {"digest": digest, "reason": reason})
+        try:
+            done = client.post(
+                path_of("sweeps", sweep_id, "/approvals"), {"digest": digest, "reason": reason}
+            )
+        except Refused as e:
+            if e.problem_code == _GUARD_BLOCKS:
+                raise Ended(e.problem, repair=e.repair, exit_code=Exit.BLOCKED) from e
+            raise
     _show([done], output)
+    _end([done], dry_run=False)

@@ -185,6 +185,8 @@ def _replace(db: Session, step: _Step, approval: Approval | None) -> None:
         previous=step.before.digest if step.before else None,
         policies=len(bundle.policies),
         commit=step.origin.get("commit"),
+        author=step.origin.get("author"),
+        dirty=step.origin.get("dirty") if step.origin.get("commit") else None,
         approved_by=approval.approved_by if approval else None,
         at=now,
         actor=step.actor,

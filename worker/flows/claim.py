@@ -11,7 +11,7 @@ from worker.model.clock import Clock
 from worker.model.ids import ThreadId, jitter
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
-from worker.store import keys, references, reverifying, threads, work
+from worker.store import keys, references, reverifying, stops, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.store.work import EarlierAttempt
@@ -82,7 +82,7 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             earlier=work.earlier_attempts(db, items),
             projects=projects,
             bundle=bundle,
-            stopped=frozenset(work.stopped_pairs(db)),
+            stopped=frozenset(stops.stopped_pairs(db)),
             chosen=references.chosen_of(db, {one.thread_id for one in items}),
             lease=lease,
             begun=begun,

@@ -22,7 +22,7 @@ from worker.model.evidence import Observation, Step
 from worker.model.thread import Thread
 from worker.model.work import ItemState, WorkItem
 from worker.pacing.lane import Rank
-from worker.store import work
+from worker.store import stops, work
 from worker.telemetry import log, raise_alert
 
 _PROBE_FIRST = timedelta(minutes=1)
@@ -127,7 +127,7 @@ async def _restart_probed(tools: Tools, desk: Desk) -> None:
     def restart() -> None:
         with tools.database.write() as db:
             for project, kind in probed:
-                work.restart_pair(db, project=project, kind=kind)
+                stops.restart_pair(db, project=project, kind=kind)
 
     await asyncio.to_thread(restart)
 
@@ -140,11 +140,11 @@ async def _keep_stopped(tools: Tools, desk: Desk) -> None:
 
     def keep() -> list[tuple[str, str]]:
         with tools.database.write() as db:
-            failures = work.stopped_pairs(db)
+            failures = stops.stopped_pairs(db)
             return [
                 pair
                 for pair in sorted(desk.stopped)
-                if work.stop_pair(
+                if stops.stop_pair(
                     db,
                     project=pair[0],
                     kind=pair[1],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -11,9 +13,11 @@ from worker.flows.decide import bundle_in_force
 from worker.model.evidence import Grade
 from worker.model.thread import ThreadState
 from worker.policy.explain import Explanation, explain
-from worker.store import protections
+from worker.store import bundles, protections
 from worker.store.threads import StoredThread
 
+_SHORT_DIGEST = len("sha256:") + 12
+_SHORT_COMMIT = 12
 _PARKED = {
     Grade.ENDPOINT_RETIRED: "The provider answered that it has no such endpoint. It says so of a thread "
     "that is there and of one that is gone alike, so nothing is certified.",
@@ -27,10 +31,12 @@ _PARKED = {
 
 
 def explain_thread(db: Session, stored: StoredThread, *, now: datetime) -> Explanation:
-    """Explain one thread as it would be decided now, and why it is parked if it is."""
+    """Explain one thread as it would be decided now, by which commit, and why it is parked if it is."""
     thread = stored.thread
     bearing = protections.circumstances(db, [thread.id])
     told = explain(thread, bundle=bundle_in_force(db), circumstances=bearing, now=now)
+    found = bundles.in_force(db)
+    origin: Mapping[str, Any] = found.origin if found else {}
     paused = protections.paused(db)
     lines = [
         f"Deletes are paused for {where} ({paused[scope] or 'no reason given'}) until `{undo}`."
@@ -40,7 +46,19 @@ def explain_thread(db: Session, stored: StoredThread, *, now: datetime) -> Expla
         )
         if scope in paused
     ]
-    return replace(told, lines=(*told.lines, *_why_parked(stored), *lines))
+    of_commit = _of_commit(told.decision.bundle, origin)
+    every = (*told.lines, *_why_parked(stored), of_commit, *lines)
+    return replace(told, lines=every, commit=origin.get("commit"))
+
+
+def _of_commit(bundle: str, origin: Mapping[str, Any]) -> str:
+    """Say where the files and lines that were named can be read."""
+    short = f"bundle {bundle[:_SHORT_DIGEST]}"
+    if not origin.get("commit"):
+        return f"The policies are {short}, whose commit is not known."
+    author = f" by {origin['author']}" if origin.get("author") else ""
+    dirty = ", with changes that were not committed" if origin.get("dirty") else ""
+    return f"The policies are {short}, commit {origin['commit'][:_SHORT_COMMIT]}{author}{dirty}."
 
 
 def _why_parked(stored: StoredThread) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _GIT_SECONDS = 10
+_MAX_AUTHOR = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,9 @@ def origin_of(folder: Path, *, after: str | None = None) -> Origin:
     digest, _, author = commit.partition("\0")
     status = _git(folder, "status", "--porcelain", "--", ".")
     descends = after is None or _git(folder, "merge-base", "--is-ancestor", after, digest) is not None
-    return Origin(commit=digest, author=author, dirty=bool(status), descends=descends)
+    # Anybody may call themselves anything: what is recorded stays short and on one line.
+    named = "".join(char for char in author if char.isprintable())[:_MAX_AUTHOR] or None
+    return Origin(commit=digest, author=named, dirty=status != "", descends=descends)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -52,7 +55,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
         done = subprocess.run(  # noqa: S603 - fixed program, no shell
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - found on PATH like any tool
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_GIT_SECONDS,
             check=False,
         )

@@ -218,9 +218,8 @@ def _verdict(
 
 def window_start(guards: Guards, now: datetime) -> datetime:
     """Return the beginning of the guards' rolling window."""
-    length = guards.window.as_timedelta()
     # Calendar lengths have no fixed size; the longest reading is the safe one.
-    return now - length if length is not None else now - (guards.window.add_to(now) - now)
+    return now - guards.window.longest
 
 
 def _state(bundle: Bundle, one: Sweep, verdict: GuardVerdict) -> SweepState:
@@ -282,17 +281,26 @@ def _check_still_approvable(db: Session, one: Sweep, now: datetime) -> None:
     if _policy_is_gone(db, one):
         problem = f"The policy {one.policy} is gone."
         raise NotApprovable(problem, repair="Put it in force again, and sweep anew.")
+    if one.policy != ERASURE and bundle_in_force(db).policy(one.policy).mode is not Mode.ENFORCE:
+        problem = f"The policy {one.policy} is not enforced any more."
+        raise NotApprovable(problem, repair="Put it in force again, and sweep anew.")
     population = one.population or 0
     verdict = _verdict(db, bundle_in_force(db), one, planned=one.planned, population=population, now=now)
     if verdict.blocked:
         problem = f"A guard blocks the sweep by now: {'; '.join(verdict.reasons)}."
-        raise NotApprovable(problem, repair="Approve it when the window has passed, or sweep anew.")
+        raise GuardBlocks(problem, repair="Approve it when the window has passed, or sweep anew.")
 
 
 class NotApprovable(TenureError):
     """The sweep does not wait for an approval, or not of this plan, or not by this key."""
 
     code = "not_approvable"
+
+
+class GuardBlocks(NotApprovable):
+    """A guard that did not block the plan when it was made blocks it by now."""
+
+    code = "guard_blocks"
 
 
 def resume(database: Database, *, actor: str, clock: Clock, older_than: timedelta) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from worker.flows.decide import bundle_in_force
+from worker.flows.notify import WHY, undeliverable
 from worker.flows.sweep import Order, sweep
 from worker.model.clock import Clock
 from worker.model.decision import ERASURE
@@ -58,10 +59,16 @@ def summary(db: Session, one: Sweep) -> Mapping[str, Any]:
         "waiting": counts.get(ItemState.WAITING, 0),
         "parked": counts.get(ItemState.PARKED, 0),
         "grades": sweeps.grade_counts(db, one.id),
-        "reasons": list(one.reasons),
+        "reasons": [*one.reasons, *_owes_notice(db, one)],
         "paused": _paused(db, one),
         "plan": {"digest": one.plan_digest, "threads": sweeps.plan_ids(db, one.id, limit=_SHOWN_IDS)},
     }
+
+
+def _owes_notice(db: Session, one: Sweep) -> list[str]:
+    """Return why a sweep under the bundle in force finds nothing due; of an older one nobody knows."""
+    bundle = bundle_in_force(db)
+    return [WHY] if one.bundle == bundle.digest and one.policy in undeliverable(bundle) else []
 
 
 def _paused(db: Session, one: Sweep) -> list[Mapping[str, str | None]]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from worker.flows.activate import Source, activate, recompute, refresh
 from worker.flows.claim import anything_ready
 from worker.flows.decide import bundle_in_force, decide_now
+from worker.flows.notify import alert_undeliverable
 from worker.flows.seal import Sealer, seal
 from worker.flows.sweep import Order, resume, sweep
 from worker.model.clock import Clock
@@ -81,6 +82,7 @@ def tick(beat: Ticker) -> list[str]:
     database, clock = beat.database, beat.clock
     if recompute(database, clock=clock):
         refresh(database, clock=clock)
+        alert_undeliverable(database, clock=clock)
         resume(database, actor=beat.actor, clock=clock, older_than=_LEFT_BY_A_CRASH)
         for order in due_orders(database, now=clock.now(), grace=_TICKS_OF_GRACE * beat.every):
             sweep(database, order, actor=beat.actor, clock=clock)

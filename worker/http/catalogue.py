@@ -21,6 +21,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "empty_scope": ("The scope names nothing", "Give ids, owners, projects or tags."),
     "error": ("The request was refused", "The detail says why."),
     "forbidden": ("The key lacks a scope", "Use a key with one of the scopes that the detail names."),
+    "guard_blocks": (
+        "A guard blocks the plan by now",
+        "Approve it when the guard's window has passed, or sweep anew.",
+    ),
     "in_flight": ("A DELETE may have left", "Look at the thread's evidence in a moment."),
     "internal": (
         "Something broke inside Tenure",

@@ -120,11 +120,12 @@ class ThreadShape(Shown):
 
 
 class ExplanationShape(BaseModel):
-    """Why a thread stands where it stands, one sentence a line."""
+    """Why a thread stands where it stands, one sentence a line; ``commit`` is that of the policies."""
 
     object: Literal["explanation"] = "explanation"
     thread: str
     decision: DecisionShape
+    commit: str | None
     lines: list[str]
 
 
@@ -162,7 +163,10 @@ def thread_shape(stored: StoredThread, decided: Decision) -> ThreadShape:
 def explanation_shape(thread_id: str, explained: Explanation) -> ExplanationShape:
     """Show an explanation."""
     return ExplanationShape(
-        thread=thread_id, decision=decision_shape(explained.decision), lines=list(explained.lines)
+        thread=thread_id,
+        decision=decision_shape(explained.decision),
+        commit=explained.commit,
+        lines=list(explained.lines),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from urllib.parse import urlsplit
 
 from worker.model.thread import Kind
 from worker.policy.document import Constraints, Mode, Policy, Project, Provider
 from worker.policy.match import glob_matches
+from worker.policy.overlaps import check_overlaps
 from worker.policy.read_documents import Draft
 
 _OPENAI_HOST = "api.openai.com"
@@ -17,14 +19,17 @@ def check_across(drafts: Sequence[Draft], known_policies: frozenset[str] | None)
     """Note what is wrong between documents, in the notes of the file that it stands in."""
     _check_names(drafts)
     projects = [draft.value for draft in drafts if isinstance(draft.value, Project)]
+    owners = {draft.value.owner for draft in drafts if isinstance(draft.value, Policy | Project)}
+    known = {"project": {project.name for project in projects}, "owner": owners}
     constraints = _one_constraints(drafts)
     for draft in drafts:
         if isinstance(draft.value, Policy):
-            _check_patterns(draft, draft.value, projects)
+            _check_patterns(draft, draft.value, known)
             _check_endpoints(draft, draft.value, projects)
             if constraints:
                 _check_bounds(draft, draft.value, constraints)
                 _check_start(draft, draft.value, constraints, known_policies)
+    check_overlaps(drafts)
 
 
 def _check_names(drafts: Sequence[Draft]) -> None:
@@ -63,17 +68,18 @@ def _one_constraints(drafts: Sequence[Draft]) -> Constraints | None:
     return found
 
 
-def _check_patterns(draft: Draft, policy: Policy, projects: Iterable[Project]) -> None:
-    known = {project.name for project in projects}
+def _check_patterns(draft: Draft, policy: Policy, known: Mapping[str, AbstractSet[str]]) -> None:
+    """Warn of an exact name that nobody has: a slip there covers nothing, or excepts nothing."""
     for field, match in (("match", policy.match), ("except", policy.except_)):
-        for index, pattern in enumerate(match.projects if match else ()):
-            if "*" not in pattern and "?" not in pattern and pattern not in known:
-                draft.notes.warn(
-                    draft.site(f"spec.{field}.projects[{index}]"),
-                    "RP018",
-                    f'pattern "{pattern}" has no wildcard and matches only that exact project.',
-                    "No such project is known. Patterns are anchored globs.",
-                )
+        for what, patterns in (("project", match.projects), ("owner", match.owners)) if match else ():
+            for index, pattern in enumerate(patterns):
+                if "*" not in pattern and "?" not in pattern and pattern not in known[what]:
+                    draft.notes.warn(
+                        draft.site(f"spec.{field}.{what}s[{index}]"),
+                        "RP018",
+                        f'pattern "{pattern}" has no wildcard and matches only that exact {what}.',
+                        f"No such {what} is known. Patterns are anchored globs.",
+                    )
 
 
 def _check_endpoints(draft: Draft, policy: Policy, projects: Iterable[Project]) -> None:
@@ -108,20 +114,18 @@ def _check_bounds(draft: Draft, policy: Policy, constraints: Constraints) -> Non
     )
     after = policy.delete.after if policy.delete else None
     if after and least and after.ends_before(least):
-        _refuse(
-            draft, "spec.delete.after", f"delete.after ({after}) is shorter than min_delete_after ({least})"
-        )
+        what = f"delete.after ({after}) is shorter than min_delete_after ({least})"
+        _refuse(draft, "spec.delete.after", what, f"Write at least {least}.")
     if after and most and most.ends_before(after):
-        _refuse(
-            draft, "spec.delete.after", f"delete.after ({after}) is longer than max_delete_after ({most})"
-        )
+        what = f"delete.after ({after}) is longer than max_delete_after ({most})"
+        _refuse(draft, "spec.delete.after", what, f"Write at most {most}.")
     if percent is not None and policy.guards and policy.guards.max_percent > percent:
         what = f"guards.max_percent ({policy.guards.max_percent:g}) is above max_guard_percent ({percent:g})"
-        _refuse(draft, "spec.guards.max_percent", what)
+        _refuse(draft, "spec.guards.max_percent", what, f"Write at most {percent:g}.")
 
 
-def _refuse(draft: Draft, site: str, what: str) -> None:
-    draft.notes.error(draft.site(site), "RP033", f"{what} of the Constraints document.")
+def _refuse(draft: Draft, site: str, what: str, fix: str) -> None:
+    draft.notes.error(draft.site(site), "RP033", f"{what} of the Constraints document.", fix)
 
 
 def _check_start(

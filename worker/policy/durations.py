@@ -21,6 +21,8 @@ _ISO = re.compile(
     r"(?:(?P<days>[0-9]{1,9})D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,9})H)?(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9})S)?)?"
 )
+# The form alone; that it is more than nothing and at most a century is told by reading.
+FORM = f"(?:{_SHORT.pattern}|{_ISO.pattern})"
 _AMBIGUOUS = re.compile(r"-?([0-9]+)(?:m|M|mo|mon|min|mins)")
 _NEGATIVE = re.compile(r"-(?:[0-9]+[hdw]|P[0-9TYMWDHS]+)")
 _MONTHS_PER_YEAR = 12
@@ -64,6 +66,11 @@ class Duration:
     def as_timedelta(self) -> timedelta | None:
         """Return the exact length, or None where months make it depend on the calendar."""
         return None if self.months else self.rest
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest that this may last, whatever day it starts on."""
+        return max(self.add_to(start) - start for start in _STARTS)
 
     def ends_before(self, other: Duration) -> bool:
         """Whether this ends before the other for at least one day that both may start on."""

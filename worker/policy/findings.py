@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 _MAX_MESSAGE = 500
+# What a person can use of one file; the rest is counted, so that a hostile file costs no memory.
+MOST_FINDINGS = 1000
 
 
 class Severity(StrEnum):
@@ -33,7 +35,7 @@ class Position(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One problem. Without a line it concerns the whole file, or the bundle."""
+    """One problem. Without a line it concerns the whole file, or the bundle; ``why`` explains at length."""
 
     file: str
     line: int
@@ -42,6 +44,7 @@ class Finding:
     message: str
     fix: str = ""
     severity: Severity = Severity.ERROR
+    why: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
@@ -54,22 +57,43 @@ class Refused(Exception):
 
 
 class Notes:
-    """Collects the findings of one file."""
+    """Collects the findings of one file: the first thousand, and how many more there were."""
 
     def __init__(self, file: str) -> None:
         self.file = file
+        self.count = 0
         self.findings: list[Finding] = []
 
-    def error(self, at: Position, code: str, message: str, fix: str = "") -> Refused:
+    @property
+    def full(self) -> bool:
+        """Whether further findings are counted only, so that nobody need work out their words."""
+        return self.count >= MOST_FINDINGS
+
+    def error(
+        self, at: Position, code: str, message: str, fix: str = "", *, why: tuple[str, ...] = ()
+    ) -> Refused:
         """Note an error; returns the exception for callers that cannot go on."""
-        self._note(at, code, message, fix, Severity.ERROR)
+        self._note(at, code, message, fix, severity=Severity.ERROR, why=why)
         return Refused(code)
 
     def warn(self, at: Position, code: str, message: str, fix: str = "") -> None:
         """Note a warning."""
-        self._note(at, code, message, fix, Severity.WARNING)
+        self._note(at, code, message, fix, severity=Severity.WARNING)
 
-    def _note(self, at: Position, code: str, message: str, fix: str, severity: Severity) -> None:
+    def _note(
+        self,
+        at: Position,
+        code: str,
+        message: str,
+        fix: str,
+        *,
+        severity: Severity,
+        why: tuple[str, ...] = (),
+    ) -> None:
+        self.count += 1
+        if self.count > MOST_FINDINGS:
+            self._count_more(at, severity)
+            return
         self.findings.append(
             Finding(
                 file=self.file,
@@ -79,8 +103,30 @@ class Notes:
                 message=_one_line(message),
                 fix=_one_line(fix),
                 severity=severity,
+                why=tuple(_one_line(line) for line in why),
             )
         )
+
+    def _count_more(self, at: Position, severity: Severity) -> None:
+        """Keep the last finding for what is not listed: an error as soon as one of those is."""
+        more = self.count - MOST_FINDINGS
+        if more == 1:
+            fix = "Repair the others first."
+            self.findings.append(
+                Finding(
+                    file=self.file,
+                    line=at.line,
+                    col=at.col,
+                    code="RP041",
+                    message="",
+                    fix=fix,
+                    severity=severity,
+                )
+            )
+        last = self.findings[-1]
+        worst = Severity.ERROR if severity is Severity.ERROR else last.severity
+        message = f"{more} more problems in this file are not listed."
+        self.findings[-1] = replace(last, message=message, severity=worst)
 
 
 def _one_line(text: str) -> str:

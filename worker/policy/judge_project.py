@@ -19,12 +19,14 @@ def judge_project(path: str, before: Project, after: Project) -> Judgement:
     """Judge the difference at that path; one that is not known is loosening."""
     if path in _ACCOUNT:
         return loosening("Another account: the same ids may mean other objects there, or none.")
-    if path == "spec.profile":
+    if path == "spec.profile" or path.startswith("spec.profile."):
         return loosening("Another profile reads other answers as gone.")
     if path == "spec.on_partial":
         return _on_partial(after)
     if path == "spec.controls":
         return _controls(before, after)
+    if path.startswith("spec.admin_key"):
+        return neutral("No deletion is sent with it.")
     if path.startswith("spec.api_key"):
         return neutral("A rotated key is no change of account.")
     if path.startswith(_PACE):

@@ -27,8 +27,10 @@ __all__ = [
     "bundle_from_canonical",
     "extra_texts",
     "folder_texts",
+    "load_file",
     "load_folder",
     "load_texts",
+    "read_files",
 ]
 
 # The year from here on is searched for clock changes (RP008) unless the caller names another.
@@ -67,15 +69,35 @@ def load_folder(
     ``check_profile`` is `worker.providers.profiles.check_profile` for callers that may import it.
     Raises PoliciesUnreadable for a missing or unreadable folder.
     """
-    texts: dict[str, str] = {}
     findings: list[Finding] = []
-    for label, path in _files(folder, extra, findings):
-        text = _read_text(label, path, findings)
-        if text is not None:
-            texts[label] = text
+    texts = _read_texts(_files(folder, extra, findings), findings)
     settings = ReadSettings(key_globs=key_globs, since=since, check_profile=check_profile)
-    files = len(texts) + len(findings)
-    return _load(texts, findings, settings, known_policies, files=files)
+    return _load(texts, findings, settings, known_policies, files=len(texts) + len(findings))
+
+
+def load_file(
+    path: Path,
+    *,
+    key_globs: Sequence[str] = DEFAULT_KEY_GLOBS,
+    since: datetime = CLOCK_CHANGES_SINCE,
+    check_profile: CheckProfile = shape_only,
+) -> Loaded:
+    """Read one file of a folder as a bundle of its own; never raises, whatever it holds."""
+    texts, findings = read_files([path])
+    settings = ReadSettings(key_globs=key_globs, since=since, check_profile=check_profile)
+    return _load(texts, findings, settings, None, files=1)
+
+
+def read_files(paths: Iterable[Path]) -> tuple[dict[str, str], list[Finding]]:
+    """Read files as text by their names; one that is no text, too large or leads elsewhere is a finding."""
+    findings: list[Finding] = []
+    inside = [(path.name, path) for path in paths if not _leads_out(path.name, path, path.parent, findings)]
+    return _read_texts(inside, findings), findings
+
+
+def _read_texts(files: Iterable[tuple[str, Path]], findings: list[Finding]) -> dict[str, str]:
+    texts = ((label, _read_text(label, path, findings)) for label, path in files)
+    return {label: text for label, text in texts if text is not None}
 
 
 def load_texts(
@@ -96,17 +118,12 @@ def folder_texts(folder: Path) -> dict[str, str]:
 
     Raises PoliciesUnreadable.
     """
-    return _texts(_files(folder, (), []))
+    return _read_texts(_files(folder, (), []), [])
 
 
 def extra_texts(extra: Sequence[Path]) -> dict[str, str]:
     """Return the texts of extra files under the labels that `load_folder` gives them."""
-    return _texts([(str(path), path) for path in extra])
-
-
-def _texts(files: Iterable[tuple[str, Path]]) -> dict[str, str]:
-    read = ((label, _read_text(label, path, [])) for label, path in files)
-    return {label: text for label, text in read if text is not None}
+    return _read_texts([(str(path), path) for path in extra], [])
 
 
 def bundle_from_canonical(text: str) -> Bundle:
@@ -193,13 +210,22 @@ def _files(folder: Path, extra: Sequence[Path], findings: list[Finding]) -> list
         path = root / name
         if path.suffix not in _SUFFIXES or name.endswith(_TESTS):
             continue
-        if not path.resolve().is_relative_to(root):
-            findings.append(
-                _unread(name, "RP037", "the link leads out of the folder.", "Put the file itself here.")
-            )
-        else:
+        if not _leads_out(name, path, root, findings):
             found.append((name, path))
     return found + [(str(path), path) for path in extra]
+
+
+def _leads_out(label: str, path: Path, folder: Path, findings: list[Finding]) -> bool:
+    """Note a link that leads out of the folder: what stands elsewhere was not reviewed with these files."""
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        inside = True  # a link to itself leads nowhere, and is told when it is read
+    if not inside:
+        findings.append(
+            _unread(label, "RP037", "the link leads out of the folder.", "Put the file itself here.")
+        )
+    return not inside
 
 
 def _read_text(label: str, path: Path, findings: list[Finding]) -> str | None:

@@ -106,7 +106,9 @@ def documents(text: str, notes: Notes) -> list[Node]:
         if tab < 0:
             _note_syntax(error, notes)
     except Exception as error:  # noqa: BLE001 - a defect of the parser must refuse the file, not stop the service
-        notes.error(Place(line=1, col=1), _UNREADABLE, f"not readable as YAML ({type(error).__name__}).")
+        notes.error(
+            Place(line=1, col=1), _UNREADABLE, f"not readable as YAML ({type(error).__name__}).", "Check it."
+        )
     return found
 
 
@@ -142,16 +144,16 @@ def _trees(text: str, notes: Notes) -> Iterator[Node]:
     for event in YAML(typ="safe", pure=True).parse(text):
         match event:
             case DocumentStartEvent():
-                root, before = None, len(notes.findings)
+                root, before = None, notes.count
             case DocumentEndEvent():
-                if root and not _is_empty(root) and len(notes.findings) == before:
+                if root and not _is_empty(root) and notes.count == before:
                     yield root
             case CollectionStartEvent():
                 _check_plain(event, notes)
                 at = _start(event)
                 open_.append(_Open(line=at.line, col=at.col, mapping=isinstance(event, MappingStartEvent)))
                 if len(open_) > _MAX_DEPTH:
-                    notes.error(at, _UNREADABLE, f"nested deeper than {_MAX_DEPTH} levels.")
+                    notes.error(at, _UNREADABLE, f"nested deeper than {_MAX_DEPTH} levels.", "Flatten it.")
                     return
             case CollectionEndEvent() | ScalarEvent() | AliasEvent():
                 node = _node(event, open_, notes)
@@ -197,7 +199,7 @@ def _closed(done: _Open, notes: Notes) -> Node:
     entries: dict[str, tuple[ScalarNode, Node]] = {}
     for key, value in zip(done.nodes[::2], done.nodes[1::2], strict=True):
         if not isinstance(key, ScalarNode):
-            notes.error(key, _UNREADABLE, "a key must be a single word.")
+            notes.error(key, _UNREADABLE, "a key must be a single word.", "Write key: value.")
         elif key.text in entries:
             first = entries[key.text][0]
             notes.error(

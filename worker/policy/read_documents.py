@@ -13,7 +13,18 @@ from worker.policy.nodes import Node, documents
 from worker.policy.read_policy import read_policy
 from worker.policy.read_profile import CheckProfile, shape_only
 from worker.policy.read_project import read_project
-from worker.policy.readers import Fields, Path, all_done, choice, did_you_mean, duration, number, scalar, text
+from worker.policy.readers import (
+    Ask,
+    Fields,
+    Path,
+    all_done,
+    choice,
+    did_you_mean,
+    duration,
+    number,
+    scalar,
+    text,
+)
 
 API_VERSION = "retention/v1"
 
@@ -55,9 +66,11 @@ def read_file(text_: str, notes: Notes, settings: ReadSettings) -> list[Draft]:
     return [draft for draft in drafts if draft]
 
 
-def read_document(node: Node, notes: Notes, settings: ReadSettings) -> Draft | None:
+def read_document(
+    node: Node, notes: Notes, settings: ReadSettings, asks: list[Ask] | None = None
+) -> Draft | None:
     """Read one document, or return None and leave the reasons in the notes."""
-    path = Path(notes=notes)
+    path = Path(notes=notes, asks=asks)
     try:
         value = _value(node, path, settings)
     except Refused:

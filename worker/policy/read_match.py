@@ -8,8 +8,8 @@ from worker.policy.document import Match
 from worker.policy.nodes import MapNode, Node, ScalarNode
 from worker.policy.readers import Fields, Path, choice, glob, list_of, scalar, text
 
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
-_WITH_VALUES = frozenset({"In", "NotIn"})
+OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+WITH_VALUES = frozenset({"In", "NotIn"})
 
 
 def required_match(fields: Fields) -> Match:
@@ -84,7 +84,7 @@ def _selector(node: Node, path: Path) -> TagSelector:
     key = fields.required("key", text)
     operator = fields.required("operator", _operator)
     values = fields.optional("values", list_of(text), ())
-    if operator in _WITH_VALUES and not fields.has("values"):
+    if operator in WITH_VALUES and not fields.has("values"):
         fields.refuse(node, "RP013", f"operator {operator} needs values.", 'Write values: ["one"].')
     if operator in {"Exists", "DoesNotExist"} and fields.has("values"):
         fields.refuse(
@@ -96,7 +96,7 @@ def _selector(node: Node, path: Path) -> TagSelector:
 
 def _operator(node: Node, path: Path) -> str:
     word = scalar(node, path).text
-    if word not in _OPERATORS:
+    if word not in OPERATORS:
         raise path.notes.error(
             node,
             "RP013",

@@ -38,7 +38,7 @@ from worker.policy.readers import (
     whole,
 )
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_COUNT = 1_000_000_000
 
 
@@ -47,11 +47,12 @@ def policy_name(node: Node, path: Path) -> str:
     name = text(node, path)
     if name in RESERVED_POLICY_NAMES:
         raise path.notes.error(node, "RP031", f'the policy name "{name}" is reserved.', "Choose another.")
-    if not _NAME.fullmatch(name):
+    if not POLICY_NAME.fullmatch(name):
         raise path.notes.error(
             node,
             "RP035",
             "a policy name has 1 to 100 of A-Z a-z 0-9 . _ - and starts with a letter or digit.",
+            "Rename it.",
         )
     return name
 

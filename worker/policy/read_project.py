@@ -19,14 +19,14 @@ from worker.policy.readers import Fields, Path, Reader, all_done, choice, list_o
 DEFAULT_KEY_GLOBS = ("OPENAI_API_KEY*", "TENURE_KEY_*", "/run/secrets/*")
 
 _OPENAI_URL = "https://api.openai.com/v1"
-_RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min|h)")
+RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 _PORTS = {"https": 443, "http": 80}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _DEFAULT_RATE = Rate(limit=5.0)
 _DEFAULT_CONCURRENCY = 16
 _MAX_CONCURRENCY = 64
-_CONTROLS = ("sibling", "canary")
+CONTROLS = ("sibling", "canary")
 
 
 def read_project(
@@ -57,7 +57,7 @@ def read_project(
         api_key=fields.required("api_key", _key_ref(key_globs, "api_key")),
         rate=fields.optional("rate", _rate, _DEFAULT_RATE),
         concurrency=fields.optional("concurrency", whole(1, _MAX_CONCURRENCY), _DEFAULT_CONCURRENCY),
-        controls=fields.optional("controls", _controls, _CONTROLS),
+        controls=fields.optional("controls", _controls, CONTROLS),
         on_partial=fields.optional("on_partial", choice(OnPartial), OnPartial.KEEP),
         profile=fields.optional("profile", profile_reader(check_profile), provider),
         admin_key=fields.optional("admin_key", _key_ref(key_globs, "admin_key"), None),
@@ -155,7 +155,7 @@ def _rate(node: Node, path: Path) -> Rate:
 
 
 def _per_second(node: Node, path: Path) -> float:
-    found = _RATE.fullmatch(scalar(node, path).text)
+    found = RATE.fullmatch(scalar(node, path).text)
     if found is None:
         raise path.notes.error(
             node, "RP028", f"{path.label} is not a rate.", 'Write "300/min", "5/s" or "1000/h".'
@@ -165,11 +165,11 @@ def _per_second(node: Node, path: Path) -> float:
 
 def _controls(node: Node, path: Path) -> tuple[str, ...]:
     given = list_of(_control)(node, path)
-    return tuple(name for name in _CONTROLS if name in given)
+    return tuple(name for name in CONTROLS if name in given)
 
 
 def _control(node: Node, path: Path) -> str:
     word = scalar(node, path).text
-    if word not in _CONTROLS:
+    if word not in CONTROLS:
         raise path.notes.error(node, "RP026", f'{path.label} "{word}" is unknown.', "Use sibling and canary.")
     return word

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from worker.model.errors import Invalid
 from worker.policy.durations import (
@@ -23,8 +23,9 @@ from worker.policy.nodes import ListNode, MapNode, Node, ScalarNode
 T = TypeVar("T")
 D = TypeVar("D")
 E = TypeVar("E", bound=StrEnum)
+N = TypeVar("N", int, float)
 
-_MAX_TEXT = 200
+MAX_TEXT = 200
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,9}")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,4})?")
 _DURATION_CODES = {AMBIGUOUS_DURATION: "RP003", EMPTY_DURATION: "RP004"}
@@ -43,12 +44,26 @@ _NOT_TEXT: Sequence[tuple[str, re.Pattern[str]]] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """That a mapping was asked for a field: where, by which reader, and what it means when left out."""
+
+    path: str
+    reader: Callable[[Node, Path], Any]
+    required: bool
+    default: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """Where in a document a reader is. ``sites`` remembers the node of every field, for later checks."""
+    """Where in a document a reader is. ``sites`` remembers the node of every field, for later checks.
+
+    ``asks``, where given, remembers what was asked for: the schema for editors is made of it.
+    """
 
     notes: Notes
     name: str = ""
     sites: dict[str, Node] = field(default_factory=dict)
+    asks: list[Ask] | None = None
 
     def down(self, name: str) -> Path:
         """Return the path of a field."""
@@ -101,14 +116,19 @@ class Fields:
     def required(self, name: str, reader: Reader[T]) -> T:
         """Read a field that must be there."""
         if name not in self._entries:
-            self._known.append(name)
-            self.refuse(self.node, "RP024", f"{self._path.down(name).label} is missing.")
+            self.refuse(self.node, "RP024", f"{self._path.down(name).label} is missing.", "Add it.")
         # `done` raises for a refused field, so the None never leaves the mapping's reader.
-        return cast("T", self.optional(name, reader, None))
+        return cast("T", self._read(name, reader, None, required=True))
 
     def optional(self, name: str, reader: Reader[T], default: D) -> T | D:
         """Read a field that may be left out."""
+        return self._read(name, reader, default, required=False)
+
+    def _read(self, name: str, reader: Reader[T], default: D, *, required: bool) -> T | D:
         self._known.append(name)
+        if self._path.asks is not None:
+            asked = self._path.down(name).name
+            self._path.asks.append(Ask(path=asked, reader=reader, required=required, default=default))
         if name not in self._entries:
             return default
         value = self._entries[name][1]
@@ -140,9 +160,8 @@ class Fields:
         for name, (key, _) in self._entries.items():
             if name not in self._known:
                 where = self._path.name or "the document"
-                self.refuse(
-                    key, "RP005", f'unknown field "{name}" in {where}.', did_you_mean(name, self._known)
-                )
+                fix = "" if self._path.notes.full else did_you_mean(name, self._known)
+                self.refuse(key, "RP005", f'unknown field "{name}" in {where}.', fix)
         if self.refused:
             raise Refused
 
@@ -166,14 +185,16 @@ def _entries(node: Node) -> Sequence[tuple[ScalarNode, Node]]:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suggestion, or the list of what is known."""
     names = list(known)
-    close = difflib.get_close_matches(word[:_MAX_TEXT], names, n=1)
+    close = difflib.get_close_matches(word[:MAX_TEXT], names, n=1)
     return f'Did you mean "{close[0]}"?' if close else f"Known: {', '.join(names)}."
 
 
 def scalar(node: Node, path: Path) -> ScalarNode:
     """Read any single value that is not empty."""
     if not isinstance(node, ScalarNode):
-        raise path.notes.error(node, "RP025", f"{path.label} must be a single value.")
+        raise path.notes.error(
+            node, "RP025", f"{path.label} must be a single value.", "Write one word, or quote a text."
+        )
     if not node.text:
         raise path.notes.error(
             node, "RP025", f"{path.label} is empty.", "Give it a value, or leave the field out."
@@ -193,11 +214,11 @@ def text(node: Node, path: Path) -> str:
                 f"{label} is YAML {kind} (written as {found.text}).",
                 f'Quote it: "{found.text}".',
             )
-    if len(found.text) > _MAX_TEXT or not found.text.isprintable():
+    if len(found.text) > MAX_TEXT or not found.text.isprintable():
         raise path.notes.error(
             node,
             "RP035",
-            f"{path.label} must be 1 to {_MAX_TEXT} printable characters.",
+            f"{path.label} must be 1 to {MAX_TEXT} printable characters.",
             "Shorten it, on one line.",
         )
     return found.text
@@ -213,60 +234,68 @@ def glob(node: Node, path: Path) -> str:
     return pattern
 
 
-def choice(options: type[E]) -> Reader[E]:
-    """Make a reader of a closed set of words."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice(Generic[E]):
+    """Reads one of a closed set of words."""
 
-    def read(node: Node, path: Path) -> E:
+    options: type[E]
+
+    def __call__(self, node: Node, path: Path) -> E:
+        """Return the word's value; raises Refused."""
         word = scalar(node, path).text
         try:
-            return options(word)
+            return self.options(word)
         except ValueError:
-            known = [option.value for option in options]
+            known = [option.value for option in self.options]
             raise path.notes.error(
                 node, "RP026", f'{path.label} "{word}" is unknown.', did_you_mean(word, known)
             ) from None
 
-    return read
+
+def choice(options: type[E]) -> Choice[E]:
+    """Make a reader of a closed set of words."""
+    return Choice(options=options)
 
 
-def whole(low: int, high: int) -> Reader[int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number(Generic[N]):
+    """Reads a number in decimal digits, without quotes, from ``low`` to ``high``."""
+
+    low: N
+    high: N
+    cast: type[N]
+    form: re.Pattern[str]
+    what: str
+    fix: str
+
+    def __call__(self, node: Node, path: Path) -> N:
+        """Return the number; raises Refused."""
+        found = scalar(node, path)
+        if not found.plain or not self.form.fullmatch(found.text):
+            raise path.notes.error(
+                node, "RP025", f'{path.label} must be {self.what}, and "{found.text}" is not one.', self.fix
+            )
+        value = self.cast(found.text)
+        if self.low <= value <= self.high:
+            return value
+        raise path.notes.error(
+            node,
+            "RP034",
+            f"{path.label} must be from {self.low:g} to {self.high:g}.",
+            "Choose one in between.",
+        )
+
+
+def whole(low: int, high: int) -> Number[int]:
     """Make a reader of a whole number in decimal digits, without quotes."""
-
-    def read(node: Node, path: Path) -> int:
-        found = scalar(node, path)
-        if not found.plain or not _WHOLE.fullmatch(found.text):
-            raise path.notes.error(
-                node,
-                "RP025",
-                f'{path.label} must be a whole number, and "{found.text}" is not one.',
-                f"Write it like {max(low, 30)}, without quotes or leading zeros.",
-            )
-        return int(_in_range(float(found.text), low, high, node, path))
-
-    return read
+    fix = f"Write it like {max(low, 30)}, without quotes or leading zeros."
+    return Number(low=low, high=high, cast=int, form=_WHOLE, what="a whole number", fix=fix)
 
 
-def number(low: float, high: float) -> Reader[float]:
+def number(low: float, high: float) -> Number[float]:
     """Make a reader of a number with at most four decimals, without quotes."""
-
-    def read(node: Node, path: Path) -> float:
-        found = scalar(node, path)
-        if not found.plain or not _NUMBER.fullmatch(found.text):
-            raise path.notes.error(
-                node,
-                "RP025",
-                f'{path.label} must be a number, and "{found.text}" is not one.',
-                "Write it like 10 or 0.5, without quotes.",
-            )
-        return _in_range(float(found.text), low, high, node, path)
-
-    return read
-
-
-def _in_range(value: float, low: float, high: float, node: Node, path: Path) -> float:
-    if low <= value <= high:
-        return value
-    raise path.notes.error(node, "RP034", f"{path.label} must be from {low:g} to {high:g}.")
+    fix = "Write it like 10 or 0.5, without quotes."
+    return Number(low=float(low), high=float(high), cast=float, form=_NUMBER, what="a number", fix=fix)
 
 
 def duration(node: Node, path: Path) -> Duration:
@@ -283,10 +312,14 @@ def duration(node: Node, path: Path) -> Duration:
         raise path.notes.error(node, code, message, fix) from None
 
 
-def list_of(reader: Reader[T]) -> Reader[tuple[T, ...]]:
-    """Make a reader of a list with at least one item, all of which are read before any is refused."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOf(Generic[T]):
+    """Reads a list with at least one item, all of which are read before any is refused."""
 
-    def read(node: Node, path: Path) -> tuple[T, ...]:
+    item: Reader[T]
+
+    def __call__(self, node: Node, path: Path) -> tuple[T, ...]:
+        """Return the values; raises Refused."""
         if not isinstance(node, ListNode):
             raise path.notes.error(node, "RP025", f"{path.label} must be a list.", "Write [one, two].")
         if not node.items:
@@ -298,11 +331,14 @@ def list_of(reader: Reader[T]) -> Reader[tuple[T, ...]]:
             at = path.item(index)
             at.sites[at.name] = item
             try:
-                values.append(reader(item, at))
+                values.append(self.item(item, at))
             except Refused:
                 continue
         if len(values) < len(node.items):
             raise Refused
         return tuple(values)
 
-    return read
+
+def list_of(reader: Reader[T]) -> ListOf[T]:
+    """Make a reader of a list with at least one item."""
+    return ListOf(item=reader)

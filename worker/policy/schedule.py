@@ -17,6 +17,7 @@ from worker.model.errors import Invalid
 from worker.policy.document import Schedule
 
 _FIELDS = 5
+_MAX_CRON = 200
 # These exist on some machines and mean something else on each.
 _LOCAL_NAMES = frozenset({"localtime", "posixrules", "Factory"})
 # A clock change moves wall time by less than this.
@@ -36,6 +37,12 @@ _NO_TIME = timedelta()
 
 def check_cron(cron: str) -> None:
     """Refuse what is not five cron fields or never comes; raises Invalid."""
+    if len(cron) > _MAX_CRON:
+        raise Invalid(
+            f"cron has {len(cron)} characters, at most {_MAX_CRON} are read.",
+            repair='Write for example "*/5 2-4 * * *".',
+            code="bad_cron",
+        )
     count = len(cron.split())
     if count != _FIELDS:
         raise Invalid(f'cron "{cron}" has {count} fields, {_FIELDS} expected.', code="bad_cron")

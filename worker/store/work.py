@@ -361,33 +361,6 @@ def cancel_open(db: Session, thread_id: str, *, now: datetime, reason: str) -> N
     )
 
 
-def stop_pair(
-    db: Session, *, project: str, kind: str, probe_at: datetime, now: datetime, reason: str
-) -> bool:
-    """Stop deleting one kind of one project; True when it was not stopped before (alert once)."""
-    values = {"probe_at": probe_at, "failures": stopped_pair.c.failures + 1, "reason": reason}
-    where = (stopped_pair.c.project == project, stopped_pair.c.kind == kind)
-    if changed(db, update(stopped_pair).where(*where).values(values)):
-        return False
-    db.execute(
-        insert(stopped_pair).values(
-            project=project, kind=kind, since=now, probe_at=probe_at, failures=1, reason=reason
-        )
-    )
-    return True
-
-
-def stopped_pairs(db: Session) -> dict[tuple[str, str], int]:
-    """Return the stopped pairs with how often their control failed."""
-    rows = db.execute(select(stopped_pair.c.project, stopped_pair.c.kind, stopped_pair.c.failures))
-    return {(row.project, row.kind): row.failures for row in rows}
-
-
-def restart_pair(db: Session, *, project: str, kind: str) -> None:
-    """Let a pair go on: a registered thread of it was read present again."""
-    db.execute(stopped_pair.delete().where(stopped_pair.c.project == project, stopped_pair.c.kind == kind))
-
-
 def relabel(db: Session, credentials: Mapping[str, str]) -> None:
     """Give open items of each project the credential that the bundle in force names for it."""
     for project, credential in sorted(credentials.items()):

@@ -39,6 +39,8 @@ class BundleShape(BaseModel):
     object: Literal["bundle"] = "bundle"
     digest: str
     commit: str | None
+    author: str | None
+    dirty: bool | None
     activated_at: str
     recomputed: bool
     documents: list[dict[str, Any]]
@@ -59,6 +61,8 @@ def get_policies(who: PoliciesRead, given: Given) -> BundleShape:
     return BundleShape(
         digest=found.digest,
         commit=found.origin.get("commit"),
+        author=found.origin.get("author"),
+        dirty=found.origin.get("dirty") if found.origin.get("commit") else None,
         activated_at=rfc3339(found.activated_at),
         recomputed=found.recomputed,
         documents=[one for one in canonical["bundle"] if _visible(one, who)],
