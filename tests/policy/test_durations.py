@@ -170,3 +170,33 @@ def test_every_text_is_read_or_refused(text: str) -> None:
     except Invalid:
         return
     assert parse_duration(str(duration)) == duration
+
+
+_LENGTHS = st.sampled_from(["1h", "30d", "P1M", "P2M", "P1Y", "P1MT5H", "P2M10D"]).map(parse_duration)
+_NEAR_MONTHS_END = st.builds(
+    lambda start, hours, micros: start + timedelta(hours=hours, microseconds=micros),
+    st.sampled_from([datetime(year, 1, 27, tzinfo=UTC) for year in (2023, 2024)]),
+    st.integers(0, 24 * 90),
+    st.sampled_from([0, 1, 999_999]),
+)
+
+
+@given(_LENGTHS, _NEAR_MONTHS_END, _NEAR_MONTHS_END, st.lists(st.integers(1, 24 * 60), max_size=20))
+def test_the_start_for_an_end_is_the_earliest(
+    length: Duration, after: datetime, end: datetime, hours: list[int]
+) -> None:
+    end += length.rest + timedelta(days=31 * length.months)
+    if length.add_to(after) < end:
+        start = length.start_for(end, after=after)
+        assert start > after
+        assert length.add_to(start) >= end
+        earlier = [start - timedelta(microseconds=1), *(start - timedelta(hours=some) for some in hours)]
+        assert [one for one in earlier if one >= after and length.add_to(one) >= end] == []
+
+
+def test_where_a_months_last_days_end_on_one_day_the_first_that_reaches_the_end_counts() -> None:
+    month, end = parse_duration("P1M"), datetime(2026, 2, 28, 20, tzinfo=UTC)
+    first = datetime(2026, 1, 28, 20, tzinfo=UTC)
+    assert month.start_for(end, after=datetime(2026, 1, 2, tzinfo=UTC)) == first
+    # On the 29th before that hour it ends too soon again.
+    assert month.start_for(end, after=datetime(2026, 1, 29, 3, tzinfo=UTC)) == first + timedelta(days=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from worker.audit import bodies
 from worker.flows.await_approval import AWAITING, alert_awaiting, awaiting, note_awaiting, nothing_awaits
-from worker.flows.decide import schedule_of
 from worker.flows.loosening import compare_with
 from worker.flows.origin import origin_of
 from worker.model.clock import Clock
@@ -24,13 +24,15 @@ from worker.policy.document import Bundle, Mode
 from worker.policy.findings import Severity
 from worker.policy.load import Loaded, bundle_from_canonical, load_folder
 from worker.providers.profiles import check_profile
-from worker.store import bundles, keys, log, previews, protections, threads, work
+from worker.store import bundles, keys, log, previews, protections, work
 from worker.store.engine import Database
 from worker.store.previews import Approval
+from worker.store.schedules import Rescheduler
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
 
-_PAGE = 1000
+# Long enough for the statement to be worth its while, short enough for others to wait for.
+_CHUNK = 10_000
 _MOST_PROBLEMS = 20
 _REFUSED = "bundle.refused"
 
@@ -207,29 +209,33 @@ def _refuse(database: Database, problems: Sequence[str], *, actor: str, now: dat
     raise_alert("bundle.refused", problems=list(problems)[:_MOST_PROBLEMS])
 
 
-def recompute(database: Database, *, clock: Clock) -> bool:
-    """Recompute stored dates under the bundle in force, a page per transaction; True when finished.
+@lru_cache(maxsize=4)
+def _rescheduler(canonical: str, *, waiting: bool) -> Rescheduler:
+    # Safe to cache: a bundle is immutable, and the text is all that it is.
+    return Rescheduler(bundle_from_canonical(canonical), waiting=waiting)
 
-    A crash resumes at the cursor; a newer bundle starts anew. No sweep plans before it is finished.
+
+def recompute(database: Database, *, clock: Clock) -> bool:
+    """Recompute stored dates under the bundle in force, a chunk per transaction; True when finished.
+
+    A crash resumes at the cursor; a newer bundle starts anew. No sweep plans before it is finished. The
+    bundle's row is locked per chunk, so two processes take turns and none works on the same chunk.
     """
+    count = 0
     while True:
         with database.write() as db:
             found = bundles.in_force(db, lock=True)
             if found is None or found.recomputed:
                 return found is not None
-            bundle = bundle_from_canonical(found.canonical)
-            page = threads.live_after(db, found.recompute_after or "", _PAGE)
-            bearing = protections.circumstances(db, [one.thread.id for one in page], with_holds=False)
-            now = clock.now()
-            threads.reschedule(
-                db,
-                {
-                    one.thread.id: schedule_of(one.thread, bundle=bundle, circumstances=bearing, now=now)
-                    for one in page
-                },
-            )
-            done = len(page) < _PAGE
-            bundles.advance_recompute(db, digest=found.digest, after=None if done else page[-1].thread.id)
+            rescheduler, now = _rescheduler(found.canonical, waiting=False), clock.now()
+            chunk = rescheduler.chunk(db, after=found.recompute_after or "", limit=_CHUNK, now=now)
+            if chunk is not None:
+                rescheduler.write(db, chunk, now=now)
+                count += chunk.count
+            upto = chunk.upto if chunk is not None and chunk.count == _CHUNK else None
+            bundles.advance_recompute(db, digest=found.digest, after=upto)
+        finished = upto is None
+        logger().info("dates.recomputed", bundle=found.digest, threads=count, finished=finished)
 
 
 def refresh(database: Database, *, clock: Clock) -> int:
@@ -237,20 +243,13 @@ def refresh(database: Database, *, clock: Clock) -> int:
     last, count = "", 0
     while True:
         with database.write() as db:
-            found = bundles.in_force(db)
+            # Shared, as in register: a date under an older bundle must not outlast the newer one's recompute.
+            found = bundles.in_force(db, share=True)
             if found is None:
                 return count
-            bundle, now = bundle_from_canonical(found.canonical), clock.now()
-            page = threads.unscheduled(db, now=now, after=last, limit=_PAGE)
-            bearing = protections.circumstances(db, [one.thread.id for one in page], with_holds=False)
-            threads.reschedule(
-                db,
-                {
-                    one.thread.id: schedule_of(one.thread, bundle=bundle, circumstances=bearing, now=now)
-                    for one in page
-                },
-            )
-            count += len(page)
-        if len(page) < _PAGE:
-            return count
-        last = page[-1].thread.id
+            rescheduler, now = _rescheduler(found.canonical, waiting=True), clock.now()
+            chunk = rescheduler.chunk(db, after=last, limit=_CHUNK, now=now)
+            if chunk is None:
+                return count
+            rescheduler.write(db, chunk, now=now)
+        last, count = chunk.upto, count + chunk.count

@@ -115,7 +115,8 @@ def _covered(db: Session, order: Erasure, projects: Sequence[str] | None) -> lis
 
 
 def _reschedule(db: Session, covered: Sequence[StoredThread], now: datetime) -> None:
-    bundle = bundle_in_force(db)
+    # Shared, as in register: a date under an older bundle must not outlast the newer one's recompute.
+    bundle = bundle_in_force(db, share=True)
     bearing = protections.circumstances(db, [one.thread.id for one in covered], with_holds=False)
     live = [one.thread for one in covered if one.thread.state is ThreadState.LIVE]
     threads.reschedule(

@@ -127,7 +127,7 @@ def _forecast(db: Session, forecast: Forecast, progress: Callable[[int, int], No
     total = threads.counts_by_state(db).get(ThreadState.LIVE, 0)
     holds, last, done = protections.active_holds(db), "", 0
     while True:
-        page = [one.thread for one in threads.live_after(db, last, _PAGE)]
+        page = previews.live_after(db, last, _PAGE)
         ids = [one.id for one in page]
         bearing = protections.circumstances(db, ids, with_holds=False)
         forecast.add(page, replace(bearing, holds=holds), worked_on=sweeps.worked_on(db, ids))

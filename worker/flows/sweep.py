@@ -35,12 +35,7 @@ from worker.telemetry import raise_alert
 _PAGE = 1000
 # The built-in policy of erasures has no document; its guard is fixed.
 ERASURE_GUARDS = Guards(max_deletes=1000, max_percent=100, min_population=0, window=parse_duration("24h"))
-_COLUMNS = Columns(
-    project=thread_table.c.project,
-    kind=thread_table.c.kind,
-    owner=thread_table.c.owner,
-    tags=thread_table.c.tags,
-)
+_COLUMNS = Columns.of(thread_table)
 
 
 class NotRecomputed(TenureError):

@@ -63,6 +63,21 @@ class Duration:
         except (OverflowError, ValueError):
             return _LAST_INSTANT
 
+    def start_for(self, end: datetime, *, after: datetime) -> datetime:
+        """Return the earliest instant later than ``after`` from which this ends no sooner than ``end``.
+
+        ``after`` itself must be too early. Where a month's last days all end on one day, the later of them
+        may end sooner again, so ``after`` has a say.
+        """
+        due = end.astimezone(UTC) - self.rest
+        if not self.months:
+            return due
+        month = _plus_months(_midnight(due).replace(day=1), -self.months)
+        if due.day > monthrange(month.year, month.month)[1]:
+            return _plus_months(month, 1)
+        day = max(month.replace(day=due.day), _midnight(after.astimezone(UTC)))
+        return day + (due - _midnight(due))
+
     def as_timedelta(self) -> timedelta | None:
         """Return the exact length, or None where months make it depend on the calendar."""
         return None if self.months else self.rest
@@ -87,6 +102,10 @@ class Duration:
             days, hours = 0, hours + 24 * days
         part = {"years": years, "months": months, "days": days}
         return _printed(part | {"hours": hours, "minutes": minutes, "seconds": seconds})
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _plus_months(at: datetime, months: int) -> datetime:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from worker.model.decision import Notice
 from worker.policy.durations import Duration
-
-_INSTANT = timedelta(microseconds=1)
 
 
 def after_grace(graces: Sequence[Duration], start: datetime) -> datetime:
@@ -37,15 +35,4 @@ def owed_from(graces: Sequence[Duration], eligible_at: datetime, now: datetime) 
 
     ``now`` itself is too early: its grace ends before the date.
     """
-    exact = [length for grace in graces if (length := grace.as_timedelta()) is not None]
-    if len(exact) == len(graces):
-        return eligible_at - max(exact)
-    low, high = now, eligible_at
-    # The end of a grace never moves back when its start moves on, so halving finds the border.
-    while high - low > _INSTANT:
-        middle = low + (high - low) // 2
-        if after_grace(graces, middle) >= eligible_at:
-            high = middle
-        else:
-            low = middle
-    return high
+    return min(grace.start_for(eligible_at, after=now) for grace in graces)

@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
 from worker.model.errors import Invalid, Unavailable
+from worker.policy.compile import SQLITE_FUNCTIONS
 
 _BUSY_SECONDS = 30
 _A_URL = "Write postgresql://user@host/name or sqlite:///file.db."
@@ -113,6 +114,8 @@ def _set_up_sqlite(connection: SqliteConnection, _: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    for name, (arguments, function) in SQLITE_FUNCTIONS.items():
+        connection.create_function(name, arguments, function, deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from worker.model.thread import ThreadState
+from worker.model.thread import Thread, ThreadState
 from worker.store.engine import changed
 from worker.store.tables import bundle_approval, preview, thread
+from worker.store.threads import to_thread
 
 
 class PreviewState(StrEnum):
@@ -160,6 +161,12 @@ def use(db: Session, preview_id: str, now: datetime) -> bool:
 def void_other_bases(db: Session, base_digest: str, now: datetime) -> None:
     """Void what was approved on top of any other bundle: it would follow one that nobody compared it with."""
     _void(db, bundle_approval.c.base_digest != base_digest, at=now)
+
+
+def live_after(db: Session, after: str, limit: int) -> list[Thread]:
+    """Return a page of live threads by id."""
+    query = select(thread).where(thread.c.state == ThreadState.LIVE, thread.c.id > after)
+    return [to_thread(row) for row in db.execute(query.order_by(thread.c.id).limit(limit))]
 
 
 def inhabited(db: Session, projects: Collection[str]) -> frozenset[str]:

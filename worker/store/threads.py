@@ -258,28 +258,6 @@ def candidates(db: Session, *, policy: str, now: datetime, after: str, limit: in
     return [to_stored(row) for row in db.execute(query)]
 
 
-def unscheduled(db: Session, *, now: datetime, after: str, limit: int) -> list[StoredThread]:
-    """Return live threads whose stored date has come but belongs to no sweep: they are decided anew."""
-    query = (
-        select(thread)
-        .where(
-            thread.c.state == ThreadState.LIVE,
-            thread.c.due_policy.is_(None),
-            thread.c.evaluate_at <= now,
-            thread.c.id > after,
-        )
-        .order_by(thread.c.id)
-        .limit(limit)
-    )
-    return [to_stored(row) for row in db.execute(query)]
-
-
-def live_after(db: Session, after: str, limit: int) -> list[StoredThread]:
-    """Return a page of live threads by id, for a recompute under a new bundle."""
-    query = select(thread).where(thread.c.state == ThreadState.LIVE, thread.c.id > after)
-    return [to_stored(row) for row in db.execute(query.order_by(thread.c.id).limit(limit))]
-
-
 def reschedule(db: Session, schedules: Mapping[ThreadId, Schedule]) -> None:
     """Write new dates for threads."""
     for thread_id, schedule in schedules.items():
