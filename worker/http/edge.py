@@ -24,7 +24,7 @@ from worker.model.ids import new_id
 from worker.telemetry import log
 
 BULK_PATH = "/v1/threads/bulk"
-_MOST = {BULK_PATH: MOST_BULK_BYTES, "/v1/previews": MOST_PREVIEW_BYTES}
+_PREVIEWS_PATH = "/v1/previews"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _BULK_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -65,8 +65,13 @@ class Edge:
             who = self._local or await principal_of(self._services, authorization)
             request.state.principal = who
             _check_type(request)
-        most = _MOST.get(path, MOST_BYTES)
-        await self._app(request.scope, _Limited(request.headers, receive, most), answer)
+        await self._app(request.scope, _Limited(request.headers, receive, _most_bytes(path)), answer)
+
+
+def _most_bytes(path: str) -> int:
+    if path == BULK_PATH:
+        return MOST_BULK_BYTES
+    return MOST_PREVIEW_BYTES if path == _PREVIEWS_PATH else MOST_BYTES
 
 
 class _Answer:
