@@ -16,7 +16,7 @@ from tempfile import NamedTemporaryFile
 
 from worker import __version__
 from worker.audit.note import Ed25519Signer, Signer
-from worker.flows.activate import Source, activate, recompute
+from worker.flows.activate import Activated, Source, activate, recompute
 from worker.flows.seal import Sealer
 from worker.flows.tick import Beat, Ticker
 from worker.flows.tools import Tools
@@ -183,7 +183,7 @@ def require_ready(tenure: Tenure) -> None:
             log.create_head(db)
 
 
-def put_in_force(tenure: Tenure) -> None:
+def put_in_force(tenure: Tenure) -> Activated:
     """Activate the policies folder now, and recompute; raises when no bundle is in force afterwards."""
     done = activate(tenure.database, tenure.source, actor=tenure.actor, clock=tenure.clock)
     recompute(tenure.database, clock=tenure.clock)
@@ -191,6 +191,7 @@ def put_in_force(tenure: Tenure) -> None:
         if bundles.digest_in_force(db) is None:
             lines = "\n".join(str(one) for one in done.loaded.findings)
             raise PoliciesRefused(f"The policies are refused:\n{lines}", repair="Mend them and start again.")
+    return done
 
 
 class PoliciesRefused(TenureError):

@@ -108,6 +108,7 @@ def service(tenure: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             lease=wired.lease,
             sealer=wired.sealer,
             wake=lambda _credential: None,
+            source=wired.source,
         )
         with _served(create_app(services)) as url:
             monkeypatch.setenv("TENURE_URL", url)

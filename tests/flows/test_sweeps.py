@@ -380,7 +380,7 @@ def test_a_sweep_whose_policy_left_while_it_was_planned_is_cancelled_and_blocks_
 
 def test_no_sweep_plans_before_the_recompute_of_a_new_bundle_is_finished(world: World) -> None:
     due(world, 1)
-    world.look_at(POLICIES.replace("after: 30d", "after: 20d") + project_document(world.sandbox.base_url))
+    world.look_at(POLICIES.replace("after: 30d", "after: 31d") + project_document(world.sandbox.base_url))
     with pytest.raises(NotRecomputed):
         world.sweep()
     world.tick()

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from tests.servers.postgres import Postgres
 from worker.audit.note import Ed25519Signer
+from worker.flows.activate import Source
 from worker.flows.key import ADMIN_SCOPES, create_key
 from worker.flows.seal import Sealer
 from worker.http.app import create_app
@@ -120,6 +121,7 @@ class House:
             lease=Lease(length=timedelta(seconds=300)),
             sealer=Sealer(origin=ORIGIN, signer=lambda: signer, actor="tests"),
             wake=self.woken.append,
+            source=Source(folder=Path(), key_globs=("TENURE_KEY_*",)),
         )
 
     def key(self, *scopes: str, projects: Sequence[str] = ("*",)) -> str:

@@ -28,7 +28,6 @@ JSON = {"Content-Type": "application/json"}
         ("GET", "/v1/nothing"),
         ("GET", "/v1/threads/"),
         ("GET", "/v1/failures/fp_0000000000000000"),
-        ("POST", "/v1/previews"),
         ("POST", "/v1/threads/conv_1/touch"),
         ("POST", "/v1/audit/exports"),
         ("GET", "/docs/problems/nothing"),

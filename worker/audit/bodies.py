@@ -6,6 +6,7 @@ from worker.audit.observed import Tried
 from worker.audit.order_bodies import (
     Plan,
     bundle_activated,
+    bundle_approved,
     bundle_refused,
     erasure_ordered,
     export_made,
@@ -43,6 +44,7 @@ __all__ = [
     "Plan",
     "Tried",
     "bundle_activated",
+    "bundle_approved",
     "bundle_refused",
     "control_probed",
     "delete_answered",

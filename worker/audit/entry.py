@@ -40,6 +40,7 @@ class EntryType(StrEnum):
     SWEEP_APPROVED = "sweep.approved"
     BUNDLE_ACTIVATED = "bundle.activated"
     BUNDLE_REFUSED = "bundle.refused"
+    BUNDLE_APPROVED = "bundle.approved"
     SWITCH_CHANGED = "switch.changed"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"

@@ -123,6 +123,31 @@ def bundle_refused(*, digest: str | None, problems: Sequence[str], at: datetime,
     return _entry(EntryType.BUNDLE_REFUSED, fields, at, actor)
 
 
+def bundle_approved(
+    digest: str,
+    *,
+    base: str,
+    preview: str,
+    proposed_by: str,
+    commit: str | None,
+    expires_at: datetime,
+    reason: str,
+    at: datetime,
+    actor: str,
+) -> Entry:
+    """Record that ``actor`` let the bundle of this digest follow the base, until then and once."""
+    fields: dict[str, Json] = {
+        "base": base,
+        "bundle": digest,
+        "commit": commit,
+        "expires_at": rfc3339(expires_at),
+        "preview": preview,
+        "proposed_by": proposed_by,
+        "reason": said(reason),
+    }
+    return _entry(EntryType.BUNDLE_APPROVED, fields, at, actor)
+
+
 def switch_changed(
     *, enabled: bool, reason: str, at: datetime, actor: str, project: str | None = None
 ) -> Entry:

@@ -17,6 +17,7 @@ from worker.audit.merkle import Frontier, leaf_hash
 from worker.cli.client import Client
 from worker.cli.output import Record
 from worker.cli.wires import remote
+from worker.flows.await_approval import HOW, awaiting
 from worker.flows.notify import WHY, undeliverable
 from worker.flows.tick import LAST_TICK
 from worker.model.clock import Clock, SystemClock, rfc3339
@@ -206,6 +207,13 @@ def _policies(db: Session, settings: Settings) -> Iterator[Check]:
     if refused is not None and refused[0]:
         what = f"The folder is refused since {rfc3339(refused[1])}: {refused[0][0]}"
         yield _problem("policies", what, "Mend it; `tenure policy validate` shows every finding.")
+    waits = awaiting(db)
+    if waits is not None:
+        what = (
+            f"The folder's bundle {waits.digest} loosens and waits for approval since "
+            f"{rfc3339(waits.since)}: {waits.loosening[0]}"
+        )
+        yield _problem("policies", what, HOW)
 
 
 def _credentials(canonical: str, settings: Settings) -> Iterator[Check]:

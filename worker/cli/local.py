@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker.cli.output import say
+from worker.flows.await_approval import HOW
 from worker.model.errors import TenureError
 from worker.settings import Settings, load_settings
 from worker.store import bundles
@@ -52,7 +53,8 @@ def _put_in_force(tenure: Tenure, settings: Settings) -> None:
         if not ours:
             return
         try:
-            put_in_force(tenure)
+            if put_in_force(tenure).awaiting:
+                say(f"warning: the policies folder loosens what is in force, and waits for approval. {HOW}")
         except TenureError as e:
             with tenure.database.read() as db:
                 known = bundles.digest_in_force(db)

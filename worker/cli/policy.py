@@ -13,6 +13,7 @@ import typer
 from worker.cli.exits import Ended, Exit, Misused
 from worker.cli.findings_shown import FindingsFormat, say_counts, show_findings
 from worker.cli.output import Column, Format, Output, say, show_rows
+from worker.cli.preview import register as register_previews
 from worker.model.clock import utc_now
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from worker.policy.findings import Finding
     from worker.policy.load import Loaded
 
-app = typer.Typer(no_args_is_help=True, help="Check policy files, and run the tests beside them.")
+app = typer.Typer(no_args_is_help=True, help="Check policy files, test them, and see what they would change.")
+register_previews(app)
 _TESTS = (".test.yaml", ".test.yml")
 _BUNDLE = "bundle"
 _COVERAGE = (

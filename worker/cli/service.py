@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from worker.flows.await_approval import HOW
 from worker.flows.key import first_admin_key
 from worker.model.clock import SystemClock
 from worker.model.errors import Unavailable
@@ -79,7 +80,8 @@ def up(*, sandbox: bool = False) -> None:
         prepare(tenure)
         # Read now what sealing needs later, so that a missing key ends the start and not the evidence.
         tenure.sealer.signer()
-        put_in_force(tenure)
+        if put_in_force(tenure).awaiting:
+            log().warning("bundle.awaiting_approval", repair=HOW)
         listening = stack.enter_context(_listen(settings))
         _announce(tenure, listening)
         stack.enter_context(_workers(tenure))
@@ -216,7 +218,12 @@ def _serve(tenure: Tenure, listening: socket.socket, stop_tasks: Callable[[], No
     from worker.jobs.drain import wake
 
     services = Services(
-        database=tenure.database, clock=tenure.clock, lease=tenure.lease, sealer=tenure.sealer, wake=wake
+        database=tenure.database,
+        clock=tenure.clock,
+        lease=tenure.lease,
+        sealer=tenure.sealer,
+        wake=wake,
+        source=tenure.source,
     )
     config = uvicorn.Config(
         create_app(services), log_config=None, access_log=False, server_header=False, lifespan="on"

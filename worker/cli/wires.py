@@ -49,6 +49,7 @@ def in_process(*, policies: bool) -> Iterator[_InProcess]:
             sealer=tenure.sealer,
             # Nobody to wake in here: a running service finds the work at its next tick.
             wake=lambda _credential: None,
+            source=tenure.source,
         )
         client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(create_app(services, local=LOCAL)),

@@ -12,15 +12,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from worker.audit import bodies
+from worker.flows.await_approval import AWAITING, alert_awaiting, awaiting, note_awaiting, nothing_awaits
+from worker.flows.loosening import compare_with
 from worker.flows.origin import origin_of
 from worker.model.clock import Clock
+from worker.policy.compare import Comparison
 from worker.policy.document import Bundle, Mode
 from worker.policy.findings import Severity
 from worker.policy.load import Loaded, bundle_from_canonical, load_folder
 from worker.providers.profiles import check_profile
-from worker.store import bundles, keys, log, protections, work
+from worker.store import bundles, keys, log, previews, protections, work
 from worker.store.engine import Database
+from worker.store.previews import Approval
 from worker.store.schedules import Rescheduler
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
@@ -43,29 +49,31 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activated:
-    """What looking at the folder led to: a new bundle, the same one, or findings that refuse it."""
+    """What looking at the folder led to: a new bundle, the same one, or findings that refuse it.
+
+    ``awaiting`` says that the folder's bundle is sound and waits for an approval.
+    """
 
     loaded: Loaded
     changed: bool
+    awaiting: bool = False
 
 
 def activate(database: Database, source: Source, *, actor: str, clock: Clock) -> Activated:
-    """Load the folder and put it in force if it is sound and new; the last good bundle stays otherwise.
+    """Load the folder and put it in force if it is sound, new and not loosening without an approval.
 
-    Raises PoliciesUnreadable when the folder cannot be read at all.
+    The last good bundle stays otherwise. Raises PoliciesUnreadable when the folder cannot be read at all.
     """
     with database.read() as db:
         before = bundles.in_force(db)
-    known = None if before is None else _delete_policies(bundle_from_canonical(before.canonical))
     loaded = load_folder(
         source.folder,
         extra=source.extra,
         key_globs=source.key_globs,
-        known_policies=known,
+        known_policies=known_policies(before),
         check_profile=check_profile,
     )
-    after = before.origin.get("commit") if before else None
-    origin = origin_of(source.folder, after=after)
+    origin = origin_of(source.folder, after=before.origin.get("commit") if before else None)
     refused = origin.refusal(before.origin if before else {}) if source.must_be_clean else None
     if before is not None and loaded.bundle is not None:
         refused = refused or _emptied(bundle_from_canonical(before.canonical), loaded.bundle)
@@ -76,9 +84,13 @@ def activate(database: Database, source: Source, *, actor: str, clock: Clock) ->
         _refuse(database, problems, actor=actor, now=clock.now())
         return Activated(loaded=loaded, changed=False)
     if before is not None and before.digest == loaded.bundle.digest:
+        _settled(database, clock.now())
         return Activated(loaded=loaded, changed=False)
-    _put_in_force(database, loaded.bundle, origin.as_dict(), before, actor=actor, now=clock.now())
-    return Activated(loaded=loaded, changed=True)
+    if before is not None and _still_awaits(database, before.digest, loaded.bundle.digest, clock.now()):
+        return Activated(loaded=loaded, changed=False, awaiting=True)
+    step = _Step(before=before, head=loaded.bundle, origin=origin.as_dict(), actor=actor, now=clock.now())
+    changed, awaits = _put_in_force(database, step)
+    return Activated(loaded=loaded, changed=changed, awaiting=awaits)
 
 
 def _emptied(before: Bundle, after: Bundle) -> str | None:
@@ -88,56 +100,100 @@ def _emptied(before: Bundle, after: Bundle) -> str | None:
     return None
 
 
-def _removed_floors(before: Bundle, after: Bundle) -> list[str]:
-    """Return the enforced retain rules that a new bundle no longer has."""
-    kept = {one.name for one in after.policies if one.retain is not None and one.mode is Mode.ENFORCE}
-    return [
-        one.name
-        for one in before.policies
-        if one.retain is not None and one.mode is Mode.ENFORCE and one.name not in kept
-    ]
+def known_policies(before: bundles.InForce | None) -> frozenset[str] | None:
+    """Return the delete policies in force, which need not begin in another mode; None: nothing was yet."""
+    if before is None:
+        return None
+    policies = bundle_from_canonical(before.canonical).policies
+    return frozenset(one.name for one in policies if one.delete is not None)
 
 
-def _delete_policies(bundle: Bundle) -> frozenset[str]:
-    return frozenset(one.name for one in bundle.policies if one.delete is not None)
+def _still_awaits(database: Database, base: str, head: str, now: datetime) -> bool:
+    """Whether this is known to wait and nobody has approved it yet: looked up without any lock."""
+    with database.read() as db:
+        known = awaiting(db)
+        if known is None or (known.digest, known.base) != (head, base):
+            return False
+        return previews.live_approval(db, base_digest=base, digest=head, now=now) is None
 
 
-def _put_in_force(
-    database: Database,
-    bundle: Bundle,
-    origin: Mapping[str, Any],
-    before: bundles.InForce | None,
-    *,
-    actor: str,
-    now: datetime,
-) -> None:
-    enforced = [one.name for one in bundle.policies if one.mode is Mode.ENFORCE]
+def _settled(database: Database, now: datetime) -> None:
+    """The folder holds what is in force: whatever was refused, or waited, is gone from it."""
+    with database.read() as db:
+        told = [keys.read_fact(db, name) for name in (_REFUSED, AWAITING)]
+    if any(one is not None and one[0] for one in told):
+        with database.write() as db:
+            keys.note_fact(db, _REFUSED, [], now)
+            nothing_awaits(db, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """From one bundle to the next, as a look at the folder found it."""
+
+    before: bundles.InForce | None
+    head: Bundle
+    origin: Mapping[str, Any]
+    actor: str
+    now: datetime
+
+
+def _put_in_force(database: Database, step: _Step) -> tuple[bool, bool]:
+    """Return whether the head came into force, and whether it waits for an approval."""
     with database.write() as db:
         # Ordered against arming, which shares this row: whoever arms after this decides by the new bundle.
-        # Two beats may come here at once: the second finds the digest in force and changes nothing.
+        # Two beats may come here at once: the second finds another digest in force than it compared with,
+        # changes nothing, and looks again at its next round.
         protections.take(db, [protections.EVERYTHING])
-        if bundles.digest_in_force(db) == bundle.digest:
-            return
-        bundles.activate(db, digest=bundle.digest, canonical=bundle.canonical, origin=origin, now=now)
-        bundles.note_enforced(db, enforced, now)
-        protections.ensure_rows(db, {protections.EVERYTHING, *bundle.projects})
-        work.relabel(db, {name: one.credential for name, one in bundle.projects.items()})
-        entry = bodies.bundle_activated(
-            bundle.digest,
-            previous=before.digest if before else None,
-            policies=len(bundle.policies),
-            commit=origin.get("commit"),
-            author=origin.get("author"),
-            dirty=origin.get("dirty") if origin.get("commit") else None,
-            at=now,
-            actor=actor,
-        )
-        keys.note_fact(db, _REFUSED, [], now)
-        log.append(db, [entry])
-    logger().info("bundle.activated", digest=bundle.digest, policies=len(bundle.policies))
-    removed = _removed_floors(bundle_from_canonical(before.canonical), bundle) if before else []
-    if removed:
-        raise_alert("protection.removed", policies=removed, bundle=bundle.digest)
+        if bundles.digest_in_force(db) != (step.before.digest if step.before else None):
+            return False, False
+        base = bundle_from_canonical(step.before.canonical) if step.before else None
+        comparison = compare_with(db, base, step.head)
+        loosens = base is not None and comparison.loosening
+        approval = _use_approval(db, comparison, step.now) if loosens else None
+        waits = loosens and approval is None
+        news = waits and note_awaiting(db, comparison, origin=step.origin, actor=step.actor, now=step.now)
+        if waits:
+            keys.note_fact(db, _REFUSED, [], step.now)
+        else:
+            _replace(db, step, approval)
+    if news:
+        alert_awaiting(comparison)
+    if not waits:
+        logger().info("bundle.activated", digest=step.head.digest, policies=len(step.head.policies))
+    return not waits, waits
+
+
+def _use_approval(db: Session, comparison: Comparison, now: datetime) -> Approval | None:
+    """Use up the approval of this very pair, if there is one that lives."""
+    base, head = comparison.base or "", comparison.head
+    found = previews.live_approval(db, base_digest=base, digest=head, now=now, lock=True)
+    return found if found is not None and previews.use(db, found.preview_id, now) else None
+
+
+def _replace(db: Session, step: _Step, approval: Approval | None) -> None:
+    bundle, now = step.head, step.now
+    enforced = [one.name for one in bundle.policies if one.mode is Mode.ENFORCE]
+    bundles.activate(db, digest=bundle.digest, canonical=bundle.canonical, origin=step.origin, now=now)
+    bundles.note_enforced(db, enforced, now)
+    # What was approved on top of another bundle would now follow one that nobody compared it with.
+    previews.void_other_bases(db, bundle.digest, now)
+    protections.ensure_rows(db, {protections.EVERYTHING, *bundle.projects})
+    work.relabel(db, {name: one.credential for name, one in bundle.projects.items()})
+    keys.note_fact(db, _REFUSED, [], now)
+    nothing_awaits(db, now)
+    entry = bodies.bundle_activated(
+        bundle.digest,
+        previous=step.before.digest if step.before else None,
+        policies=len(bundle.policies),
+        commit=step.origin.get("commit"),
+        author=step.origin.get("author"),
+        dirty=step.origin.get("dirty") if step.origin.get("commit") else None,
+        approved_by=approval.approved_by if approval else None,
+        at=now,
+        actor=step.actor,
+    )
+    log.append(db, [entry])
 
 
 def _refuse(database: Database, problems: Sequence[str], *, actor: str, now: datetime) -> None:
@@ -147,6 +203,7 @@ def _refuse(database: Database, problems: Sequence[str], *, actor: str, now: dat
         if known is not None and known[0] == list(problems):
             return
         keys.note_fact(db, _REFUSED, list(problems), now)
+        nothing_awaits(db, now)
         entry = bodies.bundle_refused(digest=None, problems=problems[:_MOST_PROBLEMS], at=now, actor=actor)
         log.append(db, [entry])
     raise_alert("bundle.refused", problems=list(problems)[:_MOST_PROBLEMS])

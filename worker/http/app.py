@@ -25,6 +25,7 @@ from worker.http.routes import (
     holds,
     keys,
     policies,
+    previews,
     sweeps,
     switches,
     threads,
@@ -33,7 +34,7 @@ from worker.http.services import Services
 from worker.model.errors import TenureError
 
 # Bulk stands before threads, so that "bulk" is never taken for an id.
-_WITH_KEY = (bulk, threads, holds, erasures, policies, sweeps, failures, switches, keys, audit)
+_WITH_KEY = (bulk, threads, holds, erasures, policies, previews, sweeps, failures, switches, keys, audit)
 _PROBLEM: dict[str, Any] = {
     "description": "A problem (RFC 9457).",
     "content": {MEDIA_TYPE: {"schema": ProblemShape.model_json_schema()}},

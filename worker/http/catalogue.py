@@ -43,6 +43,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "malformed_gzip": ("The body is not whole gzip", "Compress it anew, or send it plain."),
     "malformed_json": ("The body is not JSON", "Send one JSON object in UTF-8."),
     "method_not_allowed": ("This route has no such method", "The `Allow` header lists those that it has."),
+    "no_approval_needed": (
+        "Nothing here waits for an approval",
+        "What loosens nothing goes in force by itself; a bundle approved before must be previewed anew.",
+    ),
     "no_bundle": (
         "No policies are in force yet",
         "Put them into TENURE_POLICIES and start beat; then try again.",
@@ -54,13 +58,25 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "not_found": ("Nothing is there", "Check the path and the id; a key sees its own projects only."),
     "not_live": ("The thread is not live", "Only live threads can be withdrawn."),
     "not_recomputed": ("New policies are being applied", "Try again in a moment."),
+    "own_proposal": (
+        "Whoever proposed a bundle cannot approve it",
+        "Another key with `plans:approve` and every project must do it.",
+    ),
+    "policies_refused": (
+        "The policy files are refused",
+        "`errors` names each file and line; `tenure policy validate` shows the same with the repair.",
+    ),
+    "preview_void": (
+        "The preview says nothing about now",
+        "Preview the bundle anew: it was previewed later, is over 72 hours old, or its base has changed.",
+    ),
     "project_bound": ("This needs a key for every project", "Use a key whose projects are `*`."),
     "registered_elsewhere": (
         "Another project registered this",
         "Ask whoever runs Tenure which one answers for it.",
     ),
     "schema_outdated": ("The database is at another version", "Run `tenure db upgrade`."),
-    "too_large": ("The body is too large", "1 MiB is the limit, 64 MiB for a bulk registration."),
+    "too_large": ("The body is too large", "1 MiB is the limit, 4 MiB for a preview, 64 MiB in bulk."),
     "unauthorized": ("There is no valid API key", _ASK),
     "unavailable": (
         "A service that Tenure needs does not answer",
@@ -69,6 +85,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "unknown_kind": ("The prefix is not one of a known kind", "Give `kind` for an agent_session."),
     "unknown_project": ("No such project is known", "Name a Project document of the policies folder."),
     "unsupported_media_type": ("The body has another type", "Send `application/json`, in bulk x-ndjson."),
+    "wrong_digest": (
+        "The digest is another bundle's",
+        "Approve by the digest that the preview shows, after looking at that preview.",
+    ),
     "wrong_kind": ("The id belongs to something else", "Register the object that holds the conversation."),
 }
 

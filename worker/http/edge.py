@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.flows.key import Principal
 from worker.http.auth import principal_of
-from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES
+from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES, MOST_PREVIEW_BYTES
 from worker.http.problems import problem_of, tell_operators
 from worker.http.refusals import WrongMediaType
 from worker.http.services import Services
@@ -24,6 +24,7 @@ from worker.model.ids import new_id
 from worker.telemetry import log
 
 BULK_PATH = "/v1/threads/bulk"
+_PREVIEWS_PATH = "/v1/previews"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _BULK_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -64,8 +65,13 @@ class Edge:
             who = self._local or await principal_of(self._services, authorization)
             request.state.principal = who
             _check_type(request)
-        most = MOST_BULK_BYTES if path == BULK_PATH else MOST_BYTES
-        await self._app(request.scope, _Limited(request.headers, receive, most), answer)
+        await self._app(request.scope, _Limited(request.headers, receive, _most_bytes(path)), answer)
+
+
+def _most_bytes(path: str) -> int:
+    if path == BULK_PATH:
+        return MOST_BULK_BYTES
+    return MOST_PREVIEW_BYTES if path == _PREVIEWS_PATH else MOST_BYTES
 
 
 class _Answer:

@@ -5,3 +5,7 @@ from __future__ import annotations
 MOST_BYTES = 1024 * 1024
 # After unpacking as well.
 MOST_BULK_BYTES = 64 * 1024 * 1024
+# Policy files of a preview: their number, their texts in all, and the body that carries them as JSON.
+MOST_FILES = 200
+MOST_FILES_BYTES = 1_000_000
+MOST_PREVIEW_BYTES = 4 * 1024 * 1024

@@ -21,9 +21,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from worker.audit.entry import BodyRefused
+from worker.flows.approve import NoApprovalNeeded, OwnProposal, PreviewVoid, WrongDigest
 from worker.flows.decide import NoBundle
 from worker.flows.hold import AlreadyReleased
 from worker.flows.key import KeyRefused
+from worker.flows.preview import BundleRefused
 from worker.flows.register import Conflict, RegisteredElsewhere
 from worker.flows.sweep import NotApprovable, NotRecomputed
 from worker.flows.withdraw import InFlight, NotLive
@@ -38,6 +40,7 @@ from worker.http.refusals import (
 )
 from worker.model.clock import rfc3339
 from worker.model.errors import Invalid, NotFound, TenureError, Unavailable
+from worker.policy.findings import Finding
 from worker.store.migrate import SchemaOutdated
 from worker.telemetry import log
 
@@ -46,6 +49,7 @@ _UNAVAILABLE = 503
 _RETRY_SECONDS = 5
 _QUOTED = re.compile(r'"[^"]*"')
 _LONGEST_POINTER = 200
+_MOST_FINDINGS = 100
 
 _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (KeyRefused, 401),
@@ -56,6 +60,10 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (RegisteredElsewhere, 409),
     (AlreadyReleased, 409),
     (NotApprovable, 409),
+    (PreviewVoid, 409),
+    (WrongDigest, 409),
+    (OwnProposal, 409),
+    (NoApprovalNeeded, 409),
     (InFlight, 409),
     (NotLive, 409),
     (Ambiguous, 409),
@@ -64,6 +72,7 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (Unreadable, 400),
     (Invalid, 422),
     (BodyRefused, 422),
+    (BundleRefused, 422),
     (NoBundle, 503),
     (NotRecomputed, 503),
     (SchemaOutdated, 503),
@@ -185,6 +194,9 @@ def _of_fact(refused: TenureError) -> Problem:
         case Conflict():
             more = {"diff": [_plain(one) for one in refused.diff], "existing": refused.existing}
             return Problem(status=status, code=refused.code, detail=detail, more=more)
+        case BundleRefused():
+            places = [_place(one) for one in refused.findings[:_MOST_FINDINGS]]
+            return Problem(status=status, code=refused.code, detail=detail, errors=places)
         case KeyRefused():
             headers = {"WWW-Authenticate": 'Bearer realm="tenure"'}
             return Problem(status=status, code=refused.code, detail=detail, headers=headers)
@@ -193,6 +205,18 @@ def _of_fact(refused: TenureError) -> Problem:
     if status == _UNAVAILABLE:
         return _unavailable(refused.code, detail)
     return Problem(status=status, code=refused.code, detail=detail)
+
+
+def _place(finding: Finding) -> dict[str, str]:
+    """Say where in which file, without the words that it quotes."""
+    at = f"line {finding.line}, column {finding.col}: " if finding.line else ""
+    told = _QUOTED.sub('"…"', f"{finding.code} {finding.message} {finding.fix}").strip()
+    return {
+        "in": "body",
+        "pointer": _pointer(["files", finding.file]),
+        "detail": at + told,
+        "code": "invalid",
+    }
 
 
 def _unavailable(code: str, detail: str) -> Problem:

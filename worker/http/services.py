@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from worker import __version__
+from worker.flows.activate import Source
 from worker.flows.seal import Sealer
 from worker.model.clock import Clock
 from worker.model.work import Lease
@@ -17,13 +18,17 @@ from worker.store.engine import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The objects that routes use; ``wake`` tells a worker that a credential has something to claim."""
+    """The objects that routes use; ``wake`` tells a worker that a credential has something to claim.
+
+    Of ``source`` no folder is read here: only which keys a project may name, and the service's own documents.
+    """
 
     database: Database
     clock: Clock
     lease: Lease
     sealer: Sealer
     wake: Callable[[str], None]
+    source: Source
     version: str = __version__
 
 

@@ -25,6 +25,8 @@ __all__ = [
     "PoliciesUnreadable",
     "Severity",
     "bundle_from_canonical",
+    "extra_texts",
+    "folder_texts",
     "load_file",
     "load_folder",
     "load_texts",
@@ -109,6 +111,19 @@ def load_texts(
     """Read a bundle from file names and their texts; never raises, whatever the texts hold."""
     settings = ReadSettings(key_globs=key_globs, since=since, check_profile=check_profile)
     return _load(texts, [], settings, known_policies, files=len(texts))
+
+
+def folder_texts(folder: Path) -> dict[str, str]:
+    """Return the files that `load_folder` reads, by name; what it would refuse to read is left out.
+
+    Raises PoliciesUnreadable.
+    """
+    return _read_texts(_files(folder, (), []), [])
+
+
+def extra_texts(extra: Sequence[Path]) -> dict[str, str]:
+    """Return the texts of extra files under the labels that `load_folder` gives them."""
+    return _read_texts([(str(path), path) for path in extra], [])
 
 
 def bundle_from_canonical(text: str) -> Bundle:

@@ -59,6 +59,14 @@ class Database:
         with Session(self.readers) as db:
             yield db
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Open one transaction for reading in which every statement sees the same instant of the database."""
+        # SQLite's read transaction is one already, from its first statement on.
+        same = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with Session(self.readers.execution_options(**same)) as db:
+            yield db
+
     def dispose(self) -> None:
         """Close every connection; needed after a fork and at the end."""
         self.engine.dispose()

@@ -242,6 +242,14 @@ def open_projects(db: Session, policy: str) -> set[str]:
     return set(db.execute(query.distinct()).scalars())
 
 
+def worked_on(db: Session, thread_ids: Sequence[str]) -> set[str]:
+    """Return which of these threads have an open work item: no sweep plans them a second time."""
+    query = select(work_item.c.thread_id).where(
+        work_item.c.thread_id.in_(thread_ids), work_item.c.state.in_(OPEN_ITEM_STATES)
+    )
+    return set(db.execute(query).scalars())
+
+
 def grade_counts(db: Session, sweep_id: str) -> dict[str, int]:
     """Count a sweep's graded items by the word of their grade."""
     rows = db.execute(

@@ -10,6 +10,7 @@ from worker.store.tables.base import metadata
 from worker.store.tables.coverage import coverage, coverage_look
 from worker.store.tables.log import audit_body, audit_checkpoint, audit_head, audit_leaf
 from worker.store.tables.policy import bundle, bundle_in_force, policy_since
+from worker.store.tables.preview import bundle_approval, preview
 from worker.store.tables.protection import erasure, erasure_thread, hold, notice, protection
 from worker.store.tables.registry import thread, thread_child
 from worker.store.tables.service import api_key, fact
@@ -23,6 +24,7 @@ __all__ = [
     "audit_head",
     "audit_leaf",
     "bundle",
+    "bundle_approval",
     "bundle_in_force",
     "canary",
     "coverage",
@@ -34,6 +36,7 @@ __all__ = [
     "metadata",
     "notice",
     "policy_since",
+    "preview",
     "protection",
     "stopped_pair",
     "sweep",
