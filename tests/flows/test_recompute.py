@@ -10,6 +10,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
+from tests.world.approving import let_in
 from tests.world.crash import until
 from tests.world.world import ACTOR, POLICIES, World, project_document
 from worker.flows import activate
@@ -70,7 +71,9 @@ def _assert_scheduled(world: World, stored: list[StoredThread]) -> None:
 
 
 def _look_at(world: World, policies: str) -> None:
-    assert world.look_at(policies + project_document(world.sandbox.base_url)).changed
+    text = policies + project_document(world.sandbox.base_url)
+    let_in(world.database, world.source, text, clock=world.clock)
+    assert world.look_at(text).changed
 
 
 def test_every_thread_is_dated_anew_whatever_the_chunks(world: World, chunks_of_two: None) -> None:
