@@ -293,6 +293,15 @@ def test_warnings_fail_only_where_that_is_asked_for(tenure: Run, folder: Path) -
     tenure("policy", "validate", "policies", "--strict", code=1)
 
 
+def test_a_folder_without_policies_does_not_pass(tenure: Run, folder: Path) -> None:
+    (folder / "empty").mkdir()
+    assert "holds no policy and no project" in tenure("policy", "validate", "empty", code=1).err
+    (folder / "empty" / "p.yaml").write_text("# nothing\n")
+    assert "holds no policy and no project" in tenure("policy", "validate", "empty/p.yaml", code=1).err
+    (folder / "empty" / "p.yaml").write_text(_POLICIES)
+    tenure("policy", "validate", "empty")
+
+
 def test_one_file_is_validated_by_itself(tenure: Run) -> None:
     assert (
         json.loads(tenure("policy", "validate", "policies/retention.yaml", "-o", "json").out)["valid"] is True
