@@ -51,12 +51,14 @@ class Source:
 class Activated:
     """What looking at the folder led to: a new bundle, the same one, or findings that refuse it.
 
-    ``awaiting`` says that the folder's bundle is sound and waits for an approval.
+    ``awaiting`` says that the folder's bundle is sound and waits for an approval; ``problems`` are what
+    refuses it, findings or the state of the folder itself.
     """
 
     loaded: Loaded
     changed: bool
     awaiting: bool = False
+    problems: tuple[str, ...] = ()
 
 
 def activate(database: Database, source: Source, *, actor: str, clock: Clock) -> Activated:
@@ -82,7 +84,7 @@ def activate(database: Database, source: Source, *, actor: str, clock: Clock) ->
             [refused] if refused else [str(one) for one in loaded.findings if one.severity is Severity.ERROR]
         )
         _refuse(database, problems, actor=actor, now=clock.now())
-        return Activated(loaded=loaded, changed=False)
+        return Activated(loaded=loaded, changed=False, problems=tuple(problems))
     if before is not None and before.digest == loaded.bundle.digest:
         _settled(database, clock.now())
         return Activated(loaded=loaded, changed=False)
