@@ -359,6 +359,16 @@ def test_the_first_bundle_and_projects_of_the_sandbox_need_nobody(world: World) 
     assert world.look_at(plain + real).awaiting, "a real project with threads that may be deleted"
 
 
+def test_a_project_cannot_change_its_account_by_way_of_the_sandboxs_key(world: World) -> None:
+    real = text(world)
+    as_sandbox = real.replace("TENURE_KEY_TEST", "TENURE_KEY_SANDBOX")
+    assert world.look_at(as_sandbox).awaiting
+    assert is_in_force(world, real)
+    world.policies(as_sandbox)
+    assert world.look_at(real).awaiting
+    assert is_in_force(world, as_sandbox)
+
+
 def test_approvals_live_until_they_are_used_voided_or_over(world: World) -> None:
     made = propose(world, text(world, 20))
     approve(world, made)
