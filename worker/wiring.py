@@ -189,7 +189,7 @@ def put_in_force(tenure: Tenure) -> Activated:
     recompute(tenure.database, clock=tenure.clock)
     with tenure.database.read() as db:
         if bundles.digest_in_force(db) is None:
-            lines = "\n".join(str(one) for one in done.loaded.findings)
+            lines = "\n".join(done.problems)
             raise PoliciesRefused(f"The policies are refused:\n{lines}", repair="Mend them and start again.")
     return done
 

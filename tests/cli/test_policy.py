@@ -293,6 +293,25 @@ def test_warnings_fail_only_where_that_is_asked_for(tenure: Run, folder: Path) -
     tenure("policy", "validate", "policies", "--strict", code=1)
 
 
+def test_a_folder_without_policies_does_not_pass(tenure: Run, folder: Path) -> None:
+    (folder / "empty").mkdir()
+    assert "holds no policy and no project" in tenure("policy", "validate", "empty", code=1).err
+    (folder / "empty" / "p.yaml").write_text("# nothing\n")
+    assert "holds no policy and no project" in tenure("policy", "validate", "empty/p.yaml", code=1).err
+    (folder / "empty" / "p.yaml").write_text(_POLICIES)
+    tenure("policy", "validate", "empty")
+
+
+def test_a_folder_that_is_refused_for_its_state_in_git_says_so_at_the_first_start(
+    tenure: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENURE_POLICIES_CLEAN", "1")
+    told = tenure("sweep", "--dry-run", code=1).err
+    # The alert says it as well, among the lines before.
+    error = told.partition("error: The policies are refused:")[2]
+    assert "git tells no commit of the policies folder" in error
+
+
 def test_one_file_is_validated_by_itself(tenure: Run) -> None:
     assert (
         json.loads(tenure("policy", "validate", "policies/retention.yaml", "-o", "json").out)["valid"] is True

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy.orm import Session
 
 from tests.world.approving import AUTHOR, REVIEWER, approved, previewed
 from tests.world.world import ACTOR, POLICIES, World, project_document
@@ -21,14 +22,19 @@ from worker.flows.approve import (
     approve_preview,
 )
 from worker.flows.await_approval import Awaiting, awaiting
+from worker.flows.loosening import compare_with
+from worker.model.decision import HoldScope
 from worker.model.errors import NotFound
 from worker.model.thread import Kind
+from worker.policy.compare import Comparison
 from worker.policy.document import Bundle
 from worker.policy.load import Loaded, load_folder, load_texts
 from worker.store import keys, previews
 from worker.store.previews import PreviewState, StoredPreview
+from worker.store.protections import StoredHold
 
 DAY = timedelta(days=1)
+COMPARING = "worker.flows.activate.compare_with"
 
 
 def text(world: World, days: int = 30, *, extra: str = "", guard: int = 1000) -> str:
@@ -307,6 +313,35 @@ def test_a_beat_that_compared_with_a_bundle_that_is_gone_changes_nothing_yet(
     assert world.look_at(text(world, 40)).awaiting
 
 
+def test_a_hold_is_placed_while_beat_still_compares(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[StoredHold] = []
+
+    def hold_meanwhile(db: Session, base: Bundle | None, head: Bundle) -> Comparison:
+        placed.append(world.hold(HoldScope(owners=("*",))))
+        return compare_with(db, base, head)
+
+    monkeypatch.setattr(COMPARING, hold_meanwhile)
+    assert world.look_at(text(world, 40)).changed
+    assert len(placed) == 1
+
+
+def test_a_bundle_that_left_and_came_back_during_the_comparison_is_compared_with_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = text(world)
+
+    def gone_and_back(db: Session, base: Bundle | None, head: Bundle) -> Comparison:
+        told = compare_with(db, base, head)
+        monkeypatch.setattr(COMPARING, compare_with)
+        for of in (text(world, 50), before):
+            world.policies(of)
+        return told
+
+    monkeypatch.setattr(COMPARING, gone_and_back)
+    assert not world.look_at(text(world, 40)).changed
+    assert is_in_force(world, before)
+
+
 def test_the_first_bundle_and_projects_of_the_sandbox_need_nobody(world: World) -> None:
     plain = text(world)
     world.register(kind=Kind.FILE)
@@ -322,6 +357,16 @@ def test_the_first_bundle_and_projects_of_the_sandbox_need_nobody(world: World) 
     real = sandbox.replace("TENURE_KEY_SANDBOX", "TENURE_KEY_TEST")
     assert world.look_at(plain).changed
     assert world.look_at(plain + real).awaiting, "a real project with threads that may be deleted"
+
+
+def test_a_project_cannot_change_its_account_by_way_of_the_sandboxs_key(world: World) -> None:
+    real = text(world)
+    as_sandbox = real.replace("TENURE_KEY_TEST", "TENURE_KEY_SANDBOX")
+    assert world.look_at(as_sandbox).awaiting
+    assert is_in_force(world, real)
+    world.policies(as_sandbox)
+    assert world.look_at(real).awaiting
+    assert is_in_force(world, as_sandbox)
 
 
 def test_approvals_live_until_they_are_used_voided_or_over(world: World) -> None:

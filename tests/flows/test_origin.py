@@ -116,6 +116,30 @@ def test_a_commit_outside_of_the_folder_changes_nothing_of_it(tmp_path: Path) ->
     assert origin_of(policies).dirty
 
 
+def test_a_file_of_the_bundle_that_git_was_told_not_to_see_is_a_change_all_the_same(tmp_path: Path) -> None:
+    git = _git_in(tmp_path)
+    (tmp_path / "a.yaml").write_text("# a\n")
+    (tmp_path / ".gitignore").write_text("*.local.yaml\n*.test.yaml\n*.txt\n")
+    git("init", "-q")
+    _commit(git, "policies")
+    for name in ("own.test.yaml", "own.txt"):
+        (tmp_path / name).write_text("# no part of the bundle\n")
+    assert not origin_of(tmp_path).dirty
+    (tmp_path / "own.local.yaml").write_text("# part of the bundle\n")
+    assert origin_of(tmp_path).dirty
+
+    (tmp_path / "own.local.yaml").rename(tmp_path / "own.yaml")
+    git("config", "status.showUntrackedFiles", "no")
+    assert origin_of(tmp_path).dirty
+
+
+def test_where_git_tells_no_commit_the_refusal_names_what_may_be_the_matter(tmp_path: Path) -> None:
+    refusal = str(origin_of(tmp_path).refusal({}))
+    assert "no work tree" in refusal
+    assert "not installed" in refusal
+    assert "safe.directory" in refusal
+
+
 def test_an_author_cannot_forge_a_line_or_flood_a_record(tmp_path: Path) -> None:
     git = _git_in(tmp_path)
     (tmp_path / "a.yaml").write_text("# a\n")

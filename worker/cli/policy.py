@@ -63,6 +63,7 @@ def validate(
     if loaded.bundle is not None:
         policies, projects = len(loaded.bundle.policies), len(loaded.bundle.projects)
         say(f"{policies} policies and {projects} projects are well formed.")
+        _not_nothing(path, policies + projects)
     _end(findings, strict=strict, failed="The policies are refused.")
 
 
@@ -170,6 +171,15 @@ def _placed(findings: Sequence[Finding], path: Path) -> list[Finding]:
     """Give the files their folder, so that editors and reviews find them from where the command ran."""
     folder = path if path.is_dir() else path.parent
     return [one if one.file == _BUNDLE else replace(one, file=str(folder / one.file)) for one in findings]
+
+
+def _not_nothing(path: Path, documents: int) -> None:
+    """Fail where there is nothing to check: a wrong path would pass every review."""
+    if not documents:
+        raise Ended(
+            f"{path} holds no policy and no project, which a service that has some refuses.",
+            repair="Name the folder whose own *.yaml and *.yml files are the policies.",
+        )
 
 
 def _end(findings: Sequence[Finding], *, strict: bool, failed: str) -> None:

@@ -51,12 +51,14 @@ class Source:
 class Activated:
     """What looking at the folder led to: a new bundle, the same one, or findings that refuse it.
 
-    ``awaiting`` says that the folder's bundle is sound and waits for an approval.
+    ``awaiting`` says that the folder's bundle is sound and waits for an approval; ``problems`` are what
+    refuses it, findings or the state of the folder itself.
     """
 
     loaded: Loaded
     changed: bool
     awaiting: bool = False
+    problems: tuple[str, ...] = ()
 
 
 def activate(database: Database, source: Source, *, actor: str, clock: Clock) -> Activated:
@@ -82,7 +84,7 @@ def activate(database: Database, source: Source, *, actor: str, clock: Clock) ->
             [refused] if refused else [str(one) for one in loaded.findings if one.severity is Severity.ERROR]
         )
         _refuse(database, problems, actor=actor, now=clock.now())
-        return Activated(loaded=loaded, changed=False)
+        return Activated(loaded=loaded, changed=False, problems=tuple(problems))
     if before is not None and before.digest == loaded.bundle.digest:
         _settled(database, clock.now())
         return Activated(loaded=loaded, changed=False)
@@ -140,15 +142,18 @@ class _Step:
 
 def _put_in_force(database: Database, step: _Step) -> tuple[bool, bool]:
     """Return whether the head came into force, and whether it waits for an approval."""
+    base = bundle_from_canonical(step.before.canonical) if step.before else None
+    # Before the row is taken, so that no hold waits for it however long it takes. What it reads cannot change
+    # meanwhile: nothing is registered in a project that is not in force.
+    with database.read() as db:
+        comparison = compare_with(db, base, step.head)
     with database.write() as db:
         # Ordered against arming, which shares this row: whoever arms after this decides by the new bundle.
-        # Two beats may come here at once: the second finds another digest in force than it compared with,
+        # Two beats may come here at once: the second finds another bundle in force than it compared with,
         # changes nothing, and looks again at its next round.
         protections.take(db, [protections.EVERYTHING])
-        if bundles.digest_in_force(db) != (step.before.digest if step.before else None):
+        if _placed(bundles.in_force(db)) != _placed(step.before):
             return False, False
-        base = bundle_from_canonical(step.before.canonical) if step.before else None
-        comparison = compare_with(db, base, step.head)
         loosens = base is not None and comparison.loosening
         approval = _use_approval(db, comparison, step.now) if loosens else None
         waits = loosens and approval is None
@@ -162,6 +167,11 @@ def _put_in_force(database: Database, step: _Step) -> tuple[bool, bool]:
     if not waits:
         logger().info("bundle.activated", digest=step.head.digest, policies=len(step.head.policies))
     return not waits, waits
+
+
+def _placed(found: bundles.InForce | None) -> tuple[str, datetime] | None:
+    """Return which bundle, and since when: one that left and came back was not compared with."""
+    return None if found is None else (found.digest, found.activated_at)
 
 
 def _use_approval(db: Session, comparison: Comparison, now: datetime) -> Approval | None:

@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 from worker.policy.canonical import make_bundle
 from worker.policy.compare import Comparison, compare
 from worker.policy.document import Bundle, Project
+from worker.policy.effects import Effect
 from worker.store.previews import inhabited
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SANDBOX_KEY = "TENURE_KEY_SANDBOX"
+_CROSSES = "A real project becomes the sandbox's, or the other way round; nobody compares the sandbox's."
 
 
 def compare_with(db: Session, base: Bundle | None, head: Bundle) -> Comparison:
@@ -27,8 +29,21 @@ def compare_with(db: Session, base: Bundle | None, head: Bundle) -> Comparison:
         return compare(None, head)
     added = head.projects.keys() - base.projects.keys()
     told = compare(_with_sandbox_of(base, head), head, inhabited=inhabited(db, added))
+    crossing = {f"Project/{name}" for name in _crossing(base, head)}
+    changes = tuple(
+        replace(one, effect=Effect.LOOSENING, why=_CROSSES) if one.document in crossing else one
+        for one in told.changes
+    )
     # An approval is for the bundle that is in force, sandbox and all.
-    return replace(told, base=base.digest)
+    return replace(told, base=base.digest, changes=changes)
+
+
+def _crossing(base: Bundle, head: Bundle) -> frozenset[str]:
+    """Return the projects that become the sandbox's or cease to be: what is real must not pass through it."""
+    both = base.projects.keys() & head.projects.keys()
+    return frozenset(
+        name for name in both if is_sandbox(base.projects[name]) != is_sandbox(head.projects[name])
+    )
 
 
 def _with_sandbox_of(base: Bundle, head: Bundle) -> Bundle:

@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 _GIT_SECONDS = 10
+# What a bundle is made of: files of the folder itself, the tests beside them aside.
+_OF_A_BUNDLE = (
+    *(f":(glob)*.{suffix}" for suffix in ("yaml", "yml")),
+    *(f":(exclude,glob)*.test.{suffix}" for suffix in ("yaml", "yml")),
+)
 _MAX_AUTHOR = 200
 
 
@@ -28,7 +33,10 @@ class Origin:
     def refusal(self, before: Mapping[str, Any]) -> str | None:
         """Return why TENURE_POLICIES_CLEAN refuses this state, or None."""
         if self.commit is None:
-            return "The policies folder is no git work tree; TENURE_POLICIES_CLEAN wants one."
+            return (
+                "git tells no commit of the policies folder, which TENURE_POLICIES_CLEAN wants: it is no work"
+                " tree, or git is not installed, or refuses a folder of another owner (safe.directory)."
+            )
         if self.dirty:
             return "The policies folder has changes that are not committed."
         if before.get("commit") and not self.descends:
@@ -42,11 +50,13 @@ def origin_of(folder: Path, *, after: str | None = None) -> Origin:
     if not commit:
         return Origin()
     digest, _, author = commit.partition("\0")
-    status = _git(folder, "status", "--porcelain", "--", ".")
+    # Whatever the work tree's own settings hide: a file that git was told to ignore is part of the bundle.
+    status = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    ignored = _git(folder, "ls-files", "--others", "--ignored", "--exclude-standard", "--", *_OF_A_BUNDLE)
     descends = after is None or _git(folder, "merge-base", "--is-ancestor", after, digest) is not None
     # Anybody may call themselves anything: what is recorded stays short and on one line.
     named = "".join(char for char in author if char.isprintable())[:_MAX_AUTHOR] or None
-    return Origin(commit=digest, author=named, dirty=status != "", descends=descends)
+    return Origin(commit=digest, author=named, dirty=status != "" or ignored != "", descends=descends)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
