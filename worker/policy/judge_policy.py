@@ -185,6 +185,12 @@ def _schedule(versions: Versions) -> Judgement:
         return tightening("It is swept by hand only.")
     if versions.before.schedule is None:
         return loosening("It was swept by hand only, and now runs by itself.")
+    if any(
+        one.guards and one.guards.require_approval_over is not None
+        for one in (versions.before, versions.after)
+    ):
+        # The size of one plan says whether it waits: sweeping more often makes small ones of a large one.
+        return loosening("Plans of other slots have other sizes, and by its size a plan waits for approval.")
     return neutral("No thread is due at another time; only the times of its sweeps change.")
 
 
