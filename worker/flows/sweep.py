@@ -63,8 +63,10 @@ def sweep(database: Database, order: Order, *, actor: str, clock: Clock) -> Swee
         if begun is None:
             return None
         # What fits into one window is planned at once; a crash before that leaves the slot to be taken.
-        _plan_on(db, begun.id, actor=actor, clock=clock)
-    return carry_on(database, begun.id, actor=actor, clock=clock)
+        more = _plan_on(db, begun.id, actor=actor, clock=clock)
+    if more:
+        return carry_on(database, begun.id, actor=actor, clock=clock)
+    return release(database, begun.id, clock=clock)
 
 
 def _begin(db: Session, order: Order, *, actor: str, now: datetime) -> Sweep | None:
