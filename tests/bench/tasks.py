@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from worker.store.engine import Database, changed, open_database
 from worker.store.tables import thread
 
 _FETCHED_AT_ONCE = 10_000
+_TICK = timedelta(milliseconds=1)
 _LEFT_BY_RUNS = ("work_item", "sweep_plan", "sweep")
 
 
@@ -49,13 +50,14 @@ class Measured:
     megabytes: float
 
 
-class FixedClock(SystemClock):
-    """Stands at one instant; monotonic seconds pass."""
+class SteppingClock(SystemClock):
+    """Goes on by a millisecond whenever it is read: ids rise as they do in life. Monotonic seconds pass."""
 
     def __init__(self, at: datetime) -> None:
         self._at = at
 
     def now(self) -> datetime:
+        self._at += _TICK
         return self._at
 
 
@@ -66,10 +68,7 @@ class Place:
     database: Database
     registry: Registry
     now: datetime
-
-    @property
-    def clock(self) -> FixedClock:
-        return FixedClock(self.now)
+    clock: SteppingClock
 
     @property
     def sweeps(self) -> list[Due]:
@@ -169,7 +168,8 @@ def measure(task: Task) -> Measured:
     """Put the database back to its beginning, then run the task once against the clock."""
     registry = Registry(threads=task.threads, policies=task.policies)
     now = registry.when_due(task.due) if task.due else registry.when_due(1) - KEPT
-    place = Place(database=open_database(task.url), registry=registry, now=now)
+    database, clock = open_database(task.url), SteppingClock(now)
+    place = Place(database=database, registry=registry, now=now, clock=clock)
     _begin(place)
     begun = time.perf_counter()
     rows = TASKS[task.name](place)

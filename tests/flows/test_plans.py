@@ -343,8 +343,23 @@ def test_what_stored_dates_decide_is_planned_without_deciding_it_one_by_one(
     with world.database.read() as db:
         ids = sweeps.plan_ids(db, made.id)
     assert ids == sorted(one.thread.id for one in due[2:])
+    assert made.plan_digest == _digest(made, ids)
+
+
+def _digest(made: Sweep, ids: Sequence[str]) -> str:
     listed = "\n".join([made.policy, made.bundle, *ids]) + "\n"
-    assert made.plan_digest == "sha256:" + hashlib.sha256(listed.encode()).hexdigest()
+    return "sha256:" + hashlib.sha256(listed.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_the_digest_of_a_plan_is_the_same_however_it_is_paged(
+    world: World, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(plan, "_IDS", 2)
+    due = [world.register(kind=Kind.FILE) for _ in range(count)]
+    made = world.sweep()
+    assert made.planned == count
+    assert made.plan_digest == _digest(made, sorted(one.thread.id for one in due))
 
 
 def test_threads_of_one_instant_are_planned_once_each(world: World) -> None:
@@ -402,7 +417,9 @@ def test_a_thread_whose_date_moves_on_while_it_is_planned_is_planned_once(
     _crashed(world, monkeypatch)
     with world.database.write() as db:
         db.execute(update(thread).values(evaluate_at=world.clock.now()))
-    assert _resume(world).planned == len(due)
+    carried = _resume(world)
+    assert (carried.planned, carried.released) == (len(due), len(due))
+    assert carried.plan_digest == _digest(carried, sorted(one.thread.id for one in due))
 
 
 def test_policies_that_change_while_a_sweep_plans_make_it_plan_anew_once_they_are_recomputed(

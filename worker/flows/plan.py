@@ -83,8 +83,10 @@ def digest_of(db: Session, one: Sweep) -> tuple[str, int]:
     all are of one length, lower-case hex digits behind one prefix, which every collation sorts alike.
     """
     digest = hashlib.sha256(f"{one.policy}\n{one.bundle}\n".encode())
-    count, last = 0, ""
-    while page := sweeps.plan_ids(db, one.id, after=last, limit=_IDS):
+    count, last, more = 0, "", True
+    while more:
+        page = sweeps.plan_lines(db, one.id, after=last, limit=_IDS)
         digest.update("".join(f"{thread_id}\n" for thread_id in page).encode())
-        count, last = count + len(page), page[-1]
+        count, more = count + len(page), len(page) == _IDS
+        last = page[-1] if page else last
     return "sha256:" + digest.hexdigest(), count

@@ -59,17 +59,22 @@ def sweep(database: Database, order: Order, *, actor: str, clock: Clock) -> Swee
     Raises NotFound for a policy that is not in force, and NotRecomputed.
     """
     with database.write() as db:
-        begun = _begin(db, order, actor=actor, now=clock.now())
+        bundle = _ready_bundle(db)
+        begun = _begin(db, order, bundle, actor=actor, now=clock.now())
         if begun is None:
             return None
         # What fits into one window is planned at once; a crash before that leaves the slot to be taken.
-        _plan_on(db, begun.id, actor=actor, clock=clock)
-    return carry_on(database, begun.id, actor=actor, clock=clock)
+        more = _step(db, begun, bundle, actor=actor, now=clock.now())
+        judged = _locked(db, begun.id)
+    if more:
+        return carry_on(database, begun.id, actor=actor, clock=clock)
+    # Most slots end here, with nothing to release: a transaction more would cost each of them a flush.
+    releasing = judged.state is SweepState.RELEASING
+    return release(database, begun.id, clock=clock) if releasing else judged
 
 
-def _begin(db: Session, order: Order, *, actor: str, now: datetime) -> Sweep | None:
+def _begin(db: Session, order: Order, bundle: Bundle, *, actor: str, now: datetime) -> Sweep | None:
     sweep_id = new_id("swp", now)
-    bundle = _ready_bundle(db)
     if order.policy != ERASURE:
         _enforced(bundle, order.policy)
     new = Sweep(
@@ -120,7 +125,11 @@ def _plan_on(db: Session, sweep_id: str, *, actor: str, clock: Clock) -> bool:
     one = _locked(db, sweep_id)
     if one.state is not SweepState.PLANNING:
         return False
-    bundle = _ready_bundle(db)
+    return _step(db, one, _ready_bundle(db), actor=actor, now=clock.now())
+
+
+def _step(db: Session, one: Sweep, bundle: Bundle, *, actor: str, now: datetime) -> bool:
+    """The same, for a sweep that plans; the caller holds its row, and shares the bundle."""
     if _policy_is_gone(bundle, one):
         # Otherwise the sweep could never be finished, and would stop every tick that resumes it.
         sweeps.set_state(db, one.id, SweepState.CANCELLED, reasons=["the policy is gone"], cursor="")
@@ -128,9 +137,9 @@ def _plan_on(db: Session, sweep_id: str, *, actor: str, clock: Clock) -> bool:
     if one.bundle != bundle.digest:
         sweeps.begin_anew(db, one.id, bundle=bundle.digest, limit=_PAGE)
         return True
-    if plan_window(db, one, bundle, now=clock.now()):
+    if plan_window(db, one, bundle, now=now):
         return True
-    _judge(db, one, bundle, actor=actor, now=clock.now())
+    _judge(db, one, bundle, actor=actor, now=now)
     return False
 
 

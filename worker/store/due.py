@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, false, func, literal, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, UpdateBase, and_, false, func, literal, not_, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.model.decision import Hold, HoldScope
@@ -100,9 +101,18 @@ def add_lines(db: Session, due: Due, window: Window, sweep_id: str) -> int:
     made = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
     plan: sqlite.Insert | postgresql.Insert = made(sweep_plan)
     plan = plan.from_select(["sweep_id", "thread_id", "eligible_at"], lines)
-    # A thread whose date was moved on meanwhile may come twice; it is planned once.
+    try:
+        with db.begin_nested():
+            return _inserted(db, plan)
+    except IntegrityError:
+        # A thread whose date was moved on meanwhile comes twice; it is planned once. Only then is each line
+        # looked up before it is written, which doubles what PostgreSQL does for it.
+        return _inserted(db, plan.on_conflict_do_nothing())
+
+
+def _inserted(db: Session, statement: UpdateBase) -> int:
     # Of an INSERT the count is kept only where it is asked for.
-    return changed(db, plan.on_conflict_do_nothing().execution_options(preserve_rowcount=True))
+    return changed(db, statement.execution_options(preserve_rowcount=True))
 
 
 def undecided(db: Session, due: Due, window: Window, sweep_id: str) -> list[StoredThread]:
