@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.world.crash import in_background
+from tests.world.stepping import BeforeRead
 from tests.world.world import ACTOR, POLICIES, POLICY, World, project_document
 from worker.flows.activate import Activated, activate
 from worker.flows.sweep import NotApprovable, NotRecomputed, Order, approve, resume, sweep
@@ -425,11 +426,15 @@ def test_a_changed_account_deletes_nothing_and_parks_the_thread(world: World) ->
 def test_an_account_that_changes_while_a_worker_reads_is_seen_when_it_arms(world: World) -> None:
     [one] = due(world, 1)
     world.sweep()
-    world.faults("slow@get")
-    with in_background(world) as (worker,):
-        world.sandbox.wait_for(lambda log: len(log) == 1)
+    changed = threading.Event()
+
+    def change() -> None:
         world.rules(POLICIES, extra="provider_project: proj_other")
-        worker.result(10)
+        changed.set()
+
+    world.wrap = lambda provider: BeforeRead(provider, change).provider
+    world.drain(most=1)
+    assert changed.is_set()
     assert world.exists(one)
     assert not world.deletes()
     assert not world.entries("delete.intended")

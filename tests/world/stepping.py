@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from worker.model.evidence import Observation
+from worker.model.evidence import Observation, Step
 from worker.model.thread import Kind
 from worker.providers.base import Provider
 
@@ -52,3 +52,17 @@ class BeforeChild(Passing):
             self.then()
             self.then = None
         return await self.inner.delete_child(kind, external_id, child_id, timeout=timeout)
+
+
+class BeforeRead(Passing):
+    """Does something once, when the first read is about to leave."""
+
+    def __init__(self, inner: Provider, then: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self.then: Callable[[], object] | None = then
+
+    async def read(self, kind: Kind, external_id: str, *, step: Step, timeout: float) -> Observation:
+        if self.then is not None:
+            then, self.then = self.then, None
+            then()
+        return await self.inner.read(kind, external_id, step=step, timeout=timeout)
