@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from functools import cached_property
+from typing import Any
 
 from celery import Celery
 from celery.signals import beat_init, setup_logging, worker_ready, worker_shutting_down
@@ -24,11 +26,20 @@ CONTROL, DRAIN = "control", "drain"
 _SOFT_SHUTDOWN_SECONDS = 25
 
 
+class _App(Celery):
+    """Celery with a worker that can stop."""
+
+    @cached_property
+    def Worker(self) -> Any:  # noqa: ANN401, N802 - Celery's own name
+        """What `celery worker` and `tenure worker` run."""
+        return self.subclass_with_self("worker.jobs.stopping:StoppingWorker")
+
+
 def make_app(settings: Settings) -> Celery:
     """Return the app for these settings."""
     # With a host in it kombu has nothing to warn of; in memory it means nothing.
     broker = "memory://localhost//" if settings.is_embedded else settings.broker_url
-    made = Celery(
+    made = _App(
         "tenure", broker=broker, include=["worker.jobs.tick", "worker.jobs.drain", "worker.jobs.cover"]
     )
     lease = settings.lease_seconds

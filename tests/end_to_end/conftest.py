@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import httpx2
 import pytest
 
 from tests.servers.plugin import Eventually
-from tests.world.world import ORIGIN, POLICIES, project_document
+from tests.world.world import ORIGIN, POLICIES, PROJECT, project_document
+from worker.model.clock import SystemClock, rfc3339
+from worker.sandbox.control import make_sample
+from worker.sandbox.kinds import ObjectKind
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.server import SandboxServer
 from worker.store import migrate
@@ -31,6 +35,7 @@ HOSTILE = {
     "HTTP_PROXY": "http://127.0.0.1:9",
 }
 PROVIDER_KEY = "key-of-the-test"
+_CLOCK = SystemClock()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +84,35 @@ class Fleet:
         )
         assert answer.is_success, f"{answer.status_code} {answer.text}"
         return answer.json()
+
+    def register(self, kind: ObjectKind, *, days: int = 40, owner: str = "team", children: int = 0) -> str:
+        """Make an object at the sandbox and register it; returns the thread's id."""
+        created = _CLOCK.now() - timedelta(days=days)
+        at = int(created.timestamp())
+        body = {
+            "external_id": make_sample(
+                self.sandbox.store, kind, created_at=at, children=children, project="proj_test"
+            ),
+            "project": PROJECT,
+            "owner": owner,
+            "created_at": rfc3339(created.replace(microsecond=0)),
+        }
+        return str(self.call("POST", "/v1/threads", body)["id"])
+
+    def state(self, thread_id: str) -> str:
+        """Ask the API for a thread's state."""
+        return str(self.call("GET", f"/v1/threads/{thread_id}")["state"])
+
+    def grade(self, thread_id: str) -> str:
+        """Ask the API for a thread's grade."""
+        return str(self.call("GET", f"/v1/threads/{thread_id}")["evidence"]["grade"])
+
+    def slow_down(self, rate: str) -> None:
+        """Let the project's account send at this rate; before the first process starts."""
+        policies = self.folder / "policies" / "policies.yaml"
+        policies.write_text(
+            policies.read_text().replace("limit: 1000/s, burst: 50", f"limit: {rate}, burst: 1")
+        )
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a role and its children without any warning."""

@@ -201,7 +201,7 @@ def _workers(tenure: Tenure) -> Iterator[None]:
         yield
     finally:
         # Nothing new is begun; batches that run are settled or released by their own lease.
-        process.stopping.set()
+        process.stop()
         beat.stop()
         keeper.stop()
         control.stop()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from worker.flows.arm import Armed, Intent
 from worker.flows.arm import Verdict as ArmVerdict
-from worker.flows.ask import LeaseShort
 from worker.flows.desk import Answered, Course, Desk
+from worker.flows.patience import LeaseShort
 from worker.flows.sending import armed_in_time
 from worker.model.evidence import Children, Class, Observation, Step
 from worker.model.work import Stage
@@ -150,7 +150,7 @@ async def _delete_one(
     desk: Desk, course: Course, intent: Intent, armed: ArmVerdict | None, child: str
 ) -> tuple[ArmVerdict, Observation | None]:
     """Send one child's DELETE at its slot; without an answer nothing was sent: not armed, or no time left."""
-    slot = await desk.asker.writes.slot(Rank.DELETE, course.order)
+    slot = await desk.asker.slot(desk.asker.writes, Rank.DELETE, course.order)
     await slot.wait()
     # The seat comes first, as for a container: nothing may wait between the last look and sending.
     async with desk.asker.seats:

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from worker.flows.arm import Armed, Intent
-from worker.flows.ask import LeaseShort
 from worker.flows.children import Gone, Left, Outcome, Stopped, Throttled, Unlisted, list_children
 from worker.flows.desk import Answered, Course, Desk
 from worker.flows.keeping import Keeping, as_child
+from worker.flows.patience import LeaseShort
 from worker.flows.sending import armed_in_time
 from worker.model.chosen import SENT, ChosenChild, ChosenState, Kept
 from worker.model.evidence import Children, Class, Control, Observation, Step
@@ -292,7 +292,7 @@ class _Stage:
     ) -> Observation | Outcome | None:
         """Send at the slot and within 5 s of arming. None: the child is kept by now, and nothing was sent."""
         desk, course = self.work.desk, self.work.course
-        slot = await desk.asker.writes.slot(Rank.DELETE, course.order)
+        slot = await desk.asker.slot(desk.asker.writes, Rank.DELETE, course.order)
         await slot.wait()
         # The seat comes first, as for a container: nothing may wait between the last look and sending.
         async with desk.asker.seats:

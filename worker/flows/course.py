@@ -13,9 +13,9 @@ from typing import assert_never
 from worker.flows import children, chosen
 from worker.flows.arm import Armed, Intent, LeaseLost, NotNow, Spared
 from worker.flows.arm import Verdict as ArmVerdict
-from worker.flows.ask import LeaseShort
 from worker.flows.control import Support
 from worker.flows.desk import Course, Desk
+from worker.flows.patience import LeaseShort
 from worker.flows.sending import delete_container
 from worker.flows.verdict import MOST_READS, Verdict, backoff, give_up, judge, may_delete
 from worker.model.evidence import Children, Class, Control, Observation, Step

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from worker.flows.ask import Asker, LeaseShort
+from worker.flows.ask import Asker
 from worker.flows.decide import bundle_in_force
 from worker.flows.discover import list_problem, listable_kinds
+from worker.flows.patience import LeaseShort
 from worker.flows.tools import Tools, asker_of
 from worker.model.errors import TenureError
 from worker.model.evidence import Class
@@ -65,7 +66,8 @@ async def cover(tools: Tools, name: str) -> bool:
     ends = began + min(_SLICE, tools.lease.batch_deadline).total_seconds()
     part = _Slice(tools=tools, project=project, kinds=kinds, asker=asker, ends=ends)
     begun = look if look.kind in kinds else _at(look, kinds[0] if kinds else None)
-    return await _go_on(part, begun)
+    async with asker.patience.watched():
+        return await _go_on(part, begun)
 
 
 def _take(tools: Tools, name: str) -> tuple[Project, Look] | None:

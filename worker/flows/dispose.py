@@ -14,12 +14,12 @@ from collections import Counter
 from datetime import timedelta
 
 from worker.flows import course as one_course
-from worker.flows.ask import LeaseShort
 from worker.flows.claim import Batch
 from worker.flows.control import Pair
 from worker.flows.course import waiting
 from worker.flows.desk import Course, Desk
 from worker.flows.observed import read_observation
+from worker.flows.patience import LeaseShort
 from worker.flows.verdict import Verdict, backoff
 from worker.model.ids import jitter
 from worker.model.thread import ThreadState
@@ -97,8 +97,8 @@ async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> 
 async def _run(desk: Desk, course: Course, *, keep_back: bool) -> Verdict | None:
     try:
         return await one_course.run(desk, course, keep_back=keep_back)
-    except LeaseShort:
-        return waiting(course, timedelta(0), "the lease was nearly over")
+    except LeaseShort as e:
+        return waiting(course, timedelta(0), e.problem)
     except PacerUnavailable as e:
         return waiting(course, backoff(1, jitter()), e.problem)
     except CoolingDown as e:

@@ -59,7 +59,8 @@ async def _work_off(tools: Tools, batch: Batch) -> Counter[str]:
         # Without a key nothing can be sent: everything waits, and a person is told.
         await asyncio.to_thread(_put_back, tools, batch.credential, batch.items, e)
         return Counter({ItemState.WAITING.value: len(batch.items)})
-    told = await dispose(desk)
+    async with desk.asker.patience.watched():
+        told = await dispose(desk)
     await _restart_probed(tools, desk)
     await _keep_stopped(tools, desk)
     log().info("batch.drained", credential=batch.credential, items=len(batch.items), **dict(told))

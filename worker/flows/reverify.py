@@ -20,11 +20,12 @@ from sqlalchemy.orm import Session
 from worker.audit import bodies
 from worker.audit.entry import Entry
 from worker.audit.observed import Tried, read_tried
-from worker.flows.ask import Asker, LeaseShort
+from worker.flows.ask import Asker
 from worker.flows.control import ControlDesk, Support
 from worker.flows.decide import bundle_in_force
 from worker.flows.grouping import Grouper
 from worker.flows.observed import kept_evidence
+from worker.flows.patience import LeaseShort
 from worker.flows.tools import Tools, asker_of, find_siblings
 from worker.model.chosen import ChosenChild
 from worker.model.evidence import Class, Control, Grade, Observation, Reread, Step, fold, grade
@@ -80,7 +81,8 @@ async def reverify(tools: Tools, credential: str) -> Counter[str]:
 
     desk = ControlDesk(read, find_siblings(tools), tools.clock)
     write = Grouper[_Read, Grade](lambda group: _write(tools, group, until))
-    ended = await asyncio.gather(*(_one(asker, desk, write, one) for one in taken))
+    async with asker.patience.watched():
+        ended = await asyncio.gather(*(_one(asker, desk, write, one) for one in taken))
     told = Counter(one for one in ended if one is not None)
     logger().info("threads.reverified", credential=credential, **told)
     return told

@@ -25,7 +25,7 @@ async def delete_container(desk: Desk, course: Course, intent: Intent) -> Observ
 
     The answer is committed before it is returned, so that a crash afterwards loses little.
     """
-    slot = await desk.asker.writes.slot(Rank.DELETE, course.order)
+    slot = await desk.asker.slot(desk.asker.writes, Rank.DELETE, course.order)
     armed: ArmVerdict = await desk.arm.submit(intent)
     if not isinstance(armed, Armed):
         return armed

@@ -11,6 +11,7 @@ from typing import Any
 from worker.flows.ask import Asker
 from worker.flows.control import FindSiblings
 from worker.flows.keeping import Keeping, keeping
+from worker.flows.patience import Patience
 from worker.model.clock import Clock
 from worker.model.thread import Thread
 from worker.model.work import Lease
@@ -59,6 +60,7 @@ def asker_of(tools: Tools, projects: Collection[Project], nothing_leaves_after: 
         clock=tools.clock,
         timeout=tools.lease.request_timeout.total_seconds(),
         nothing_leaves_after=nothing_leaves_after,
+        patience=Patience(tools.stopping, tools.clock),
     )
 
 

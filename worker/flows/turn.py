@@ -18,13 +18,15 @@ T = TypeVar("T")
 
 async def turn(tools: Tools, credential: str) -> Counter[str]:
     """Take the turn; returns the states items ended in and `reverified`, empty when nothing was ready."""
-    await _unless_impossible(credential, delete_left(tools, credential))
+    await _unless_impossible(tools, credential, delete_left(tools, credential))
     told = await drain(tools, credential)
-    again = await _unless_impossible(credential, reverify(tools, credential))
+    if tools.stopping():
+        return told
+    again = await _unless_impossible(tools, credential, reverify(tools, credential))
     return told + Counter({"reverified": again.total() if again is not None else 0})
 
 
-async def _unless_impossible(credential: str, part: Coroutine[object, object, T]) -> T | None:
+async def _unless_impossible(tools: Tools, credential: str, part: Coroutine[object, object, T]) -> T | None:
     """Do a part of the turn that can wait; where a key, permit or lease is missing, alert and come again.
 
     Safe: both parts keep in the database what is left to do, and neither may stop the deletions between them.
@@ -32,5 +34,7 @@ async def _unless_impossible(credential: str, part: Coroutine[object, object, T]
     try:
         return await part
     except TenureError as e:
+        if tools.stopping():
+            return None
         raise_alert("turn.cut_short", credential=credential, code=e.code, problem=e.problem, repair=e.repair)
         return None

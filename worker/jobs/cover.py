@@ -18,7 +18,7 @@ _EXPIRES_SECONDS = 60
 def cover_now(project: str) -> None:
     """Look on; a doubled message finds the look taken."""
     process = this_process()
-    if not process.stopping.is_set():
+    if not process.is_stopping():
         process.run(cover(process.tools, project))
 
 

@@ -21,7 +21,7 @@ def drain_now(credential: str) -> None:
         told = process.run(turn(process.tools, credential)) if entered else None
     if (
         told
-        and not process.stopping.is_set()
+        and not process.is_stopping()
         and credential in anything_ready(process.tenure.database, process.tenure.clock)
     ):
         wake(credential)

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from worker.flows.tools import Tools
+from worker.jobs.stopping import told_to_stop
 from worker.settings import load_settings
 from worker.wiring import Tenure, wire
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 # One credential never takes every slot of a pool from the others.
 _DRAINS_PER_CREDENTIAL = 2
+# A batch that is cancelled has writes of its own to end; the hard limit comes later than this.
+_END_SECONDS = 10
 
 
 class Process:
@@ -29,28 +32,55 @@ class Process:
 
     def __init__(self, tenure: Tenure) -> None:
         self.tenure = tenure
-        self.stopping = threading.Event()
+        self._stop = threading.Event()
         self._drains: Counter[str] = Counter()
         self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Begin nothing new in this process."""
+        self._stop.set()
+
+    def is_stopping(self) -> bool:
+        """Whether this process, or the worker that it is a child of, is told to stop."""
+        return self._stop.is_set() or told_to_stop()
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="tenure-loop", daemon=True).start()
+
+        def run() -> None:
+            loop.run_forever()
+            loop.close()
+
+        self._loop_thread = threading.Thread(target=run, name="tenure-loop", daemon=True)
+        self._loop_thread.start()
         return loop
 
     @cached_property
     def tools(self) -> Tools:
         """What this process works with; its clients live on its loop."""
-        return self.tenure.tools(self.stopping.is_set)
+        return self.tenure.tools(self.is_stopping)
 
     def run(self, work: Coroutine[object, object, T]) -> T:
-        """Run a coroutine on the process's loop; an interrupted caller cancels it and waits for its end."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run a coroutine on the process's loop; an interrupted caller cancels it and waits for its end.
+
+        Without waiting, the steps of a batch that met its time limit would run beside the next batch.
+        """
+        ended = threading.Event()
+
+        async def whole() -> T:
+            try:
+                return await work
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(whole(), self._loop)
         try:
             return future.result()
         except BaseException:
-            future.cancel()
+            # Safe when it is over already: then there is nothing to cancel.
+            if future.cancel():
+                ended.wait(_END_SECONDS)
             raise
 
     def close(self) -> None:
@@ -59,12 +89,13 @@ class Process:
             self.run(self.tools.close())
         if "_loop" in self.__dict__:
             self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop_thread.join(_END_SECONDS)
 
     @contextmanager
     def drain_of(self, credential: str) -> Iterator[bool]:
         """Enter one of the credential's drains; False when it has enough of them here."""
         with self._lock:
-            free = self._drains[credential] < _DRAINS_PER_CREDENTIAL and not self.stopping.is_set()
+            free = self._drains[credential] < _DRAINS_PER_CREDENTIAL and not self.is_stopping()
             self._drains[credential] += free
         try:
             yield free
