@@ -85,6 +85,24 @@ def make_app(settings: Settings) -> Celery:
     return made
 
 
+class TaskMissing(TenureError):
+    """A message would name a task that this code does not have."""
+
+    code = "task_missing"
+
+
+def require_tasks(checked: Celery) -> None:
+    """Raise TaskMissing unless every task that is routed or scheduled is registered.
+
+    Celery drops a message whose task it does not know, and says so in its log only.
+    """
+    checked.loader.import_default_modules()
+    wanted = {*checked.conf.task_routes, *(one["task"] for one in checked.conf.beat_schedule.values())}
+    if missing := sorted(wanted - set(checked.tasks)):
+        problem = f"These tasks are routed and not registered: {', '.join(missing)}."
+        raise TaskMissing(problem, repair="Name their module in make_app's `include`, or drop their route.")
+
+
 def _transport(settings: Settings) -> dict[str, object]:
     if settings.is_embedded:
         return {"polling_interval": 0.1}

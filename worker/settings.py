@@ -22,6 +22,7 @@ from worker.model.work import Lease
 _EMBEDDED_BROKER = "memory://"
 _REDIS = ("redis://", "rediss://", "unix://")
 _LAST_PORT = 65535
+_SHORTEST_LEASE = 20
 
 
 class SettingsInvalid(TenureError):
@@ -52,7 +53,7 @@ class Settings(BaseSettings):
     url: str = ""
     api_key: str = Field(default="", repr=False)
     tick_seconds: Annotated[float, Field(gt=0, le=3600)] = 15
-    lease_seconds: Annotated[int, Field(ge=20, le=3600)] = 300
+    lease_seconds: Annotated[int, Field(le=3600)] = 300
     reverify_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24
     stall_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600
     coverage_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24
@@ -68,6 +69,17 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("lease_seconds")
+    @classmethod
+    def _lease_is_long_enough(cls, value: int) -> int:
+        if value < _SHORTEST_LEASE:
+            msg = (
+                f"must be at least {_SHORTEST_LEASE} seconds: a request is given a quarter of the lease, and "
+                "with less than 5 s a slow answer would count as lost"
+            )
+            raise ValueError(msg)
         return value
 
     @field_validator("audit_origin")

@@ -17,6 +17,7 @@ from tempfile import NamedTemporaryFile
 from worker import __version__
 from worker.audit.note import Ed25519Signer, Signer
 from worker.flows.activate import Activated, Source, activate, recompute
+from worker.flows.decide import read_bundle
 from worker.flows.seal import Sealer
 from worker.flows.tick import Beat, Ticker
 from worker.flows.tools import Tools
@@ -174,13 +175,20 @@ def prepare(tenure: Tenure) -> None:
 
 
 def require_ready(tenure: Tenure) -> None:
-    """Raise Unavailable or SchemaOutdated unless database and Redis answer, at this code's version."""
+    """Raise unless database and Redis answer, at this code's version.
+
+    Unavailable, SchemaOutdated (the database is older or newer), or BundleUnreadable: what beat put in force
+    has a form that this code does not know. So processes of two versions never decide by two bundles.
+    """
     if tenure.settings.redis:
         require_redis(tenure.settings.redis)
     with reachable():
         migrate.require_current(tenure.database)
         with tenure.database.write() as db:
             log.create_head(db)
+            found = bundles.in_force(db)
+        if found is not None:
+            read_bundle(found)
 
 
 def put_in_force(tenure: Tenure) -> Activated:

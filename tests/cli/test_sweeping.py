@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from tests.cli.ran import Run
+from worker.cli import sweep as sweeping
+from worker.cli.service import service_lock
+from worker.settings import load_settings
+from worker.store.engine import open_database
+from worker.store.tables import work_item
 
 _OLD = ("--created-at", "2020-06-01")
 
@@ -57,6 +64,33 @@ def test_a_sweep_is_waited_for_only_where_its_database_is(
 ) -> None:
     monkeypatch.setenv("TENURE_URL", "http://127.0.0.1:9")
     assert "local data folder" in tenure("sweep", "--yes", "--wait", code=2).err
+
+
+def test_a_command_that_finds_the_data_folder_taken_leaves_the_work_to_whoever_has_it(
+    tenure: Run, register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    @contextmanager
+    def progress(_: str) -> Iterator[Callable[[int, int], None]]:
+        def tell(done: int, most: int) -> None:
+            told.append((done, most))
+            if len(told) == 2:  # what a pause keeps is waited for no longer
+                tenure("pause", "--reason", "enough")
+
+        yield tell
+
+    register("conv_1", "me", *_OLD)
+    monkeypatch.setattr(sweeping, "progress", progress)
+    with service_lock(load_settings()) as ours:
+        assert ours
+        tenure("sweep", "--policy", "conversations-30d", "--yes", "--wait", code=4)
+    assert told == [(0, 1), (0, 1)]
+    database = open_database(load_settings().database)
+    with database.read() as db:
+        [item] = db.execute(select(work_item.c.state, work_item.c.fence)).all()
+    database.dispose()
+    assert tuple(item) == ("planned", 0)
 
 
 _GUARDS = "{max_deletes: 5, max_percent: 100, min_population: 0, window: 24h, require_approval_over: 1}"

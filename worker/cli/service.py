@@ -70,6 +70,14 @@ def up(*, sandbox: bool = False) -> None:
         raise SettingsInvalid(
             problem, repair="Unset TENURE_BROKER_URL, or run `tenure api`, `worker` and `beat`."
         )
+    if not settings.is_sqlite:
+        # A second one on the same database would pace the providers a second time, and nobody could tell.
+        problem = (
+            "`tenure up` works on a SQLite file of its own: its messages and its pacer are in this process."
+        )
+        raise SettingsInvalid(
+            problem, repair="Unset TENURE_DATABASE_URL, or run `tenure api`, `worker` and `beat` with Redis."
+        )
     with ExitStack() as stack:
         if not stack.enter_context(service_lock(settings, patience=_PATIENCE)):
             problem = f"Another service works on the data folder {settings.data_dir}."
@@ -173,12 +181,12 @@ def _workers(tenure: Tenure) -> Iterator[None]:
     from celery.beat import EmbeddedService, Scheduler
     from celery.worker import WorkController
 
-    from worker.celery import HouseKeeper, app
+    from worker.celery import HouseKeeper, app, require_tasks
     from worker.jobs.process import adopt
 
     process = adopt(tenure)
     app.finalize()
-    app.loader.import_default_modules()
+    require_tasks(app)
     control = WorkController(
         app=app,
         pool_cls="threads",
@@ -257,8 +265,9 @@ def worker() -> None:
     set_up_logging(settings.log_format, settings.log_level)
     check_roles(settings, "worker")
     require_ready(wire(settings, role="worker"))
-    from worker.celery import app
+    from worker.celery import app, require_tasks
 
+    require_tasks(app)
     app.worker_main(
         [
             "worker",

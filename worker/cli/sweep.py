@@ -98,7 +98,9 @@ def _work_off(policies: Sequence[str]) -> None:
     from worker.cli.work_off import wait_for, work_off
 
     with local(policies=False) as tenure, service_lock(tenure.settings) as ours:
-        act = work_off if ours and tenure.settings.is_embedded else wait_for
+        # A shared database has workers of its own, and a pacer that this process does not share.
+        alone = ours and tenure.settings.is_embedded and tenure.settings.is_sqlite
+        act = work_off if alone else wait_for
         with progress("working off") as told:
             act(tenure, policies, progress=told)
 

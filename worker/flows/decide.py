@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from sqlalchemy.orm import Session
 
+from worker import __version__
 from worker.model.decision import Circumstances, Decision, Outcome
-from worker.model.errors import TenureError
+from worker.model.errors import Invalid, TenureError
 from worker.model.thread import Thread
 from worker.policy.document import Bundle
 from worker.policy.evaluate import decide
@@ -24,6 +25,12 @@ class NoBundle(TenureError):
     code = "no_bundle"
 
 
+class BundleUnreadable(TenureError):
+    """The bundle in force has a form that this version does not know: another one wrote it."""
+
+    code = "bundle_unreadable"
+
+
 @lru_cache(maxsize=4)
 def _parsed(canonical: str) -> Bundle:
     # Safe to cache: a bundle is immutable and named by its digest.
@@ -31,8 +38,13 @@ def _parsed(canonical: str) -> Bundle:
 
 
 def read_bundle(found: bundles.InForce) -> Bundle:
-    """Return the stored bundle as checked values."""
-    return _parsed(found.canonical)
+    """Return the stored bundle as checked values; raises BundleUnreadable, and then nothing is decided."""
+    try:
+        return _parsed(found.canonical)
+    except Invalid as e:
+        problem = f"The bundle in force, {found.digest}, cannot be read by Tenure {__version__}: {e.problem}"
+        repair = "A newer version put it in force: run that one here too."
+        raise BundleUnreadable(problem, repair=repair) from e
 
 
 def bundle_in_force(db: Session, *, share: bool = False) -> Bundle:

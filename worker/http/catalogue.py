@@ -20,6 +20,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "duties_not_separate": ("One key must not hold both", "Make two keys for two people."),
     "empty_scope": ("The scope names nothing", "Give ids, owners, projects or tags."),
     "error": ("The request was refused", "The detail says why."),
+    "bundle_unreadable": (
+        "The policies in force were written by another version",
+        "Run the version that put them in force here too.",
+    ),
     "forbidden": ("The key lacks a scope", "Use a key with one of the scopes that the detail names."),
     "guard_blocks": (
         "A guard blocks the plan by now",
@@ -75,7 +79,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Another project registered this",
         "Ask whoever runs Tenure which one answers for it.",
     ),
-    "schema_outdated": ("The database is at another version", "Run `tenure db upgrade`."),
+    "schema_outdated": (
+        "The database is at another version",
+        "Run `tenure db upgrade`; where the database is the newer one, run that version of Tenure.",
+    ),
     "too_large": ("The body is too large", "1 MiB is the limit, 4 MiB for a preview, 64 MiB in bulk."),
     "unauthorized": ("There is no valid API key", _ASK),
     "unavailable": (

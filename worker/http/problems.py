@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 from worker.audit.entry import BodyRefused
 from worker.flows.approve import NoApprovalNeeded, OwnProposal, PreviewVoid, WrongDigest
-from worker.flows.decide import NoBundle
+from worker.flows.decide import BundleUnreadable, NoBundle
 from worker.flows.hold import AlreadyReleased
 from worker.flows.key import KeyRefused
 from worker.flows.preview import BundleRefused
@@ -74,6 +74,7 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (BodyRefused, 422),
     (BundleRefused, 422),
     (NoBundle, 503),
+    (BundleUnreadable, 503),
     (NotRecomputed, 503),
     (SchemaOutdated, 503),
     (Unavailable, 503),

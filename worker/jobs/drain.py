@@ -6,9 +6,10 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from worker.flows.claim import anything_ready
+from worker.flows.decide import BundleUnreadable
 from worker.flows.turn import turn
 from worker.jobs.process import this_process
-from worker.telemetry import log
+from worker.telemetry import log, raise_alert
 
 QUEUE = "drain"
 
@@ -18,7 +19,12 @@ def drain_now(credential: str) -> None:
     """Work off one batch, and wake the next one if more is ready."""
     process = this_process()
     with process.drain_of(credential) as entered:
-        told = process.run(turn(process.tools, credential)) if entered else None
+        try:
+            told = process.run(turn(process.tools, credential)) if entered else None
+        except BundleUnreadable as e:
+            # Nothing was claimed; it waits for a worker of the version that wrote the bundle.
+            raise_alert("bundle.unreadable", problem=e.problem, repair=e.repair)
+            return
     if (
         told
         and not process.is_stopping()

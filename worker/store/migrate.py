@@ -36,7 +36,7 @@ def _config() -> Config:
 
 def head() -> str:
     """Return the newest revision that this code knows; there is exactly one head."""
-    found = ScriptDirectory.from_config(_config()).get_current_head()
+    found = _scripts().get_current_head()
     if found is None:
         problem = f"No migration was found in {_folder()}."
         raise TenureError(problem, repair="Install Tenure anew: its wheel carries them.")
@@ -50,7 +50,11 @@ def current(database: Database) -> str | None:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the database to a revision; safe to run twice and by two processes at once."""
+    """Bring the database to a revision; safe to run twice and by two processes at once.
+
+    Raises SchemaOutdated for a database that a newer version upgraded: there is no way back from here.
+    """
+    _require_known(database)
     _run(database, lambda config: command.upgrade(config, revision))
 
 
@@ -66,11 +70,26 @@ def drift(database: Database) -> list[object]:
 
 
 def require_current(database: Database) -> None:
-    """Raise SchemaOutdated unless the database is at this code's revision."""
+    """Raise SchemaOutdated unless the database is at this code's revision: neither older nor newer."""
+    _require_known(database)
     found, wanted = current(database), head()
     if found != wanted:
         problem = f"The database is at revision {found or 'none'}, this code needs {wanted}."
         raise SchemaOutdated(problem, repair="Run `tenure db upgrade`.")
+
+
+def _require_known(database: Database) -> None:
+    found = current(database)
+    if found is None or found in {one.revision for one in _scripts().walk_revisions()}:
+        return
+    problem = f"The database is at revision {found}, which this code does not know; it needs {head()}."
+    raise SchemaOutdated(
+        problem, repair="A newer Tenure upgraded it: run that version here too. Nothing was changed."
+    )
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
 
 
 def _run(database: Database, act: Callable[[Config], None]) -> None:
