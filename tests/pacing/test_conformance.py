@@ -182,6 +182,19 @@ def test_a_pause_of_more_than_a_minute_sends_the_caller_home(
     asyncio.run(scenario())
 
 
+def test_what_is_left_of_a_pause_is_told_to_everybody(open_pacer: Open) -> None:
+    bucket = Bucket(key="b", per_second=10)
+
+    async def scenario() -> None:
+        async with open_pacer() as pacer, open_pacer() as other:
+            assert await other.pause(bucket) == 0
+            await pacer.cool_down(bucket, 30)
+            assert 20 < await other.pause(bucket) <= 30
+            assert await other.pause(Bucket(key="other", per_second=10)) == 0
+
+    asyncio.run(scenario())
+
+
 def test_four_loops_in_four_threads_stay_within_the_limit_together(open_pacer: Open) -> None:
     bucket = Bucket(key="b", per_second=60, burst=4)
     slots: list[Taken] = []

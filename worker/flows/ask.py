@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from worker.model.clock import Clock
 from worker.model.errors import TenureError
 from worker.model.evidence import Class, Observation, Step
 from worker.model.thread import Kind, Thread
-from worker.pacing.lane import Lane, Rank
+from worker.pacing.lane import Lane, Rank, Slot
 from worker.providers.base import ChildPage, ListPage, Named, Provider
 
 # Without Retry-After a 429 stops the whole credential for this long.
@@ -44,25 +46,19 @@ class Asker:
         self, kind: Kind, external_id: str, step: Step, *, rank: Rank, order: float = 0
     ) -> Observation:
         """GET any object of the account."""
-        await (await self.reads.slot(rank, order)).wait()
-        async with self.seats:
-            self._check_lease()
+        async with self.turn(self.reads, rank, order):
             seen = await self.provider.read(kind, external_id, step=step, timeout=self.timeout)
         return await self.heed(seen, self.reads)
 
     async def create_canary(self, kind: Kind) -> tuple[Observation, str | None]:
         """POST the cheapest object of a kind; its id is None unless it was surely made."""
-        await (await self.writes.slot(Rank.CONTROL, 0)).wait()
-        async with self.seats:
-            self._check_lease()
+        async with self.turn(self.writes, Rank.CONTROL):
             seen, external_id = await self.provider.create_canary(kind, timeout=self.timeout)
         return await self.heed(seen, self.writes), external_id
 
     async def delete_object(self, kind: Kind, external_id: str) -> Observation:
         """DELETE something that Tenure itself made, a canary; never a thread, which needs arming."""
-        await (await self.writes.slot(Rank.CONTROL, 0)).wait()
-        async with self.seats:
-            self._check_lease()
+        async with self.turn(self.writes, Rank.CONTROL):
             seen = await self.provider.delete(kind, external_id, timeout=self.timeout)
         return await self.heed(seen, self.writes)
 
@@ -70,9 +66,7 @@ class Asker:
         self, thread: Thread, *, after: str | None, step: Step, order: float
     ) -> ChildPage:
         """GET one page of children."""
-        await (await self.reads.slot(Rank.CONTROL, order)).wait()
-        async with self.seats:
-            self._check_lease()
+        async with self.turn(self.reads, Rank.CONTROL, order):
             page = await self.provider.list_children(
                 thread.kind, thread.external_id, after=after, timeout=self.timeout, step=step
             )
@@ -81,9 +75,7 @@ class Asker:
 
     async def named_children(self, thread: Thread, *, step: Step, order: float) -> Named:
         """GET the thread for what it names."""
-        await (await self.reads.slot(Rank.CONTROL, order)).wait()
-        async with self.seats:
-            self._check_lease()
+        async with self.turn(self.reads, Rank.CONTROL, order):
             found = await self.provider.named_children(
                 thread.kind, thread.external_id, step=step, timeout=self.timeout
             )
@@ -92,12 +84,40 @@ class Asker:
 
     async def list_page(self, kind: Kind, *, after: str | None, rank: Rank = Rank.READ) -> ListPage:
         """GET one page of everything of a kind; raises NotListable where the provider has no such list."""
-        await (await self.reads.slot(rank, 0)).wait()
-        async with self.seats:
-            self._check_lease()
+        async with self.turn(self.reads, rank):
             page = await self.provider.list_page(kind, after=after, timeout=self.timeout)
         await self.heed(page.observation, self.reads)
         return page
+
+    @asynccontextmanager
+    async def turn(self, lane: Lane, rank: Rank, order: float = 0) -> AsyncIterator[None]:
+        """Within it one request may leave: it has its slot, a seat, and time of the lease.
+
+        Raises LeaseShort, PacerUnavailable or CoolingDown.
+        """
+        slot = await self.permit(lane, rank, order)
+        async with self.seats:
+            if slot.late:
+                # It waited for its seat. Used now, it would leave in a crowd of such; the seat is kept.
+                await self.permit(lane, rank, order)
+            self._check_lease()
+            yield
+
+    async def slot(self, lane: Lane, rank: Rank, order: float) -> Slot:
+        """Return a slot that lies ahead; raises what `turn` raises."""
+        return await self._in_time(lane.slot(rank, order))
+
+    async def permit(self, lane: Lane, rank: Rank, order: float) -> Slot:
+        """Return a slot that has begun; raises what `turn` raises."""
+        return await self._in_time(lane.permit(rank, order))
+
+    async def _in_time(self, slot: Coroutine[object, object, Slot]) -> Slot:
+        """Wait no longer for a slot than anything may leave under the lease; raises LeaseShort."""
+        try:
+            async with asyncio.timeout(max(0, self.nothing_leaves_after - self.clock.monotonic())):
+                return await slot
+        except TimeoutError:
+            raise _lease_short() from None
 
     def time_left(self) -> bool:
         """Whether a request may still leave under this lease."""
@@ -105,11 +125,14 @@ class Asker:
 
     def _check_lease(self) -> None:
         if not self.time_left():
-            problem = "The lease is nearly over."
-            raise LeaseShort(problem, repair="The item is claimed again.")
+            raise _lease_short()
 
     async def heed(self, seen: Observation, lane: Lane) -> Observation:
-        """Let the whole credential pause where the provider asked for it."""
-        if seen.seen is Class.THROTTLED:
+        """Let the whole credential pause where the provider asked for it: by a 429, or a 503 with a time."""
+        if seen.seen is Class.THROTTLED or seen.retry_after:
             await lane.cool_down(seen.retry_after or _COOLDOWN_SECONDS)
         return seen
+
+
+def _lease_short() -> LeaseShort:
+    return LeaseShort("The lease is nearly over.", repair="The item is claimed again.")

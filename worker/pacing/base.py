@@ -108,6 +108,10 @@ class Pacer(Protocol):
         """
         ...
 
+    async def pause(self, bucket: Bucket) -> float:
+        """Return how many seconds are left of the pause in force, 0 without one. Raises PacerUnavailable."""
+        ...
+
     async def aclose(self) -> None:
         """Close what the calling loop has opened."""
         ...

@@ -71,6 +71,12 @@ class MemoryPacer:
             # No burst after it, also where nobody asks in it: the provider said that it was too much.
             state.arrival = max(state.arrival, state.cooled_until + _tau(state, bucket))
 
+    async def pause(self, bucket: Bucket) -> float:
+        """Return how many seconds are left of the pause in force, 0 without one."""
+        with self._lock:
+            state = self._states.get(bucket.key)
+            return max(0, state.cooled_until - self._now()) / _MICROS if state else 0.0
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
