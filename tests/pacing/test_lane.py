@@ -267,7 +267,7 @@ def test_a_slot_that_a_pause_overtakes_is_not_used_and_another_is_taken_after_it
         assert not await slot.wait()
 
         pacer.grant(0.5, 4.0)
-        assert (await lane.permit(Rank.DELETE, 0)).at == 105.5
+        assert (await lane.permit(Rank.DELETE, 0)).at == 105.0
         assert pacer.asked == 3
 
     scenario(body)
