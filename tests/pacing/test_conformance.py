@@ -157,16 +157,16 @@ def test_the_longer_of_two_pauses_counts(open_pacer: Open) -> None:
             got = await pacer.reserve(bucket)
             assert isinstance(got, Reservation)
             assert 1.0 < got.wait <= 1.5
-            await pacer.cool_down(bucket, 30)
+            await pacer.cool_down(bucket, 9)
             later = await pacer.reserve(bucket)
             assert isinstance(later, Later)
-            assert 27 < later.wait <= 28
+            assert 6 < later.wait <= 7
 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("asked", "left"), [(90.0, 90.0), (10**9, 86_400.0), (float("inf"), 86_400.0)])
-def test_a_pause_of_more_than_a_minute_sends_the_caller_home(
+@pytest.mark.parametrize(("asked", "left"), [(31.0, 31.0), (10**9, 86_400.0), (float("inf"), 86_400.0)])
+def test_a_pause_that_nobody_waits_out_sends_the_caller_home(
     open_pacer: Open, asked: float, left: float
 ) -> None:
     bucket = Bucket(key="b", per_second=10)

@@ -5,23 +5,60 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.model.clock import Clock
 from worker.model.errors import TenureError
 from worker.model.evidence import Class, Observation, Step
 from worker.model.thread import Kind, Thread
+from worker.pacing.base import CoolingDown
 from worker.pacing.lane import Lane, Rank, Slot
 from worker.providers.base import ChildPage, ListPage, Named, Provider
 
 # Without Retry-After a 429 stops the whole credential for this long.
 _COOLDOWN_SECONDS = 1.0
+# So many pauses in a row without any other answer between them, and the batch is given up.
+_MOST_PAUSES = 3
 
 
 class LeaseShort(TenureError):
     """Too little of the lease is left to send anything under it."""
 
     code = "lease_short"
+
+
+@dataclass(slots=True, kw_only=True)
+class Patience:
+    """What a batch heard of pauses, and when it gives up: then nothing more is asked for ``rest_seconds``.
+
+    ``left`` is how long the credential is to be left alone, 0 while it need not be. ``answered``: something
+    else than a refusal came.
+    """
+
+    rest_seconds: float = 10.0
+    left: float = 0.0
+    answered: bool = False
+    _pauses: int = 0
+    _paused_until: float = float("-inf")
+
+    @property
+    def over(self) -> bool:
+        """Whether the batch is given up."""
+        return self._pauses >= _MOST_PAUSES
+
+    def heard(self, seen: Observation, pause: float, now: float) -> None:
+        """Note an answer; refusals that come together say one thing, once. ``now`` is monotonic."""
+        if seen.seen is not Class.THROTTLED:
+            if seen.status is not None:
+                self._pauses, self.answered = 0, True
+        elif now >= self._paused_until:
+            self._pauses, self._paused_until = self._pauses + 1, now + pause
+            self.left = max(self.left, self.rest_seconds if self.over else 0.0)
+
+    def check(self) -> None:
+        """Raise CoolingDown where the batch is given up."""
+        if self.over:
+            raise CoolingDown(self.left)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +72,7 @@ class Asker:
     clock: Clock
     timeout: float
     nothing_leaves_after: float
+    patience: Patience = field(default_factory=Patience)
 
     async def read(
         self, thread: Thread, step: Step, *, rank: Rank = Rank.READ, order: float = 0
@@ -115,9 +153,18 @@ class Asker:
         """Wait no longer for a slot than anything may leave under the lease; raises LeaseShort."""
         try:
             async with asyncio.timeout(max(0, self.nothing_leaves_after - self.clock.monotonic())):
-                return await slot
+                found = await slot
         except TimeoutError:
             raise _lease_short() from None
+        except CoolingDown as e:
+            self.patience.left = max(self.patience.left, e.seconds)
+            raise
+        try:
+            self.patience.check()
+        except CoolingDown:
+            found.give_back()
+            raise
+        return found
 
     def time_left(self) -> bool:
         """Whether a request may still leave under this lease."""
@@ -129,8 +176,10 @@ class Asker:
 
     async def heed(self, seen: Observation, lane: Lane) -> Observation:
         """Let the whole credential pause where the provider asked for it: by a 429, or a 503 with a time."""
+        pause = seen.retry_after or _COOLDOWN_SECONDS
+        self.patience.heard(seen, pause, self.clock.monotonic())
         if seen.seen is Class.THROTTLED or seen.retry_after:
-            await lane.cool_down(seen.retry_after or _COOLDOWN_SECONDS)
+            await lane.cool_down(pause)
         return seen
 
 

@@ -25,6 +25,7 @@ from worker.flows.control import ControlDesk, Support
 from worker.flows.decide import bundle_in_force
 from worker.flows.grouping import Grouper
 from worker.flows.observed import kept_evidence
+from worker.flows.rest import keep_rest
 from worker.flows.tools import Tools, asker_of, find_siblings
 from worker.model.chosen import ChosenChild
 from worker.model.evidence import Class, Control, Grade, Observation, Reread, Step, fold, grade
@@ -81,6 +82,7 @@ async def reverify(tools: Tools, credential: str) -> Counter[str]:
     desk = ControlDesk(read, find_siblings(tools), tools.clock)
     write = Grouper[_Read, Grade](lambda group: _write(tools, group, until))
     ended = await asyncio.gather(*(_one(asker, desk, write, one) for one in taken))
+    await keep_rest(tools, credential, asker.patience, rounds=0)
     told = Counter(one for one in ended if one is not None)
     logger().info("threads.reverified", credential=credential, **told)
     return told

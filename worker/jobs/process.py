@@ -8,20 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections import Counter
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
 
+from worker.flows.rest import place_of
 from worker.flows.tools import Tools
 from worker.settings import load_settings
 from worker.wiring import Tenure, wire
 
 T = TypeVar("T")
-
-# One credential never takes every slot of a pool from the others.
-_DRAINS_PER_CREDENTIAL = 2
 
 
 class Process:
@@ -30,8 +27,6 @@ class Process:
     def __init__(self, tenure: Tenure) -> None:
         self.tenure = tenure
         self.stopping = threading.Event()
-        self._drains: Counter[str] = Counter()
-        self._lock = threading.Lock()
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -61,16 +56,17 @@ class Process:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
     @contextmanager
-    def drain_of(self, credential: str) -> Iterator[bool]:
-        """Enter one of the credential's drains; False when it has enough of them here."""
-        with self._lock:
-            free = self._drains[credential] < _DRAINS_PER_CREDENTIAL and not self.stopping.is_set()
-            self._drains[credential] += free
-        try:
-            yield free
-        finally:
-            with self._lock:
-                self._drains[credential] -= free
+    def place_of(self, credential: str) -> Iterator[bool]:
+        """Take one of the credential's places; False when they are taken or this process is to stop."""
+        if self.stopping.is_set():
+            yield False
+            return
+        tenure = self.tenure
+        most = tenure.settings.drains_per_credential
+        with place_of(
+            tenure.database, credential, most=most, lease=tenure.lease, clock=tenure.clock
+        ) as taken:
+            yield taken
 
 
 _processes: dict[int, Process] = {}
