@@ -100,7 +100,7 @@ def _recover(state: _State, *, now: int) -> None:
 
 
 def _interval(state: _State, bucket: Bucket) -> int:
-    return math.ceil(_MICROS / (bucket.per_second * state.part))
+    return math.ceil(math.ceil(_MICROS / bucket.per_second) / state.part)
 
 
 def _tau(state: _State, bucket: Bucket) -> int:
@@ -110,11 +110,14 @@ def _tau(state: _State, bucket: Bucket) -> int:
 def _take(state: _State, bucket: Bucket, *, now: int) -> Reservation | Later:
     _recover(state, now=now)
     interval, tau = _interval(state, bucket), _tau(state, bucket)
-    arrival = state.arrival
+    # No grant leaves a later one: the bucket was slower before.
+    arrival = min(state.arrival, now + _HORIZON + tau + interval)
     if state.cooled_until > now:
         if state.cooled_until - now > _LONGEST_WAIT:
             raise CoolingDown((state.cooled_until - now) / _MICROS)
         arrival = max(arrival, state.cooled_until + tau)
+    else:
+        state.arrival = arrival
     slot = max(now, arrival - tau)
     if slot - now > _HORIZON:
         return Later(wait=(slot - now - _HORIZON) / _MICROS)

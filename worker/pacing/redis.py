@@ -80,13 +80,17 @@ local part = part_of(KEYS[3], tonumber(ARGV[5]), tonumber(ARGV[6]))
 local interval = math.ceil(tonumber(ARGV[1]) / part)
 local tau = (burst - 1) * interval
 local arrival = tonumber(redis.call('GET', KEYS[1]) or 0)
--- No grant leaves a later one: this is a clock that was set back, as after a failover.
-arrival = math.min(arrival, now + horizon + tau + interval)
+-- No grant leaves a later one: the clock was set back, as after a failover, or the bucket was slower.
+local latest = now + horizon + tau + interval
 local pause = tonumber(redis.call('GET', KEYS[2]) or 0)
 if pause > now then
   if pause - now > longest then return {2, pause - now} end
   -- After a pause no burst: the provider has just said that it was too much.
-  arrival = math.max(arrival, pause + tau)
+  arrival = math.max(math.min(arrival, latest), pause + tau)
+elseif arrival > latest then
+  -- Kept, or the bucket would stand still until the old time is reached.
+  arrival = latest
+  redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
 end
 local slot = math.max(now, arrival - tau)
 if slot - now > horizon then return {1, slot - now - horizon} end
