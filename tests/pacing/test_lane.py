@@ -371,14 +371,19 @@ def test_who_is_cancelled_while_his_slot_is_ahead_leaves_it_to_the_next() -> Non
     scenario(body)
 
 
-def test_a_slot_is_late_a_second_after_it_began() -> None:
+def test_a_slot_is_spent_a_second_after_it_began_or_when_a_pause_began() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(0.0)
         slot = await lane.slot(Rank.DELETE, 0)
         clock.at += 1.0
-        assert not slot.late
+        assert not slot.spent
         clock.at += 0.1
-        assert slot.late
+        assert slot.spent
+        pacer.grant(0.0)
+        fresh = await lane.slot(Rank.DELETE, 0)
+        assert not fresh.spent
+        await lane.cool_down(1.0)
+        assert fresh.spent
 
     scenario(body)
 

@@ -11,7 +11,7 @@ from worker.model.clock import Clock
 from worker.model.errors import TenureError
 from worker.model.evidence import Class, Observation, Step
 from worker.model.thread import Kind, Thread
-from worker.pacing.base import CoolingDown
+from worker.pacing.base import LONGEST_COOLDOWN_SECONDS, LONGEST_WAIT_SECONDS, CoolingDown
 from worker.pacing.lane import Lane, Rank, Slot
 from worker.providers.base import ChildPage, ListPage, Named, Provider
 
@@ -48,6 +48,9 @@ class Patience:
 
     def heard(self, seen: Observation, pause: float, now: float) -> None:
         """Note an answer; refusals that come together say one thing, once. ``now`` is monotonic."""
+        if (seen.seen is Class.THROTTLED or seen.retry_after) and pause > LONGEST_WAIT_SECONDS:
+            # Also where nobody asks for another slot after it, and so nobody is sent home.
+            self.left = max(self.left, min(pause, LONGEST_COOLDOWN_SECONDS))
         if seen.seen is not Class.THROTTLED:
             if seen.status is not None:
                 self._pauses, self.answered = 0, True
@@ -135,8 +138,9 @@ class Asker:
         """
         slot = await self.permit(lane, rank, order)
         async with self.seats:
-            if slot.late:
-                # It waited for its seat. Used now, it would leave in a crowd of such; the seat is kept.
+            if slot.spent:
+                # It waited for its seat. Used now, it would leave in a crowd of such, or in a pause that the
+                # answer before it asked for. The seat is kept.
                 await self.permit(lane, rank, order)
             self._check_lease()
             yield

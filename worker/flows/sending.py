@@ -65,7 +65,7 @@ async def _send_at(
     # The seat comes first: a DELETE that waited for one after the last look could leave unarmed, and
     # behind a hold that has answered.
     async with asker.seats:
-        if slot.late:
+        if slot.spent:
             await asker.permit(asker.writes, Rank.DELETE, course.order)
         armed = await armed_in_time(desk, intent, armed)
         if not isinstance(armed, Armed) or not asker.time_left():

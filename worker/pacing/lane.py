@@ -56,9 +56,9 @@ class Slot:
             raise
 
     @property
-    def late(self) -> bool:
-        """Whether it began so long ago that it is not used any more."""
-        return self.lane.since(self.at) > LATE_SECONDS
+    def spent(self) -> bool:
+        """Whether it is not used any more: it began too long ago, or a pause has begun since."""
+        return self.lane.is_spent(self)
 
     def give_back(self) -> None:
         """Leave the slot to whoever waits, or comes before it begins."""
@@ -140,9 +140,9 @@ class Lane:
                 self._pause(asked + left)
         return slot.at >= self._paused_until
 
-    def since(self, at: float) -> float:
-        """Return how many seconds ago that was."""
-        return self._clock.monotonic() - at
+    def is_spent(self, slot: Slot) -> bool:
+        """Whether a slot that has begun is not used any more."""
+        return self._clock.monotonic() - slot.at > LATE_SECONDS or slot.at < self._paused_until
 
     def take_back(self, slot: Slot) -> None:
         """Pass on a slot that is not used, if it still can be."""
