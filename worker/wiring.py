@@ -135,6 +135,7 @@ class Tenure:
             lanes_for=lanes_for,
             close=close,
             stopping=stopping,
+            drains=self.settings.drains_per_credential,
             reverify_after=timedelta(hours=self.settings.reverify_hours),
             look_every=timedelta(hours=self.settings.coverage_hours),
         )

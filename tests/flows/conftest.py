@@ -12,7 +12,7 @@ from tests.world.databases import database_url, emptied_postgres, sqlite_templat
 from tests.world.world import World, make_world
 from worker.flows.grouping import Grouper
 from worker.sandbox.options import SandboxOptions
-from worker.store import work
+from worker.store import rests, work
 
 __all__ = ["database_url", "emptied_postgres", "sqlite_template"]
 
@@ -27,5 +27,6 @@ def world(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     options = SandboxOptions(slow_by=SLOW_BY, retry_after=timedelta(seconds=1))
     with make_world(database_url, tmp_path / "policies", options) as made:
         # When the clock is moved, time passes for PostgreSQL too, whose own clock leases run on.
-        monkeypatch.setattr(work, "lease_clock", made.clock.lease_clock)
+        for one in (work, rests):
+            monkeypatch.setattr(one, "lease_clock", made.clock.lease_clock)
         yield made

@@ -14,6 +14,7 @@ import pytest
 
 from worker.jobs.process import Process
 from worker.settings import load_settings
+from worker.store.migrate import upgrade
 from worker.wiring import wire
 
 
@@ -62,17 +63,18 @@ def test_a_batch_that_met_its_time_limit_has_ended_before_the_next_task_begins(p
     assert ended.is_set()
 
 
-def test_one_credential_never_takes_every_slot_of_a_process(process: Process) -> None:
+def test_one_credential_never_takes_every_place_of_a_process(process: Process) -> None:
+    upgrade(process.tenure.database)
     with ExitStack() as stack:
-        entered = [stack.enter_context(process.drain_of(name)) for name in ("one", "one", "one", "another")]
+        entered = [stack.enter_context(process.place_of(name)) for name in ("one", "one", "one", "another")]
         assert entered == [True, True, False, True]
-    with process.drain_of("one") as again:
+    with process.place_of("one") as again:
         assert again
 
 
 def test_a_process_that_stops_begins_no_drain(process: Process) -> None:
     process.stop()
-    with process.drain_of("one") as entered:
+    with process.place_of("one") as entered:
         assert not entered
     assert process.tools.stopping()
 

@@ -50,6 +50,9 @@ class HandPacer:
         self.asked = 0
         self.asking = 0
         self.most_at_once = 0
+        self.told: list[float] | Exception = []
+        self.looks = 0
+        self.paused: float | Exception = 0.0
 
     async def reserve(self, bucket: Bucket) -> Reservation | Later:
         assert bucket is BUCKET
@@ -65,7 +68,17 @@ class HandPacer:
         return answer
 
     async def cool_down(self, bucket: Bucket, seconds: float) -> None:
-        raise NotImplementedError
+        assert bucket is BUCKET
+        if isinstance(self.told, Exception):
+            raise self.told
+        self.told.append(seconds)
+
+    async def pause(self, bucket: Bucket) -> float:
+        assert bucket is BUCKET
+        self.looks += 1
+        if isinstance(self.paused, Exception):
+            raise self.paused
+        return self.paused
 
     async def aclose(self) -> None:
         return None
@@ -241,6 +254,136 @@ def test_everybody_who_waits_hears_that_there_is_no_permit_and_the_lane_goes_on(
         assert heard == [problem] * len(Rank)
         pacer.grant(0.0)
         assert (await lane.slot(Rank.DELETE, 0)).at == clock.at
+
+    scenario(body)
+
+
+def test_a_slot_that_a_pause_overtakes_is_not_used_and_another_is_taken_after_it() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        await lane.cool_down(3.0)
+        assert pacer.told == [3.0]
+        assert not await slot.wait()
+
+        pacer.grant(0.5, 4.0)
+        assert (await lane.permit(Rank.DELETE, 0)).at == 105.0
+        assert pacer.asked == 3
+
+    scenario(body)
+
+
+def test_a_pause_that_another_process_began_is_seen_before_a_waiting_slot_is_used() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        pacer.paused = 2.0
+        assert not await slot.wait()
+        assert pacer.looks == 1
+
+    scenario(body)
+
+
+def test_a_slot_that_begins_after_the_pause_is_good() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        await lane.cool_down(1.0)
+        assert await slot.wait()
+
+    scenario(body)
+
+
+def test_slots_that_are_used_at_once_cost_no_second_question() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        for _ in range(20):
+            pacer.grant(0.0)
+            await lane.permit(Rank.DELETE, 0)
+        assert (pacer.asked, pacer.looks) == (20, 0)
+
+    scenario(body)
+
+
+def test_without_the_pacers_word_a_slot_that_waited_is_no_permit() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        pacer.paused = PacerUnavailable("gone")
+        with pytest.raises(PacerUnavailable):
+            await slot.wait()
+
+    scenario(body)
+
+
+def test_a_pacer_that_missed_a_pause_hears_of_it_before_it_is_asked_again() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.told = PacerUnavailable("gone")
+        await lane.cool_down(30.0)
+        waiting = asyncio.create_task(lane.slot(Rank.READ, 0))
+        assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], PacerUnavailable)
+        assert pacer.asked == 0
+
+        clock.at += 10
+        pacer.told = []
+        pacer.grant(25.0)
+        await lane.slot(Rank.DELETE, 0)
+        assert pacer.told == [20.0]
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -3.0])
+def test_a_pause_of_no_length_voids_nothing(seconds: float) -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(0.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        await lane.cool_down(seconds)
+        assert await slot.wait()
+        assert pacer.told == []
+
+    scenario(body)
+
+
+def test_a_slot_that_is_given_back_serves_whoever_waits() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        other = asyncio.create_task(lane.slot(Rank.DELETE, 1))
+        await settle()
+        slot.give_back()
+        assert (await other).at == slot.at
+
+    scenario(body)
+
+
+def test_who_is_cancelled_while_his_slot_is_ahead_leaves_it_to_the_next() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        clock.awake.clear()
+        waiting = asyncio.create_task(slot.wait())
+        await settle()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert (await lane.slot(Rank.DELETE, 1)).at == slot.at
+        assert pacer.asked == 1
+
+    scenario(body)
+
+
+def test_a_slot_is_spent_a_second_after_it_began_or_when_a_pause_began() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(0.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        clock.at += 1.0
+        assert not slot.spent
+        clock.at += 0.1
+        assert slot.spent
+        pacer.grant(0.0)
+        fresh = await lane.slot(Rank.DELETE, 0)
+        assert not fresh.spent
+        await lane.cool_down(1.0)
+        assert fresh.spent
 
     scenario(body)
 

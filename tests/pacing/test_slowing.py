@@ -151,6 +151,19 @@ def test_a_long_pause_is_not_counted_as_time_without_a_refusal(slowed: Slowed) -
         runner.run(scenario())
 
 
+def test_a_short_pause_within_a_long_one_does_not_count_the_rest_of_it_as_clean(slowed: Slowed) -> None:
+    bucket = Bucket(key=KEY, per_second=2)
+
+    async def scenario() -> None:
+        await slowed.pacer.cool_down(bucket, 3600)
+        await slowed.slow_down(bucket)
+        slowed.pass_time(3600)
+        assert await slowed.gap(bucket) == near(0.5 / 0.7)
+
+    with running(slowed) as runner:
+        runner.run(scenario())
+
+
 def test_no_burst_follows_a_pause_in_which_nobody_asked(slowed: Slowed) -> None:
     bucket = Bucket(key=KEY, per_second=2, burst=20)
 

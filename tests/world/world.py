@@ -112,6 +112,11 @@ class MovableClock(SystemClock):
         """Let that much time pass for everybody, the database too."""
         self.offset += by
 
+    def jump(self, by: timedelta) -> None:
+        """Let that much time pass for everybody, monotonic seconds too."""
+        self.offset += by
+        self._ahead += by.total_seconds()
+
     def step(self, by: timedelta) -> None:
         """Set the application's clock wrong by that much; no time passes, and the database stays right."""
         self.stepped += by

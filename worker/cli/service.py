@@ -23,7 +23,8 @@ from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in
 
 _SANDBOX_KEY = "TENURE_KEY_SANDBOX"
 _SANDBOX_NAMES = ("demo-support", "demo-research", "demo-finance")
-_POOL_THREADS = 4
+# They wait for answers nearly all the time, and one credential has only a few of them.
+_POOL_THREADS = 32
 _STOP_SECONDS = 30
 _BACKLOG = 512
 _LAST_PORT = 65_535
@@ -190,7 +191,7 @@ def _workers(tenure: Tenure) -> Iterator[None]:
     control = WorkController(
         app=app,
         pool_cls="threads",
-        concurrency=_POOL_THREADS,
+        concurrency=tenure.settings.worker_concurrency or _POOL_THREADS,
         queues="control,drain",
         loglevel="WARNING",
         quiet=True,
@@ -275,7 +276,7 @@ def worker() -> None:
             "--loglevel=WARNING",
             "--without-gossip",
             "--without-mingle",
-            f"--concurrency={max(2, os.cpu_count() or 2)}",
+            f"--concurrency={settings.worker_concurrency or max(2, os.cpu_count() or 2)}",
         ]
     )
 

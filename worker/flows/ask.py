@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from worker.flows.patience import LeaseShort, Patience
+from worker.flows.pauses import Pauses
 from worker.model.clock import Clock
 from worker.model.evidence import Class, Observation, Step
 from worker.model.thread import Kind, Thread
+from worker.pacing.base import CoolingDown
 from worker.pacing.lane import Lane, Rank, Slot
 from worker.providers.base import ChildPage, ListPage, Named, Provider
 
@@ -28,6 +32,7 @@ class Asker:
     timeout: float
     nothing_leaves_after: float
     patience: Patience
+    pauses: Pauses = field(default_factory=Pauses)
 
     async def read(
         self, thread: Thread, step: Step, *, rank: Rank = Rank.READ, order: float = 0
@@ -39,25 +44,19 @@ class Asker:
         self, kind: Kind, external_id: str, step: Step, *, rank: Rank, order: float = 0
     ) -> Observation:
         """GET any object of the account."""
-        await (await self.slot(self.reads, rank, order)).wait()
-        async with self.seats:
-            self._check_time(rank)
+        async with self.turn(self.reads, rank, order):
             seen = await self.provider.read(kind, external_id, step=step, timeout=self.timeout)
         return await self.heed(seen, self.reads)
 
     async def create_canary(self, kind: Kind) -> tuple[Observation, str | None]:
         """POST the cheapest object of a kind; its id is None unless it was surely made."""
-        await (await self.slot(self.writes, Rank.CONTROL, 0)).wait()
-        async with self.seats:
-            self._check_time(Rank.CONTROL)
+        async with self.turn(self.writes, Rank.CONTROL):
             seen, external_id = await self.provider.create_canary(kind, timeout=self.timeout)
         return await self.heed(seen, self.writes), external_id
 
     async def delete_object(self, kind: Kind, external_id: str) -> Observation:
         """DELETE something that Tenure itself made, a canary; never a thread, which needs arming."""
-        await (await self.slot(self.writes, Rank.CONTROL, 0)).wait()
-        async with self.seats:
-            self._check_time(Rank.CONTROL)
+        async with self.turn(self.writes, Rank.CONTROL):
             seen = await self.provider.delete(kind, external_id, timeout=self.timeout)
         return await self.heed(seen, self.writes)
 
@@ -65,9 +64,7 @@ class Asker:
         self, thread: Thread, *, after: str | None, step: Step, order: float
     ) -> ChildPage:
         """GET one page of children."""
-        await (await self.slot(self.reads, Rank.CONTROL, order)).wait()
-        async with self.seats:
-            self._check_time(Rank.CONTROL)
+        async with self.turn(self.reads, Rank.CONTROL, order):
             page = await self.provider.list_children(
                 thread.kind, thread.external_id, after=after, timeout=self.timeout, step=step
             )
@@ -76,9 +73,7 @@ class Asker:
 
     async def named_children(self, thread: Thread, *, step: Step, order: float) -> Named:
         """GET the thread for what it names."""
-        await (await self.slot(self.reads, Rank.CONTROL, order)).wait()
-        async with self.seats:
-            self._check_time(Rank.CONTROL)
+        async with self.turn(self.reads, Rank.CONTROL, order):
             found = await self.provider.named_children(
                 thread.kind, thread.external_id, step=step, timeout=self.timeout
             )
@@ -87,17 +82,51 @@ class Asker:
 
     async def list_page(self, kind: Kind, *, after: str | None, rank: Rank = Rank.READ) -> ListPage:
         """GET one page of everything of a kind; raises NotListable where the provider has no such list."""
-        await (await self.slot(self.reads, rank, 0)).wait()
-        async with self.seats:
-            self._check_time(rank)
+        async with self.turn(self.reads, rank):
             page = await self.provider.list_page(kind, after=after, timeout=self.timeout)
         await self.heed(page.observation, self.reads)
         return page
 
+    @asynccontextmanager
+    async def turn(self, lane: Lane, rank: Rank, order: float = 0) -> AsyncIterator[None]:
+        """Within it one request may leave: it has its slot, a seat, and time of the lease.
+
+        Raises LeaseShort, PacerUnavailable or CoolingDown.
+        """
+        slot = await self.permit(lane, rank, order)
+        async with self.seats:
+            if slot.spent:
+                # It waited for its seat. Used now, it would leave in a crowd of such, or in a pause that the
+                # answer before it asked for. The seat is kept.
+                await self.permit(lane, rank, order)
+            self._check_time(rank)
+            yield
+
     async def slot(self, lane: Lane, rank: Rank, order: float) -> Slot:
-        """Wait for a slot; raises LeaseShort too, when the process is told to stop meanwhile."""
-        async with self.patience.bound(rank):
-            return await lane.slot(rank, order)
+        """Return a slot that lies ahead; raises what `turn` raises."""
+        return await self._in_time(rank, lane.slot(rank, order))
+
+    async def permit(self, lane: Lane, rank: Rank, order: float) -> Slot:
+        """Return a slot that has begun; raises what `turn` raises."""
+        return await self._in_time(rank, lane.permit(rank, order))
+
+    async def _in_time(self, rank: Rank, slot: Coroutine[object, object, Slot]) -> Slot:
+        """Wait no longer for a slot than a request of its rank may leave; raises LeaseShort."""
+        left = max(0, self.nothing_leaves_after - self.clock.monotonic())
+        try:
+            async with self.patience.bound(rank), asyncio.timeout(left):
+                found = await slot
+        except TimeoutError:
+            raise _time_short() from None
+        except CoolingDown as e:
+            self.pauses.left = max(self.pauses.left, e.seconds)
+            raise
+        try:
+            self.pauses.check()
+        except CoolingDown:
+            found.give_back()
+            raise
+        return found
 
     def time_left(self) -> bool:
         """Whether a DELETE may still leave: under this lease, from a process that goes on."""
@@ -108,11 +137,16 @@ class Asker:
 
     def _check_time(self, rank: Rank) -> None:
         if not self._lease_lasts() or self.patience.is_over(rank):
-            problem = "The lease is nearly over, or the process stops."
-            raise LeaseShort(problem, repair="The item is claimed again.")
+            raise _time_short()
 
     async def heed(self, seen: Observation, lane: Lane) -> Observation:
-        """Let the whole credential pause where the provider asked for it."""
-        if seen.seen is Class.THROTTLED:
-            await lane.cool_down(seen.retry_after or _COOLDOWN_SECONDS)
+        """Let the whole credential pause where the provider asked for it: by a 429, or a 503 with a time."""
+        pause = seen.retry_after or _COOLDOWN_SECONDS
+        self.pauses.heard(seen, pause, self.clock.monotonic())
+        if seen.seen is Class.THROTTLED or seen.retry_after:
+            await lane.cool_down(pause)
         return seen
+
+
+def _time_short() -> LeaseShort:
+    return LeaseShort("The lease is nearly over, or the process stops.", repair="The item is claimed again.")

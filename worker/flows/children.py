@@ -150,10 +150,8 @@ async def _delete_one(
     desk: Desk, course: Course, intent: Intent, armed: ArmVerdict | None, child: str
 ) -> tuple[ArmVerdict, Observation | None]:
     """Send one child's DELETE at its slot; without an answer nothing was sent: not armed, or no time left."""
-    slot = await desk.asker.slot(desk.asker.writes, Rank.DELETE, course.order)
-    await slot.wait()
-    # The seat comes first, as for a container: nothing may wait between the last look and sending.
-    async with desk.asker.seats:
+    # Slot and seat come first, as for a container: nothing may wait between the last look and sending.
+    async with desk.asker.turn(desk.asker.writes, Rank.DELETE, course.order):
         armed = await armed_in_time(desk, intent, armed)
         if not isinstance(armed, Armed) or not desk.asker.time_left():
             return armed, None

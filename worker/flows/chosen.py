@@ -292,10 +292,8 @@ class _Stage:
     ) -> Observation | Outcome | None:
         """Send at the slot and within 5 s of arming. None: the child is kept by now, and nothing was sent."""
         desk, course = self.work.desk, self.work.course
-        slot = await desk.asker.slot(desk.asker.writes, Rank.DELETE, course.order)
-        await slot.wait()
-        # The seat comes first, as for a container: nothing may wait between the last look and sending.
-        async with desk.asker.seats:
+        # Slot and seat come first, as for a container: nothing may wait between the last look and sending.
+        async with desk.asker.turn(desk.asker.writes, Rank.DELETE, course.order):
             armed = await armed_in_time(desk, self._intent(), self.armed)
             if not isinstance(armed, Armed):
                 return Stopped(verdict=armed)

@@ -11,7 +11,7 @@ from worker.model.clock import Clock
 from worker.model.ids import ThreadId, jitter
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
-from worker.store import keys, references, reverifying, stops, threads, work
+from worker.store import keys, references, rests, reverifying, stops, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.store.work import EarlierAttempt
@@ -33,6 +33,7 @@ class Batch:
     projects: Mapping[str, Project] = field(default_factory=dict)
     bundle: Bundle
     stopped: frozenset[tuple[str, str]] = frozenset()
+    throttled_rounds: int = 0
     chosen: Mapping[str, Sequence[ChosenChild]] = field(default_factory=dict)
     lease: Lease
     begun: float
@@ -54,8 +55,13 @@ def most_items(per_second: float, lease: Lease) -> int:
     return max(1, min(MOST_ITEMS, int(requests / _REQUESTS_PER_ITEM)))
 
 
-def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: Clock) -> Batch:
-    """Claim what is ready for one credential: one short transaction; the batch may be empty."""
+def claim(
+    database: Database, credential: str, *, by: str, lease: Lease, clock: Clock, drains: int = 1
+) -> Batch:
+    """Claim what is ready for one credential: one short transaction; the batch may be empty.
+
+    ``drains`` is how many may work for it at once: they share its rate.
+    """
     # The worker's own limit starts before the statement, so it always ends before the lease does.
     begun = clock.monotonic()
     with database.write() as db:
@@ -65,7 +71,7 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
         items, until = work.claim(
             db,
             credential=credential,
-            limit=most_items(per_second, lease),
+            limit=most_items(per_second / drains, lease),
             lease=lease,
             by=by,
             now=clock.now(),
@@ -83,6 +89,7 @@ def claim(database: Database, credential: str, *, by: str, lease: Lease, clock: 
             projects=projects,
             bundle=bundle,
             stopped=frozenset(stops.stopped_pairs(db)),
+            throttled_rounds=rests.rounds(db, credential),
             chosen=references.chosen_of(db, {one.thread_id for one in items}),
             lease=lease,
             begun=begun,
@@ -96,12 +103,16 @@ def _turns(names: Sequence[str], chance: float) -> Sequence[str]:
 
 
 def anything_ready(database: Database, clock: Clock) -> list[str]:
-    """Look for credentials with something to claim or to read again; a reader never disturbs a writer."""
+    """Look for credentials with something to claim or to read again; none that rests.
+
+    A reader never disturbs a writer.
+    """
     with database.read() as db:
         now = clock.now()
         ready = set(work.credentials_ready(db, now))
         waiting = reverifying.projects_to_reverify(db, now)
         if waiting:
             projects = bundle_in_force(db).projects
-            ready |= {projects[name].credential for name in waiting if name in projects}
+            again = {projects[name].credential for name in waiting if name in projects}
+            ready |= again - rests.resting(db, now).keys()
         return sorted(ready)

@@ -15,6 +15,7 @@ from worker.flows.control import ControlDesk, Support
 from worker.flows.desk import Desk, Settlement
 from worker.flows.dispose import dispose
 from worker.flows.grouping import Grouper
+from worker.flows.rest import keep_rest, pauses
 from worker.flows.settle import record_answers, settle
 from worker.flows.tools import Tools, asker_of, find_kept, find_siblings
 from worker.model.errors import TenureError
@@ -32,7 +33,13 @@ _PROBE_LAST = timedelta(hours=1)
 async def drain(tools: Tools, credential: str) -> Counter[str]:
     """Claim and dispose of one batch; returns the states its items ended in, empty when nothing was ready."""
     batch = await asyncio.to_thread(
-        claim, tools.database, credential, by=tools.actor, lease=tools.lease, clock=tools.clock
+        claim,
+        tools.database,
+        credential,
+        by=tools.actor,
+        lease=tools.lease,
+        clock=tools.clock,
+        drains=tools.drains,
     )
     if not batch.items:
         return Counter()
@@ -59,8 +66,11 @@ async def _work_off(tools: Tools, batch: Batch) -> Counter[str]:
         # Without a key nothing can be sent: everything waits, and a person is told.
         await asyncio.to_thread(_put_back, tools, batch.credential, batch.items, e)
         return Counter({ItemState.WAITING.value: len(batch.items)})
-    async with desk.asker.patience.watched():
-        told = await dispose(desk)
+    try:
+        async with desk.asker.patience.watched():
+            told = await dispose(desk)
+    finally:
+        await keep_rest(tools, batch.credential, desk.asker.pauses, rounds=batch.throttled_rounds)
     await _restart_probed(tools, desk)
     await _keep_stopped(tools, desk)
     log().info("batch.drained", credential=batch.credential, items=len(batch.items), **dict(told))
@@ -68,7 +78,12 @@ async def _work_off(tools: Tools, batch: Batch) -> Counter[str]:
 
 
 def _desk(tools: Tools, batch: Batch) -> Desk:
-    asker = asker_of(tools, list(batch.projects.values()), batch.nothing_leaves_after)
+    asker = asker_of(
+        tools,
+        list(batch.projects.values()),
+        batch.nothing_leaves_after,
+        pauses=pauses(batch.throttled_rounds),
+    )
 
     async def read(thread: Thread, step: Step) -> Observation:
         return await asker.read(thread, step, rank=Rank.CONTROL)

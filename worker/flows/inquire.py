@@ -28,7 +28,7 @@ async def inquire(tools: Tools, project: Project, *, allowed: Sequence[str]) -> 
     try:
         key = resolve_key(project.admin_key, allowed=allowed)
         reads, _ = tools.lanes_for(project)
-        await (await reads.slot(Rank.READ, 0)).wait()
+        await reads.permit(Rank.READ, 0)
     except TenureError as e:
         return RetentionSetting(why=f"nothing was asked: {e.problem}")
     timeout = tools.lease.request_timeout.total_seconds()

@@ -26,6 +26,7 @@ from worker.flows.decide import bundle_in_force
 from worker.flows.grouping import Grouper
 from worker.flows.observed import kept_evidence
 from worker.flows.patience import LeaseShort
+from worker.flows.rest import keep_rest
 from worker.flows.tools import Tools, asker_of, find_siblings
 from worker.model.chosen import ChosenChild
 from worker.model.evidence import Class, Control, Grade, Observation, Reread, Step, fold, grade
@@ -83,6 +84,7 @@ async def reverify(tools: Tools, credential: str) -> Counter[str]:
     write = Grouper[_Read, Grade](lambda group: _write(tools, group, until))
     async with asker.patience.watched():
         ended = await asyncio.gather(*(_one(asker, desk, write, one) for one in taken))
+    await keep_rest(tools, credential, asker.pauses, rounds=0)
     told = Counter(one for one in ended if one is not None)
     logger().info("threads.reverified", credential=credential, **told)
     return told

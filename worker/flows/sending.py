@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from worker.flows.arm import Armed, Intent
 from worker.flows.arm import Verdict as ArmVerdict
 from worker.flows.desk import Answered, Course, Desk
+from worker.flows.patience import LeaseShort
 from worker.model.evidence import Class, Observation, Step
 from worker.model.work import Stage
-from worker.pacing.lane import Rank
+from worker.pacing.base import CoolingDown, PacerUnavailable
+from worker.pacing.lane import Rank, Slot
 
 ARMED_FOR_SECONDS = 5.0
 _CONFLICT = 409
@@ -25,36 +29,59 @@ async def delete_container(desk: Desk, course: Course, intent: Intent) -> Observ
 
     The answer is committed before it is returned, so that a crash afterwards loses little.
     """
-    slot = await desk.asker.slot(desk.asker.writes, Rank.DELETE, course.order)
+    asker = desk.asker
+    slot = await asker.slot(asker.writes, Rank.DELETE, course.order)
     armed: ArmVerdict = await desk.arm.submit(intent)
     if not isinstance(armed, Armed):
+        slot.give_back()
         return armed
     desk.controls.arming(course.thread.id)
-    await slot.wait()
-    # The seat comes first: a DELETE that waited for one after the last look could leave unarmed, and
-    # behind a hold that has answered.
-    async with desk.asker.seats:
-        armed = await armed_in_time(desk, intent, armed)
-        answer = await _send(desk, course) if isinstance(armed, Armed) else _unsent(desk, course)
+    answer = _unsent(desk, course)
+    try:
+        armed, answer = await _send_at(slot, desk, course, intent, armed)
+    except (LeaseShort, PacerUnavailable, CoolingDown):
+        # Armed, and nothing left: without a word of it, it would count as something that may have.
+        await _record(desk, course, answer)
+        raise
     if not isinstance(armed, Armed):
         # The first arming is on record; say that nothing left under it, or it would count as an attempt.
         await _record(desk, course, answer)
         return armed
     course.note_answer(answer)
     await _record(desk, course, answer)
-    return await desk.asker.heed(answer, desk.asker.writes)
-
-
-async def _send(desk: Desk, course: Course) -> Observation:
-    if not desk.asker.time_left():
-        return _unsent(desk, course)
-    kind, external_id, timeout = course.thread.kind, course.thread.external_id, desk.asker.timeout
-    answer = await desk.asker.provider.delete(kind, external_id, timeout=timeout)
+    await asker.heed(answer, asker.writes)
     if answer.status == _CONFLICT:
-        # Something runs in it, and the thread is to go: ask for its end, so that the next attempt may work.
-        await (await desk.asker.writes.slot(Rank.CONTROL, course.order)).wait()
-        await desk.asker.provider.prepare_delete(kind, external_id, timeout=timeout)
+        await _ask_for_its_end(desk, course)
     return answer
+
+
+async def _send_at(
+    slot: Slot, desk: Desk, course: Course, intent: Intent, armed: ArmVerdict
+) -> tuple[ArmVerdict, Observation]:
+    """Send at the slot, unless a pause began since it was reserved, or deciding again says no."""
+    asker = desk.asker
+    if not await slot.wait():
+        return armed, _unsent(desk, course)
+    # The seat comes first: a DELETE that waited for one after the last look could leave unarmed, and
+    # behind a hold that has answered.
+    async with asker.seats:
+        if slot.spent:
+            await asker.permit(asker.writes, Rank.DELETE, course.order)
+        armed = await armed_in_time(desk, intent, armed)
+        if not isinstance(armed, Armed) or not asker.time_left():
+            return armed, _unsent(desk, course)
+        thread = course.thread
+        return armed, await asker.provider.delete(thread.kind, thread.external_id, timeout=asker.timeout)
+
+
+async def _ask_for_its_end(desk: Desk, course: Course) -> None:
+    """Something runs in it, and the thread is to go: ask for its end, so that the next attempt may work."""
+    asker, thread = desk.asker, course.thread
+    with suppress(LeaseShort, PacerUnavailable, CoolingDown):
+        async with asker.turn(asker.writes, Rank.CONTROL, course.order):
+            told = await asker.provider.prepare_delete(thread.kind, thread.external_id, timeout=asker.timeout)
+        if told is not None:
+            await asker.heed(told, asker.writes)
 
 
 def _unsent(desk: Desk, course: Course) -> Observation:

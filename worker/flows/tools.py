@@ -12,6 +12,7 @@ from worker.flows.ask import Asker
 from worker.flows.control import FindSiblings
 from worker.flows.keeping import Keeping, keeping
 from worker.flows.patience import Patience
+from worker.flows.pauses import Pauses
 from worker.model.clock import Clock
 from worker.model.thread import Thread
 from worker.model.work import Lease
@@ -32,6 +33,7 @@ class Tools:
     may be used for one lease: whoever begins a batch calls it once and asks with nothing else in that batch.
     ``lanes_for`` returns the lanes of reads and writes, which all projects on one credential share. ``close``
     ends every connection, on the loop that used it. ``stopping`` says that nothing new is to be begun.
+    ``drains`` is how many drains of one credential run at once, over all processes.
     ``reverify_after`` is how long after a grade the thread is read again, ``look_every`` how often a
     project's coverage is looked at (zero: never).
     """
@@ -44,11 +46,18 @@ class Tools:
     lanes_for: Callable[[Project], tuple[Lane, Lane]]
     close: Callable[[], Coroutine[Any, Any, None]]
     stopping: Callable[[], bool] = lambda: False
+    drains: int = 1
     reverify_after: timedelta = timedelta(hours=24)
     look_every: timedelta = timedelta()
 
 
-def asker_of(tools: Tools, projects: Collection[Project], nothing_leaves_after: float) -> Asker:
+def asker_of(
+    tools: Tools,
+    projects: Collection[Project],
+    nothing_leaves_after: float,
+    *,
+    pauses: Pauses | None = None,
+) -> Asker:
     """Return what the projects of one credential are asked with; raises KeyMissing or KeyNotAllowed."""
     project = next(iter(projects))
     reads, writes = tools.lanes_for(project)
@@ -61,6 +70,7 @@ def asker_of(tools: Tools, projects: Collection[Project], nothing_leaves_after: 
         timeout=tools.lease.request_timeout.total_seconds(),
         nothing_leaves_after=nothing_leaves_after,
         patience=Patience(tools.stopping, tools.clock),
+        pauses=pauses or Pauses(),
     )
 
 

@@ -18,7 +18,7 @@ QUEUE = "drain"
 def drain_now(credential: str) -> None:
     """Work off one batch, and wake the next one if more is ready."""
     process = this_process()
-    with process.drain_of(credential) as entered:
+    with process.place_of(credential) as entered:
         try:
             told = process.run(turn(process.tools, credential)) if entered else None
         except BundleUnreadable as e:

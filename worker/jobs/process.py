@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections import Counter
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
 
+from worker.flows.rest import place_of
 from worker.flows.tools import Tools
 from worker.jobs.stopping import told_to_stop
 from worker.settings import load_settings
@@ -21,8 +21,6 @@ from worker.wiring import Tenure, wire
 
 T = TypeVar("T")
 
-# One credential never takes every slot of a pool from the others.
-_DRAINS_PER_CREDENTIAL = 2
 # A batch that is cancelled has writes of its own to end; the hard limit comes later than this.
 _END_SECONDS = 10
 
@@ -33,8 +31,6 @@ class Process:
     def __init__(self, tenure: Tenure) -> None:
         self.tenure = tenure
         self._stop = threading.Event()
-        self._drains: Counter[str] = Counter()
-        self._lock = threading.Lock()
 
     def stop(self) -> None:
         """Begin nothing new in this process."""
@@ -92,16 +88,17 @@ class Process:
             self._loop_thread.join(_END_SECONDS)
 
     @contextmanager
-    def drain_of(self, credential: str) -> Iterator[bool]:
-        """Enter one of the credential's drains; False when it has enough of them here."""
-        with self._lock:
-            free = self._drains[credential] < _DRAINS_PER_CREDENTIAL and not self.is_stopping()
-            self._drains[credential] += free
-        try:
-            yield free
-        finally:
-            with self._lock:
-                self._drains[credential] -= free
+    def place_of(self, credential: str) -> Iterator[bool]:
+        """Take one of the credential's places; False when they are taken or this process is to stop."""
+        if self.is_stopping():
+            yield False
+            return
+        tenure = self.tenure
+        most = tenure.settings.drains_per_credential
+        with place_of(
+            tenure.database, credential, most=most, lease=tenure.lease, clock=tenure.clock
+        ) as taken:
+            yield taken
 
 
 _processes: dict[int, Process] = {}

@@ -12,7 +12,7 @@ from worker.policy.document import Rate
 HORIZON_SECONDS = 2.0
 """No slot is reserved further ahead, so that one that is never used costs little."""
 
-LONGEST_WAIT_SECONDS = 60.0
+LONGEST_WAIT_SECONDS = 10.0
 """A longer cooldown is told to the caller, who gives his work back instead of waiting."""
 
 LONGEST_COOLDOWN_SECONDS = 86_400.0
@@ -82,7 +82,7 @@ class PacerUnavailable(Unavailable):
 
 
 class CoolingDown(TenureError):
-    """The provider asked for a pause of more than a minute; ``seconds`` are left of it."""
+    """The provider asked for a pause that nobody waits out; ``seconds`` are left of it."""
 
     code = "cooling_down"
 
@@ -106,6 +106,10 @@ class Pacer(Protocol):
 
         The rate recovers by itself. Raises PacerUnavailable.
         """
+        ...
+
+    async def pause(self, bucket: Bucket) -> float:
+        """Return how many seconds are left of the pause in force, 0 without one. Raises PacerUnavailable."""
         ...
 
     async def aclose(self) -> None:

@@ -11,12 +11,18 @@ from itertools import count
 from typing import assert_never
 
 from worker.model.clock import Clock
-from worker.pacing.base import Bucket, Later, Pacer, Reservation
+from worker.pacing.base import LONGEST_COOLDOWN_SECONDS, Bucket, Later, Pacer, PacerUnavailable, Reservation
 
 LEAD_SECONDS = 0.1
 """A slot is given to a read only this long before it begins, so that a DELETE can still have it.
 
 One that began longer ago is not used any more: late requests would bunch up."""
+
+LATE_SECONDS = 1.0
+"""A request that is later than this for its slot takes another: many late ones would leave together."""
+
+LOOK_EVERY_SECONDS = 0.05
+"""How old the last word of a shared pause may be when a slot begins."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -35,13 +41,28 @@ class Slot:
     """The right to send one request at ``at`` (seconds of the lane's monotonic clock) or soon after."""
 
     at: float
-    clock: Clock = field(repr=False)
-    sleep: Sleep = field(repr=False, default=asyncio.sleep)
+    taken: float
+    lane: Lane = field(repr=False, compare=False)
 
-    async def wait(self) -> None:
-        """Return when the slot begins."""
-        while (left := self.at - self.clock.monotonic()) > 0:
-            await self.sleep(left)
+    async def wait(self) -> bool:
+        """Return when the slot begins: False where a pause began since it was taken, and nothing may leave.
+
+        Raises PacerUnavailable. Whoever is cancelled leaves the slot to the next.
+        """
+        try:
+            return await self.lane.begin(self)
+        except asyncio.CancelledError:
+            self.give_back()
+            raise
+
+    @property
+    def spent(self) -> bool:
+        """Whether it is not used any more: it began too long ago, or a pause has begun since."""
+        return self.lane.is_spent(self)
+
+    def give_back(self) -> None:
+        """Leave the slot to whoever waits, or comes before it begins."""
+        self.lane.take_back(self)
 
 
 @dataclass(order=True, slots=True)
@@ -60,6 +81,9 @@ class Lane:
         self._waiters: list[_Waiter] = []
         self._numbers = count()
         self._held: Slot | None = None
+        # Until when nothing leaves, as far as is known here, and what of it the pacer was not told yet.
+        self._paused_until, self._untold_until = 0.0, 0.0
+        self._looked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
 
     async def slot(self, rank: Rank, order: float) -> Slot:
@@ -79,10 +103,60 @@ class Lane:
             self._give_back(waiter)
             raise
 
+    async def permit(self, rank: Rank, order: float) -> Slot:
+        """Return a slot that has begun; where a pause began meanwhile, another one after it.
+
+        Raises PacerUnavailable or CoolingDown.
+        """
+        while True:
+            slot = await self.slot(rank, order)
+            if await slot.wait():
+                return slot
+
     async def cool_down(self, seconds: float) -> None:
-        """Let nobody who uses this bucket, in any process, have a slot for that long."""
-        self._held = None  # it lies inside the pause
-        await self._pacer.cool_down(self._bucket, seconds)
+        """Let nobody who uses this bucket, in any process, have a slot for that long.
+
+        A pacer that does not answer is told before it is asked for the next slot; nothing leaves until then.
+        """
+        if seconds <= 0:
+            return
+        until = self._clock.monotonic() + min(seconds, LONGEST_COOLDOWN_SECONDS)
+        self._pause(until)
+        try:
+            await self._pacer.cool_down(self._bucket, seconds)
+        except PacerUnavailable:
+            self._untold_until = max(self._untold_until, until)
+
+    async def begin(self, slot: Slot) -> bool:
+        """Wait for a slot's instant; False where it lies in a pause that was not known when it was taken."""
+        while (left := slot.at - self._clock.monotonic()) > 0:
+            await self._sleep(left)
+        asked = self._clock.monotonic()
+        if asked - max(slot.taken, self._looked_at) > LOOK_EVERY_SECONDS:
+            left = await self._pacer.pause(self._bucket)
+            self._looked_at = self._clock.monotonic()
+            if left > 0:
+                # Counted from the question, so never beyond the pause's end: slots after it stay good.
+                self._pause(asked + left)
+        return slot.at >= self._paused_until
+
+    def is_spent(self, slot: Slot) -> bool:
+        """Whether a slot that has begun is not used any more."""
+        return self._clock.monotonic() - slot.at > LATE_SECONDS or slot.at < self._paused_until
+
+    def take_back(self, slot: Slot) -> None:
+        """Pass on a slot that is not used, if it still can be."""
+        if not self._is_fresh(slot):
+            return
+        if self._somebody_waits():
+            heapq.heappop(self._waiters).given.set_result(slot)
+        elif self._held is None:
+            self._held = slot
+
+    def _pause(self, until: float) -> None:
+        self._paused_until = max(self._paused_until, until)
+        if self._held is not None and not self._is_fresh(self._held):
+            self._held = None
 
     async def _ask(self) -> None:
         """Ask the pacer as long as somebody waits."""
@@ -97,15 +171,23 @@ class Lane:
 
     async def _reserve(self) -> Slot:
         while True:
+            await self._tell()
             granted = await self._pacer.reserve(self._bucket)
             match granted:
                 case Reservation(wait=wait):
                     # Counted from the answer, so never too early.
-                    return Slot(at=self._clock.monotonic() + wait, clock=self._clock, sleep=self._sleep)
+                    now = self._clock.monotonic()
+                    return Slot(at=now + wait, taken=now, lane=self)
                 case Later(wait=wait):
                     await self._sleep(wait)
                 case _:
                     assert_never(granted)
+
+    async def _tell(self) -> None:
+        """Tell the pacer of a pause that it could not be told of."""
+        if (left := self._untold_until - self._clock.monotonic()) > 0:
+            await self._pacer.cool_down(self._bucket, left)
+        self._untold_until = 0.0
 
     def _somebody_waits(self) -> bool:
         while self._waiters and self._waiters[0].given.done():
@@ -120,7 +202,10 @@ class Lane:
                 await self._sleep(early)
 
     def _holds_fresh_slot(self) -> bool:
-        return self._held is not None and self._held.at + LEAD_SECONDS >= self._clock.monotonic()
+        return self._held is not None and self._is_fresh(self._held)
+
+    def _is_fresh(self, slot: Slot) -> bool:
+        return slot.at + LEAD_SECONDS >= self._clock.monotonic() and slot.at >= self._paused_until
 
     def _hand_over(self) -> None:
         """Give the held slot, if there is one, to the first who still waits."""
@@ -133,10 +218,7 @@ class Lane:
         given = waiter.given
         if not given.done() or given.cancelled() or given.exception() is not None:
             return
-        if self._somebody_waits():
-            heapq.heappop(self._waiters).given.set_result(given.result())
-        elif self._held is None:
-            self._held = given.result()
+        self.take_back(given.result())
 
     def _fail(self, problem: Exception) -> None:
         waiters, self._waiters = self._waiters, []

@@ -71,6 +71,12 @@ class MemoryPacer:
             # No burst after it, also where nobody asks in it: the provider said that it was too much.
             state.arrival = max(state.arrival, state.cooled_until + _tau(state, bucket))
 
+    async def pause(self, bucket: Bucket) -> float:
+        """Return how many seconds are left of the pause in force, 0 without one."""
+        with self._lock:
+            state = self._states.get(bucket.key)
+            return max(0, state.cooled_until - self._now()) / _MICROS if state else 0.0
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
@@ -94,7 +100,7 @@ def _recover(state: _State, *, now: int) -> None:
 
 
 def _interval(state: _State, bucket: Bucket) -> int:
-    return math.ceil(_MICROS / (bucket.per_second * state.part))
+    return math.ceil(math.ceil(_MICROS / bucket.per_second) / state.part)
 
 
 def _tau(state: _State, bucket: Bucket) -> int:
@@ -104,11 +110,14 @@ def _tau(state: _State, bucket: Bucket) -> int:
 def _take(state: _State, bucket: Bucket, *, now: int) -> Reservation | Later:
     _recover(state, now=now)
     interval, tau = _interval(state, bucket), _tau(state, bucket)
-    arrival = state.arrival
+    # No grant leaves a later one: the bucket was slower before.
+    arrival = min(state.arrival, now + _HORIZON + tau + interval)
     if state.cooled_until > now:
         if state.cooled_until - now > _LONGEST_WAIT:
             raise CoolingDown((state.cooled_until - now) / _MICROS)
         arrival = max(arrival, state.cooled_until + tau)
+    else:
+        state.arrival = arrival
     slot = max(now, arrival - tau)
     if slot - now > _HORIZON:
         return Later(wait=(slot - now - _HORIZON) / _MICROS)

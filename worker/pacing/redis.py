@@ -43,10 +43,22 @@ _RECOVERY = (int(RECOVERS_EVERY_SECONDS * _MICROS), GAIN)
 # By then every part has grown back to the whole.
 _PART_LIVES_MILLIS = math.ceil(RECOVERS_EVERY_SECONDS / GAIN) * 1000
 
-# Numbers stay below 2**53, so Lua holds them exactly; %.0f because tostring() would round them.
-_PART = """
+_CLOCK = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
+"""
+
+PAUSE = (
+    _CLOCK
+    + """
+return math.max(0, tonumber(redis.call('GET', KEYS[1]) or 0) - now)
+"""
+)
+
+# Numbers stay below 2**53, so Lua holds them exactly; %.0f because tostring() would round them.
+_PART = (
+    _CLOCK
+    + """
 local function part_of(key, every, gain)
   local known = redis.call('HMGET', key, 'part', 'since')
   local part, since = tonumber(known[1] or 1), tonumber(known[2] or 0)
@@ -58,6 +70,7 @@ local function part_of(key, every, gain)
   return part, since
 end
 """
+)
 
 RESERVE = (
     _PART
@@ -67,13 +80,17 @@ local part = part_of(KEYS[3], tonumber(ARGV[5]), tonumber(ARGV[6]))
 local interval = math.ceil(tonumber(ARGV[1]) / part)
 local tau = (burst - 1) * interval
 local arrival = tonumber(redis.call('GET', KEYS[1]) or 0)
--- No grant leaves a later one: this is a clock that was set back, as after a failover.
-arrival = math.min(arrival, now + horizon + tau + interval)
+-- No grant leaves a later one: the clock was set back, as after a failover, or the bucket was slower.
+local latest = now + horizon + tau + interval
 local pause = tonumber(redis.call('GET', KEYS[2]) or 0)
 if pause > now then
   if pause - now > longest then return {2, pause - now} end
   -- After a pause no burst: the provider has just said that it was too much.
-  arrival = math.max(arrival, pause + tau)
+  arrival = math.max(math.min(arrival, latest), pause + tau)
+elseif arrival > latest then
+  -- Kept, or the bucket would stand still until the old time is reached.
+  arrival = latest
+  redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
 end
 local slot = math.max(now, arrival - tau)
 if slot - now > horizon then return {1, slot - now - horizon} end
@@ -179,6 +196,14 @@ class RedisPacer:
             limit = [math.ceil(_MICROS / bucket.per_second), bucket.burst]
             keys = [self._key(name, bucket) for name in ("cd", "part", "tat")]
             await self._run(COOL_DOWN, keys, [micros, *_RECOVERY, *cut, *limit])
+
+    async def pause(self, bucket: Bucket) -> float:
+        """Return how many seconds are left of the pause in force, 0 without one. Raises PacerUnavailable."""
+        match await self._run(PAUSE, [self._key("cd", bucket)], []):
+            case int(micros):
+                return micros / _MICROS
+            case _:
+                raise _unavailable("it answered something else than a pause")
 
     async def aclose(self) -> None:
         """Close the calling loop's connections."""

@@ -21,6 +21,7 @@ from worker.model.ids import ItemId, ThreadId
 from worker.model.work import OPEN_ITEM_STATES, ItemState, Lease, Stage, WorkItem
 from worker.store.engine import changed, lease_clock
 from worker.store.protections import EVERYTHING
+from worker.store.rests import rests
 from worker.store.tables import attempt, protection, stopped_pair, work_item
 
 
@@ -69,7 +70,7 @@ def _ready(now: datetime) -> ColumnElement[bool]:
 
 
 def _allowed(now: datetime) -> ColumnElement[bool]:
-    """Paused projects and pairs whose control failed are left where they are."""
+    """Paused projects, pairs whose control failed and credentials that rest are left where they are."""
     paused = (
         select(protection.c.scope)
         .where(
@@ -78,7 +79,7 @@ def _allowed(now: datetime) -> ColumnElement[bool]:
         )
         .exists()
     )
-    return and_(~paused, ~_stopped(stopped_pair.c.probe_at > now))
+    return and_(~paused, ~_stopped(stopped_pair.c.probe_at > now), ~rests(work_item.c.credential, now))
 
 
 def _stopped(*which: ColumnElement[bool]) -> ColumnElement[bool]:

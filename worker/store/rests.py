@@ -1,0 +1,86 @@
+"""Rests and places of credentials: which is left alone until when, and how many drains it has.
+
+Both are facts that end by themselves: a rest at its instant, a place with the lease of whoever took it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from worker.store.engine import changed, lease_clock
+from worker.store.keys import note_fact, read_fact
+from worker.store.tables import fact
+
+_REST, _PLACE = "rest:", "place:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One of a credential's places; ``until`` is whose it is, too."""
+
+    name: str
+    until: datetime
+
+
+def rest(db: Session, credential: str, *, seconds: float, rounds: int, now: datetime) -> None:
+    """Leave a credential alone for so long; a longer rest in force stays.
+
+    ``rounds`` says how often in a row it was nothing but throttled.
+    """
+    until = lease_clock(db, now) + timedelta(seconds=seconds)
+    known = read_fact(db, _REST + credential)
+    until = max(until, known[1]) if known else until
+    note_fact(db, _REST + credential, {"rounds": rounds}, until)
+
+
+def rounds(db: Session, credential: str) -> int:
+    """Return how often in a row a credential was nothing but throttled, also after its rest."""
+    known = read_fact(db, _REST + credential)
+    return int(known[0]["rounds"]) if known else 0
+
+
+def forget(db: Session, credential: str) -> None:
+    """End a credential's rest, and what is known of its past."""
+    db.execute(delete(fact).where(fact.c.name == _REST + credential))
+
+
+def resting(db: Session, now: datetime) -> Mapping[str, datetime]:
+    """Return the credentials that rest, and until when."""
+    query = select(fact.c.name, fact.c.at).where(
+        fact.c.name.startswith(_REST, autoescape=True), fact.c.at > lease_clock(db, now)
+    )
+    return {row.name.removeprefix(_REST): row.at for row in db.execute(query)}
+
+
+def rests(credential: ColumnElement[str], now: datetime) -> ColumnElement[bool]:
+    """Whether the credential of a row rests at ``now``, as the database's clock has it."""
+    name = literal(_REST).concat(credential)
+    return select(fact.c.name).where(fact.c.name == name, fact.c.at > now).exists()
+
+
+def enter(db: Session, credential: str, *, most: int, length: timedelta, now: datetime) -> Place | None:
+    """Take one of a credential's places for so long; None where all of them are taken."""
+    now = lease_clock(db, now)
+    for number in range(most):
+        place = Place(name=f"{_PLACE}{credential}:{number}", until=now + length)
+        ended = update(fact).where(fact.c.name == place.name, fact.c.at <= now).values(at=place.until)
+        if changed(db, ended):
+            return place
+        try:
+            with db.begin_nested():
+                db.execute(insert(fact).values(name=place.name, value=None, at=place.until))
+        except IntegrityError:
+            continue
+        return place
+    return None
+
+
+def leave(db: Session, place: Place) -> None:
+    """Give a place back, unless it ended and is somebody else's by now."""
+    db.execute(delete(fact).where(fact.c.name == place.name, fact.c.at == place.until))
