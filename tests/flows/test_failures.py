@@ -131,6 +131,32 @@ def test_each_thread_has_an_entry_that_says_who_and_why(world: World) -> None:
     assert [(one["actor"], one["reason"]) for one in told] == [(ACTOR, WHY)]
 
 
+def test_taking_note_has_an_entry_that_says_who_and_why(world: World) -> None:
+    due = lied_to(world)
+    take_note(world, parked(world)[0].fingerprint)
+    told = world.entries("thread.accepted", due)
+    assert [(one["actor"], one["reason"]) for one in told] == [(ACTOR, WHY)]
+
+
+def test_a_fingerprint_is_the_same_whatever_the_ids_request_ids_and_times_were(world: World) -> None:
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    first = world.register(kind=Kind.FILE)
+    world.faults("error-500@get")
+    world.sweep()
+    for _ in range(9):
+        world.drain()
+        world.clock.move(timedelta(hours=1, minutes=1))
+    second = world.register(kind=Kind.FILE)
+    world.sweep()
+    for _ in range(9):
+        world.drain()
+        world.clock.move(timedelta(hours=1, minutes=1))
+    assert {world.state(one) for one in (first, second)} == {ThreadState.PARKED}
+    (failure,) = parked(world)
+    assert failure.group.threads == 2
+    assert failure.fingerprint == fingerprint_of(PROJECT, "file", "unverifiable/provider_error")
+
+
 def test_groups_are_told_apart_by_project_kind_and_reason_and_page_by_id(world: World) -> None:
     due = [lied_to(world).thread.id]
     (failure,) = parked(world)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from worker.pacing.base import Bucket, buckets
+from worker.pacing.base import Bucket, buckets, shared_rate
 from worker.policy.document import Rate
 
 
@@ -15,3 +15,23 @@ def test_reads_have_a_bucket_of_their_own_only_where_the_project_names_their_rat
     two = buckets(Rate(limit=5.0, reads=10.0, share=0.5), "c0ffee")
     assert (two.writes.per_second, two.reads.per_second) == (2.5, 5.0)
     assert two.writes.key != two.reads.key
+
+
+def test_projects_on_one_credential_have_one_budget_that_of_the_slowest() -> None:
+    fast = Rate(limit=100.0, reads=400.0, burst=9, share=1.0)
+    slow = Rate(limit=5.0, reads=1000.0, burst=2, share=0.8)
+    for rates in ([fast, slow], [slow, fast]):
+        both = buckets(shared_rate(rates), "c0ffee")
+        assert both.writes == Bucket(key="c0ffee:writes", per_second=4.0, burst=2)
+        assert both.reads == Bucket(key="c0ffee:reads", per_second=400.0, burst=2)
+
+
+def test_one_project_that_counts_all_requests_together_lets_none_count_them_apart() -> None:
+    both = buckets(shared_rate([Rate(limit=5.0), Rate(limit=5.0, reads=50.0)]), "c0ffee")
+    assert both.reads is both.writes
+    assert both.writes == Bucket(key="c0ffee", per_second=4.0)
+
+
+def test_a_project_alone_keeps_its_own_rate() -> None:
+    own = Rate(limit=5.0, reads=50.0, burst=3, share=0.5)
+    assert buckets(shared_rate([own]), "c0ffee") == buckets(own, "c0ffee")

@@ -5,74 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from urllib.parse import urlsplit
 
 import pytest
 import redis
 
+from tests.servers.line import laid
 from tests.servers.valkey import valkey
 from worker.pacing import redis as subject
 from worker.pacing.base import Bucket, PacerUnavailable, Reservation
 from worker.pacing.redis import RedisEvicts, RedisPacer, require_redis
 
 BUCKET = Bucket(key="b", per_second=1000)
-
-
-class Line:
-    """A TCP line to the server that can be cut, silenced and laid to another server."""
-
-    def __init__(self, url: str) -> None:
-        self.target = urlsplit(url)
-        self.silent = False
-        self.port = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        return self.target._replace(netloc=f":{self.target.password or ''}@127.0.0.1:{self.port}").geturl()
-
-    async def connect(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        far_reader, far_writer = await asyncio.open_connection(self.target.hostname, self.target.port)
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
-        self._tasks.discard(task)
-        for one in (writer, far_writer):
-            one.close()
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                if not self.silent:
-                    writer.write(data)
-                    await writer.drain()
-            writer.close()
-
-
-@asynccontextmanager
-async def _line(url: str) -> AsyncIterator[Line]:
-    line = Line(url)
-    await line.connect()
-    try:
-        yield line
-    finally:
-        await line.cut()
 
 
 @asynccontextmanager
@@ -86,7 +31,7 @@ async def _pacer(url: str, prefix: str) -> AsyncIterator[RedisPacer]:
 
 def test_a_cut_line_gives_no_permit_and_a_mended_one_does(redis_url: str, redis_prefix: str) -> None:
     async def scenario() -> None:
-        async with _line(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
+        async with laid(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
             assert isinstance(await pacer.reserve(BUCKET), Reservation)
             await line.cut()
             for _ in range(3):
@@ -106,7 +51,7 @@ def test_a_server_that_falls_silent_gives_no_permit(
     monkeypatch.setattr(subject, "_SOCKET_SECONDS", 0.2)
 
     async def scenario() -> None:
-        async with _line(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
+        async with laid(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
             assert isinstance(await pacer.reserve(BUCKET), Reservation)
             line.silent = True
             with pytest.raises(PacerUnavailable):
@@ -119,7 +64,7 @@ def test_a_server_that_falls_silent_gives_no_permit(
 
 def test_a_restarted_server_that_knows_neither_script_nor_keys_is_used_again() -> None:
     async def scenario(first: str, second: str) -> None:
-        async with _line(first) as line, _pacer(line.url, "p:") as pacer:
+        async with laid(first) as line, _pacer(line.url, "p:") as pacer:
             assert isinstance(await pacer.reserve(BUCKET), Reservation)
             await line.cut()
             with redis.Redis.from_url(second) as other:
@@ -162,7 +107,7 @@ def test_a_cancelled_question_does_not_confuse_the_next_answer(redis_url: str, r
     slow = Bucket(key="slow", per_second=1)
 
     async def scenario() -> None:
-        async with _line(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
+        async with laid(redis_url) as line, _pacer(line.url, redis_prefix) as pacer:
             assert await pacer.reserve(BUCKET) is not None
             line.silent = True
             asked = asyncio.create_task(pacer.reserve(slow))

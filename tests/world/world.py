@@ -33,7 +33,7 @@ from worker.model.clock import SystemClock
 from worker.model.decision import HoldScope
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import Lease
-from worker.pacing.base import buckets
+from worker.pacing.base import Pacer, buckets
 from worker.pacing.lane import Lane
 from worker.pacing.memory import MemoryPacer
 from worker.policy.document import Bundle, Project
@@ -151,7 +151,7 @@ class World:
     clock: MovableClock
     folder: Path
     lease: Lease = field(default_factory=lambda: Lease(length=timedelta(seconds=60)))
-    pacer: MemoryPacer = field(default_factory=MemoryPacer)
+    pacer: Pacer = field(default_factory=MemoryPacer)
     woken: list[str] = field(default_factory=list)
     wrap: Callable[[Provider], Provider] = field(default=lambda provider: provider)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from worker.flows.decide import bundle_in_force
 from worker.model.chosen import ChosenChild
@@ -81,7 +82,7 @@ def claim(
             keys.note_fact(db, LAST_CLAIM, {"by": by}, until - lease.length)
         return Batch(
             credential=credential,
-            items=items,
+            items=_in_turns(items),
             threads={
                 ThreadId(key): one for key, one in threads.many(db, [i.thread_id for i in items]).items()
             },
@@ -100,6 +101,14 @@ def _turns(names: Sequence[str], chance: float) -> Sequence[str]:
     """Return the projects beginning with any one of them, so that a small batch leaves none out for ever."""
     first = int(chance * len(names))
     return [*names[first:], *names[:first]]
+
+
+def _in_turns(items: Sequence[WorkItem]) -> Sequence[WorkItem]:
+    """Return the items with one of each project in turn: what is claimed first is deleted first."""
+    by_project: dict[str, list[WorkItem]] = {}
+    for one in items:
+        by_project.setdefault(one.project, []).append(one)
+    return [one for turn in zip_longest(*by_project.values()) for one in turn if one is not None]
 
 
 def anything_ready(database: Database, clock: Clock) -> list[str]:

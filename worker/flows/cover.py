@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from worker.flows.ask import Asker
 from worker.flows.decide import bundle_in_force
-from worker.flows.discover import list_problem, listable_kinds
+from worker.flows.discover import list_problem, listable_kinds, sharing
 from worker.flows.patience import LeaseShort
 from worker.flows.tools import Tools, asker_of
 from worker.model.errors import TenureError
@@ -58,7 +58,8 @@ async def cover(tools: Tools, name: str) -> bool:
     kinds: Sequence[Kind] = ()
     try:
         kinds = listable_kinds(project)
-        asker = asker_of(tools, [project], began + tools.lease.last_send.total_seconds())
+        beside = await asyncio.to_thread(sharing, tools.database, project)
+        asker = asker_of(tools, beside, began + tools.lease.last_send.total_seconds())
     except TenureError as e:
         log().warning("coverage.failed", project=name, code=e.code, problem=e.problem)
         await asyncio.to_thread(_fail, tools, look, kinds, e.problem)

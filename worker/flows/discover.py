@@ -48,8 +48,9 @@ async def discover(
     Raises Invalid for an unknown project and KeyMissing or KeyNotAllowed for its key.
     """
     found = await asyncio.to_thread(known_project, tools.database, project)
+    beside = await asyncio.to_thread(sharing, tools.database, found)
     until = tools.clock.monotonic() + tools.lease.last_send.total_seconds()
-    asker = asker_of(tools, [found], until)
+    asker = asker_of(tools, beside, until)
     told, seen = [], 0
     for kind in kinds or listable_kinds(found):
         coverage = await _one_kind(tools, asker, found, kind)
@@ -87,6 +88,17 @@ def known_project(database: Database, name: str) -> Project:
             problem, repair="Name a Project document of the policies folder.", code="unknown_project"
         )
     return found
+
+
+def sharing(database: Database, project: Project) -> list[Project]:
+    """Return the projects on this one's credential, itself first."""
+    with database.read() as db:
+        known = bundle_in_force(db).projects.values()
+    return [project, *(one for one in known if _shares(one, project))]
+
+
+def _shares(one: Project, other: Project) -> bool:
+    return one.credential == other.credential and one.name != other.name
 
 
 async def _one_kind(tools: Tools, asker: Asker, project: Project, kind: Kind) -> Coverage:

@@ -23,6 +23,7 @@ from worker.audit.observed import Tried, read_tried
 from worker.flows.ask import Asker
 from worker.flows.control import ControlDesk, Support
 from worker.flows.decide import bundle_in_force
+from worker.flows.discover import sharing
 from worker.flows.grouping import Grouper
 from worker.flows.observed import kept_evidence
 from worker.flows.patience import LeaseShort
@@ -75,7 +76,8 @@ async def reverify(tools: Tools, credential: str) -> Counter[str]:
     if not taken:
         return Counter()
     began = tools.clock.monotonic()
-    asker = asker_of(tools, [one.project for one in taken], began + tools.lease.last_send.total_seconds())
+    beside = await asyncio.to_thread(sharing, tools.database, taken[0].project)
+    asker = asker_of(tools, beside, began + tools.lease.last_send.total_seconds())
 
     async def read(thread: Thread, step: Step) -> Observation:
         return await asker.read(thread, step, rank=Rank.READ)

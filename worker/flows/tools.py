@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from worker.flows.pauses import Pauses
 from worker.model.clock import Clock
 from worker.model.thread import Thread
 from worker.model.work import Lease
+from worker.pacing.base import shared_rate
 from worker.pacing.lane import Lane
 from worker.policy.document import Project
 from worker.providers.base import Provider
@@ -58,9 +59,12 @@ def asker_of(
     *,
     pauses: Pauses | None = None,
 ) -> Asker:
-    """Return what the projects of one credential are asked with; raises KeyMissing or KeyNotAllowed."""
+    """Return what the projects of one credential are asked with; raises KeyMissing or KeyNotAllowed.
+
+    ``projects`` are all on that credential: they share one budget.
+    """
     project = next(iter(projects))
-    reads, writes = tools.lanes_for(project)
+    reads, writes = tools.lanes_for(replace(project, rate=shared_rate([one.rate for one in projects])))
     return Asker(
         provider=tools.provider_for(project),
         reads=reads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -115,6 +116,20 @@ class Pacer(Protocol):
     async def aclose(self) -> None:
         """Close what the calling loop has opened."""
         ...
+
+
+def shared_rate(rates: Collection[Rate]) -> Rate:
+    """Return the one rate of projects that share a credential: the slowest of theirs, shares applied.
+
+    GET has a rate of its own only where each of them names one: else the provider may count it with the rest.
+    """
+    reads = [one.reads * one.share for one in rates if one.reads is not None]
+    return Rate(
+        limit=min(one.limit * one.share for one in rates),
+        reads=min(reads) if len(reads) == len(rates) else None,
+        burst=min(one.burst for one in rates),
+        share=1.0,
+    )
 
 
 def buckets(rate: Rate, credential: str) -> Buckets:
