@@ -22,7 +22,8 @@ from worker.model.clock import Clock, rfc3339
 from worker.model.evidence import Class, Control, Grade, Observation
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState, Stage
-from worker.store import log, protections, references, reverifying, threads, work
+from worker.policy.document import Bundle
+from worker.store import intents, log, outcomes, protections, references, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
@@ -40,7 +41,7 @@ def record_answers(
     """Commit what came back to DELETEs, so that a hold can tell and a crash loses little."""
     now = clock.now()
     rows = {
-        (one.item.id, one.item.fence, one.stage.value): work.Answer(
+        (one.item.id, one.item.fence, one.stage.value): intents.Answer(
             item_id=one.item.id,
             fence=one.item.fence,
             stage=one.stage,
@@ -51,9 +52,7 @@ def record_answers(
         for one in answers
     }
     with database.write() as db:
-        late = {
-            (one.item_id, one.fence, one.stage.value) for one in work.answer(db, list(rows.values()), now)
-        }
+        late = {one.key for one in intents.answer(db, list(rows.values()), now)}
         for one in answers:
             if (one.item.id, one.item.fence, one.stage.value) not in late:
                 references.answer(db, one.item.thread_id, one.chosen)
@@ -99,53 +98,58 @@ def settle(
     """
     now = clock.now()
     told: dict[str, bool] = {}
-    graded: list[tuple[str, int]] = []
-    entries: list[Entry] = []
     with database.write() as db:
         stored = threads.many(db, [one.item.thread_id for one in settlements], lock=True)
+        # Withdrawn meanwhile: a thread has one end, and a late look does not change it.
+        ended = {key for key, one in stored.items() if one.thread.state not in WORKABLE}
+        moves = [_move(one, stored[one.item.thread_id], now) for one in settlements]
+        owned = work.settle(db, moves, now=now)
+        entries: list[Entry] = []
+        written: list[tuple[outcomes.Outcome, int | None]] = []
+        room = _Room(
+            db=db,
+            now=now,
+            actor=actor,
+            reverify_at=now + reverify_after,
+            bundle=bundle_in_force(db),
+        )
         for one in settlements:
-            before = stored[one.item.thread_id]
-            writer = _Writer(
-                db=db, one=one, before=before, now=now, actor=actor, reverify_at=now + reverify_after
-            )
-            if before.thread.state not in WORKABLE:
-                # Withdrawn meanwhile: a thread has one end, and a late look does not change it.
-                told[one.item.id] = False
-                _cancel(db, one, before, now)
-                entries += writer.late()
-                continue
-            told[one.item.id] = _move_item(db, one, now)
+            writer = _Writer(room=room, one=one, before=stored[one.item.thread_id])
+            told[one.item.id] = one.item.id in owned and one.item.thread_id not in ended
             if not told[one.item.id]:
                 entries += writer.late()
                 continue
             references.note(db, one.item.thread_id, one.told)
-            writer.move_thread()
+            writer.correct()
             entries += writer.reads()
             grade_entry = writer.grade()
-            if grade_entry is not None:
-                graded.append((one.item.thread_id, len(entries)))
-                entries.append(grade_entry)
+            outcome = writer.outcome()
+            if outcome is not None:
+                written.append((outcome, len(entries) if grade_entry else None))
+            entries += [grade_entry] if grade_entry else []
         indices = log.append(db, entries)
-        for thread_id, position in graded:
-            threads.set_entry(db, thread_id, indices[position])
+        # After the log, since evidence names the entry of its grade; the rows are ours already.
+        outcomes.write(db, [_naming(one, indices, position) for one, position in written])
     for one in settlements:
         if told[one.item.id]:
             _tell(one)
     return [told[one.item.id] for one in settlements]
 
 
-def _cancel(db: Session, one: Settlement, before: StoredThread, now: datetime) -> None:
-    reason = f"the thread is {before.thread.state.value}"
-    work.settle(db, one.item, ItemState.CANCELLED, now=now, reason=reason)
+def _naming(one: outcomes.Outcome, indices: Sequence[int], position: int | None) -> outcomes.Outcome:
+    """Name the entry of the grade in the evidence."""
+    if position is None or one.evidence is None:
+        return one
+    return replace(one, evidence={**one.evidence, "entry": indices[position]})
 
 
-def _move_item(db: Session, one: Settlement, now: datetime) -> bool:
-    verdict = one.verdict
-    return work.settle(
-        db,
-        one.item,
-        verdict.state,
-        now=now,
+def _move(one: Settlement, before: StoredThread, now: datetime) -> work.Move:
+    state, verdict = before.thread.state, one.verdict
+    if state not in WORKABLE:
+        return work.Move(item=one.item, state=ItemState.CANCELLED, reason=f"the thread is {state.value}")
+    return work.Move(
+        item=one.item,
+        state=verdict.state,
         next_at=now + verdict.wait if verdict.wait is not None else None,
         reason=verdict.reason,
         grade=verdict.grade,
@@ -154,35 +158,45 @@ def _move_item(db: Session, one: Settlement, now: datetime) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Writer:
-    """Writes one settlement that owns its item."""
+class _Room:
+    """What the settlements of a group share; ``bundle`` is the one in force."""
 
     db: Session
-    one: Settlement
-    before: StoredThread
     now: datetime
     actor: str
     reverify_at: datetime
+    bundle: Bundle
 
-    def move_thread(self) -> None:
-        """Move the thread where the verdict says so, and keep what was seen."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writer:
+    """Writes one settlement that owns its item."""
+
+    room: _Room
+    one: Settlement
+    before: StoredThread
+
+    def correct(self) -> None:
+        """Believe the provider where it says that the thread is younger than registered."""
+        if self.one.younger_than_registered is not None:
+            self._correct(self.one.younger_than_registered)
+
+    def outcome(self) -> outcomes.Outcome | None:
+        """Return where the verdict moves the thread, with what was seen; None where it stays."""
         one, verdict = self.one, self.one.verdict
-        if one.younger_than_registered is not None:
-            self._correct(one.younger_than_registered)
+        if verdict.thread_state is None:
+            return None
         evidence = kept_evidence(
             self.before.evidence, verdict.grade, self._attempts(), one.observations, self._chosen()
         )
-        if verdict.thread_state is not None:
-            threads.set_state(
-                self.db,
-                one.thread.id,
-                verdict.thread_state,
-                grade=verdict.grade,
-                evidence=evidence if evidence["grade"] else None,
-                reason=verdict.reason if verdict.state is ItemState.PARKED else None,
-            )
-        if verdict.thread_state is ThreadState.DELETED:
-            reverifying.plan(self.db, one.thread.id, self.reverify_at)
+        return outcomes.Outcome(
+            thread_id=one.thread.id,
+            state=verdict.thread_state,
+            reason=verdict.reason if verdict.state is ItemState.PARKED else None,
+            grade=verdict.grade,
+            evidence=evidence if evidence["grade"] else None,
+            reverify_at=self.room.reverify_at if verdict.thread_state is ThreadState.DELETED else None,
+        )
 
     def _attempts(self) -> int:
         return sum(tried.saw.armed for tried in self.one.tried)
@@ -190,13 +204,13 @@ class _Writer:
     def _chosen(self) -> Sequence[ChosenChild]:
         if not self.before.children:
             return ()
-        return references.chosen_of(self.db, [self.one.item.thread_id]).get(self.one.item.thread_id, ())
+        return references.chosen_of(self.room.db, [self.one.item.thread_id]).get(self.one.item.thread_id, ())
 
     def _correct(self, created_at: datetime) -> None:
         thread = replace(self.one.thread, created_at=created_at)
-        bearing = protections.circumstances(self.db, [thread.id], with_holds=False)
-        schedule = schedule_of(thread, bundle=bundle_in_force(self.db), circumstances=bearing, now=self.now)
-        threads.correct_created_at(self.db, thread.id, created_at, schedule)
+        bearing = protections.circumstances(self.room.db, [thread.id], with_holds=False)
+        schedule = schedule_of(thread, bundle=self.room.bundle, circumstances=bearing, now=self.room.now)
+        threads.correct_created_at(self.room.db, thread.id, created_at, schedule)
 
     def reads(self) -> list[Entry]:
         """Return the entries of what was read in this pass."""
@@ -205,7 +219,7 @@ class _Writer:
             change = (rfc3339(one.thread.created_at), rfc3339(one.younger_than_registered))
             entries.append(
                 bodies.thread_changed(
-                    one.thread, changes={"created_at": change}, at=self.now, actor=self.actor
+                    one.thread, changes={"created_at": change}, at=self.room.now, actor=self.room.actor
                 )
             )
         if one.preread is not None and one.preread.seen not in _SILENT:
@@ -213,8 +227,8 @@ class _Writer:
                 bodies.thread_preread(
                     one.thread,
                     seen=one.preread,
-                    at=self.now,
-                    actor=self.actor,
+                    at=self.room.now,
+                    actor=self.room.actor,
                     item=one.item.id,
                     fence=one.item.fence,
                 )
@@ -225,8 +239,8 @@ class _Writer:
                     one.thread,
                     seen=seen,
                     control=support.control,
-                    at=self.now,
-                    actor=self.actor,
+                    at=self.room.now,
+                    actor=self.room.actor,
                     item=one.item.id,
                     fence=one.item.fence,
                 )
@@ -245,8 +259,8 @@ class _Writer:
             control=control,
             seen=[seen],
             supports=[self.one.thread.id],
-            at=self.now,
-            actor=self.actor,
+            at=self.room.now,
+            actor=self.room.actor,
         )
 
     def grade(self) -> Entry | None:
@@ -259,7 +273,7 @@ class _Writer:
             fence=one.item.fence,
             sweep=one.item.sweep_id,
             policy=one.item.policy,
-            bundle=self.before_bundle(),
+            bundle=self.room.bundle.digest,
             grade=graded,
             tried=one.tried,
             observations=one.observations,
@@ -268,11 +282,7 @@ class _Writer:
             credential=one.credential,
             chosen=self._chosen(),
         )
-        return bodies.thread_graded(one.thread, body, at=self.now, actor=self.actor)
-
-    def before_bundle(self) -> str:
-        """Return the digest of the bundle in force."""
-        return bundle_in_force(self.db).digest
+        return bodies.thread_graded(one.thread, body, at=self.room.now, actor=self.room.actor)
 
     def late(self) -> list[Entry]:
         """Return the entry of a result that came after the fence had moved on; it changes nothing."""
@@ -286,8 +296,8 @@ class _Writer:
                 fence=one.item.fence,
                 stage=Stage.CONTAINER,
                 late=one.observations[-1],
-                at=self.now,
-                actor=self.actor,
+                at=self.room.now,
+                actor=self.room.actor,
             )
         ]
 

@@ -1,8 +1,8 @@
-"""Work items and attempts: claim, arm, answer, settle.
+"""Work items: claim and settle; `intents` has what is committed around a DELETE.
 
 DANGER. What these rows say decides whether a DELETE may leave and what is later certified. Invariants:
-an item belongs to the worker whose fence it carries, and only that worker moves it; an attempt is written
-before its DELETE leaves and never taken back; a dead lease is claimed by the same statement as new work.
+an item belongs to the worker whose fence it carries, and only that worker moves it; a dead lease is claimed
+by the same statement as new work.
 """
 
 from __future__ import annotations
@@ -10,48 +10,32 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Update, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from worker.audit.observed import Tried
 from worker.model.evidence import Children, Class, Grade, Pass
 from worker.model.ids import ItemId, ThreadId
 from worker.model.work import OPEN_ITEM_STATES, ItemState, Lease, Stage, WorkItem
-from worker.store.engine import changed, lease_clock
+from worker.store.engine import lease_clock
 from worker.store.protections import EVERYTHING
 from worker.store.rests import rests
 from worker.store.tables import attempt, protection, stopped_pair, work_item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Armed:
-    """One intent to DELETE, as it is committed before the request leaves."""
+class Move:
+    """Where an item goes. ``next_at`` is when it goes on, ``counters`` its reads, rereads and rounds."""
 
-    item_id: str
-    fence: int
-    stage: Stage
-    thread_id: str
-    project: str
-    armed_at: datetime
-    bundle: str
-    before: Class
-    before_observation: Mapping[str, Any]
-    children: Children
-    children_found: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came back to an armed DELETE, or that nothing was sent."""
-
-    item_id: str
-    fence: int
-    stage: Stage
-    seen: Class
-    observation: Mapping[str, Any] | None
-    children_deleted: int = 0
+    item: WorkItem
+    state: ItemState
+    next_at: datetime | None = None
+    reason: str | None = None
+    grade: Grade | None = None
+    counters: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,105 +179,52 @@ def locked(db: Session, items: Sequence[WorkItem]) -> set[str]:
     return {row.id for row in rows if row.fence == fences[row.id]}
 
 
-def arm(db: Session, intents: Sequence[Armed]) -> None:
-    """Write the intents; one that could not leave in time is armed anew as the same attempt."""
-    for one in intents:
-        key = (
-            attempt.c.item_id == one.item_id,
-            attempt.c.fence == one.fence,
-            attempt.c.stage == one.stage.value,
+def settle(db: Session, moves: Sequence[Move], *, now: datetime) -> set[str]:
+    """Move the items that these fences still own; returns their ids.
+
+    For any other the lease was lost, and nothing changed.
+    """
+    owned = locked(db, [one.item for one in moves])
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for one in {each.item.id: each for each in moves if each.item.id in owned}.values():
+        values = _settled(one, now)
+        alike.setdefault(tuple(values), []).append(
+            {**values, "its_id": one.item.id, "its_fence": one.item.fence}
         )
-        anew = {"armed_at": one.armed_at, "bundle": one.bundle, "answer": None, "answered_at": None}
-        if changed(db, update(attempt).where(*key).values(anew)) == 1:
-            continue
-        db.execute(
-            insert(attempt).values(
-                item_id=one.item_id,
-                fence=one.fence,
-                stage=one.stage.value,
-                thread_id=one.thread_id,
-                project=one.project,
-                armed_at=one.armed_at,
-                bundle=one.bundle,
-                before=one.before.value,
-                before_observation=dict(one.before_observation),
-                children=one.children.value,
-                children_found=one.children_found,
-                children_deleted=0,
-            )
-        )
-        if one.stage is Stage.CONTAINER:
-            db.execute(
-                update(work_item)
-                .where(work_item.c.id == one.item_id)
-                .values(attempts=work_item.c.attempts + 1)
-            )
+    for columns, rows in alike.items():
+        db.execute(_move(columns), rows)
+    return owned
 
 
-def answer(db: Session, answers: Sequence[Answer], now: datetime) -> list[Answer]:
-    """Record what came back; returns those whose fence had moved, which change nothing."""
-    late = []
-    for one in answers:
-        owns = (
-            select(work_item.c.id)
-            .where(work_item.c.id == one.item_id, work_item.c.fence == one.fence)
-            .exists()
-        )
-        told = (
-            update(attempt)
-            .where(
-                attempt.c.item_id == one.item_id,
-                attempt.c.fence == one.fence,
-                attempt.c.stage == one.stage.value,
-                owns,
-            )
-            .values(
-                answer=one.seen.value,
-                answer_observation=dict(one.observation) if one.observation else None,
-                answered_at=now,
-                children_deleted=one.children_deleted,
-            )
-        )
-        if changed(db, told) != 1:
-            late.append(one)
-    return late
-
-
-def settle(
-    db: Session,
-    item: WorkItem,
-    state: ItemState,
-    *,
-    now: datetime,
-    next_at: datetime | None = None,
-    reason: str | None = None,
-    grade: Grade | None = None,
-    counters: Mapping[str, int] | None = None,
-) -> bool:
-    """Move an item that this fence still owns; False means that the lease was lost and nothing changed."""
+def _settled(one: Move, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "state": state.value,
+        "state": one.state.value,
         "lease_until": None,
         "claimed_by": None,
-        "reason": reason,
-        **(counters or {}),
+        "reason": one.reason,
+        **(one.counters or {}),
     }
-    if grade is not None:
-        values["grade"] = grade.value
-    if next_at is not None:
-        values["next_at"] = next_at
-    if state not in OPEN_ITEM_STATES:
+    if one.grade is not None:
+        values["grade"] = one.grade.value
+    if one.next_at is not None:
+        values["next_at"] = one.next_at
+    if one.state not in OPEN_ITEM_STATES:
         values["settled_at"] = now
-    move = (
+    return values
+
+
+@lru_cache(maxsize=64)
+def _move(columns: tuple[str, ...]) -> Update:
+    # The rows are locked and were seen to be owned; the condition holds whoever writes besides.
+    return (
         update(work_item)
         .where(
-            work_item.c.id == item.id,
-            work_item.c.fence == item.fence,
-            work_item.c.state == ItemState.CLAIMED,
+            work_item.c.id == bindparam("its_id"),
+            work_item.c.fence == bindparam("its_fence"),
+            work_item.c.state == ItemState.CLAIMED.value,
         )
-        .values(values)
+        .values({name: bindparam(name) for name in columns})
     )
-    return changed(db, move) == 1
 
 
 def earlier_attempts(db: Session, items: Sequence[WorkItem]) -> dict[ThreadId, list[EarlierAttempt]]:
