@@ -7,7 +7,7 @@ fence moved on changes nothing but leaves a `delete.late_result` entry; entries 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -22,8 +22,10 @@ from worker.model.clock import Clock, rfc3339
 from worker.model.evidence import Class, Control, Grade, Observation
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState, Stage
-from worker.store import log, protections, references, reverifying, threads, work
+from worker.policy.document import Bundle
+from worker.store import log, protections, references, threads, work
 from worker.store.engine import Database
+from worker.store.moves import ItemMove, ThreadMove, move_items, move_threads
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
@@ -99,34 +101,36 @@ def settle(
     """
     now = clock.now()
     told: dict[str, bool] = {}
-    graded: list[tuple[str, int]] = []
-    entries: list[Entry] = []
+    done = _Done()
     with database.write() as db:
+        # Threads first, then items, each in order: everybody who takes both does so.
         stored = threads.many(db, [one.item.thread_id for one in settlements], lock=True)
+        owned = work.locked(db, [one.item for one in settlements])
+        bundle = bundle_in_force(db)
         for one in settlements:
             before = stored[one.item.thread_id]
             writer = _Writer(
-                db=db, one=one, before=before, now=now, actor=actor, reverify_at=now + reverify_after
+                db=db,
+                one=one,
+                before=before,
+                now=now,
+                actor=actor,
+                reverify_at=now + reverify_after,
+                bundle=bundle,
             )
+            told[one.item.id] = one.item.id in owned and before.thread.state in WORKABLE
+            if told[one.item.id]:
+                writer.settle(done)
+                continue
             if before.thread.state not in WORKABLE:
                 # Withdrawn meanwhile: a thread has one end, and a late look does not change it.
-                told[one.item.id] = False
                 _cancel(db, one, before, now)
-                entries += writer.late()
-                continue
-            told[one.item.id] = _move_item(db, one, now)
-            if not told[one.item.id]:
-                entries += writer.late()
-                continue
-            references.note(db, one.item.thread_id, one.told)
-            writer.move_thread()
-            entries += writer.reads()
-            grade_entry = writer.grade()
-            if grade_entry is not None:
-                graded.append((one.item.thread_id, len(entries)))
-                entries.append(grade_entry)
-        indices = log.append(db, entries)
-        for thread_id, position in graded:
+            done.entries += writer.late()
+        move_items(db, done.items, now)
+        indices = log.append(db, done.entries)
+        # Their rows are this transaction's already, so no lock is waited for behind the log's head.
+        move_threads(db, done.moves(indices))
+        for thread_id, position in done.graded_in_place:
             threads.set_entry(db, thread_id, indices[position])
     for one in settlements:
         if told[one.item.id]:
@@ -134,18 +138,39 @@ def settle(
     return [told[one.item.id] for one in settlements]
 
 
+@dataclass(slots=True, kw_only=True)
+class _Done:
+    """What a group comes to: entries, where items and threads go, and which entry is a thread's grade."""
+
+    entries: list[Entry] = field(default_factory=list)
+    items: list[ItemMove] = field(default_factory=list)
+    threads: list[ThreadMove] = field(default_factory=list)
+    graded: dict[str, int] = field(default_factory=dict)
+
+    def moves(self, indices: range) -> list[ThreadMove]:
+        """Return where the threads go, each naming the entry of its grade in its evidence."""
+        return [
+            one.naming(indices[self.graded[one.thread_id]]) if one.thread_id in self.graded else one
+            for one in self.threads
+        ]
+
+    @property
+    def graded_in_place(self) -> list[tuple[str, int]]:
+        """The threads that have a new grade and go nowhere, each with the position of its entry."""
+        moved = {one.thread_id for one in self.threads}
+        return [(key, position) for key, position in self.graded.items() if key not in moved]
+
+
 def _cancel(db: Session, one: Settlement, before: StoredThread, now: datetime) -> None:
     reason = f"the thread is {before.thread.state.value}"
     work.settle(db, one.item, ItemState.CANCELLED, now=now, reason=reason)
 
 
-def _move_item(db: Session, one: Settlement, now: datetime) -> bool:
+def _move_item(one: Settlement, now: datetime) -> ItemMove:
     verdict = one.verdict
-    return work.settle(
-        db,
-        one.item,
-        verdict.state,
-        now=now,
+    return ItemMove(
+        item=one.item,
+        state=verdict.state,
         next_at=now + verdict.wait if verdict.wait is not None else None,
         reason=verdict.reason,
         grade=verdict.grade,
@@ -163,26 +188,37 @@ class _Writer:
     now: datetime
     actor: str
     reverify_at: datetime
+    bundle: Bundle
 
-    def move_thread(self) -> None:
-        """Move the thread where the verdict says so, and keep what was seen."""
-        one, verdict = self.one, self.one.verdict
+    def settle(self, done: _Done) -> None:
+        """Add what this settlement comes to."""
+        one = self.one
+        done.items.append(_move_item(one, self.now))
+        references.note(self.db, one.item.thread_id, one.told)
         if one.younger_than_registered is not None:
             self._correct(one.younger_than_registered)
+        if one.verdict.thread_state is not None:
+            done.threads.append(self._move_thread(one.verdict.thread_state))
+        done.entries += self.reads()
+        grade = self.grade()
+        if grade is not None:
+            done.graded[one.item.thread_id] = len(done.entries)
+            done.entries.append(grade)
+
+    def _move_thread(self, state: ThreadState) -> ThreadMove:
+        """Return where the thread goes, with what was seen."""
+        one, verdict = self.one, self.one.verdict
         evidence = kept_evidence(
             self.before.evidence, verdict.grade, self._attempts(), one.observations, self._chosen()
         )
-        if verdict.thread_state is not None:
-            threads.set_state(
-                self.db,
-                one.thread.id,
-                verdict.thread_state,
-                grade=verdict.grade,
-                evidence=evidence if evidence["grade"] else None,
-                reason=verdict.reason if verdict.state is ItemState.PARKED else None,
-            )
-        if verdict.thread_state is ThreadState.DELETED:
-            reverifying.plan(self.db, one.thread.id, self.reverify_at)
+        return ThreadMove(
+            thread_id=one.thread.id,
+            state=state,
+            grade=verdict.grade,
+            evidence=evidence if evidence["grade"] else None,
+            reason=verdict.reason if verdict.state is ItemState.PARKED else None,
+            reverify_at=self.reverify_at if state is ThreadState.DELETED else None,
+        )
 
     def _attempts(self) -> int:
         return sum(tried.saw.armed for tried in self.one.tried)
@@ -195,7 +231,7 @@ class _Writer:
     def _correct(self, created_at: datetime) -> None:
         thread = replace(self.one.thread, created_at=created_at)
         bearing = protections.circumstances(self.db, [thread.id], with_holds=False)
-        schedule = schedule_of(thread, bundle=bundle_in_force(self.db), circumstances=bearing, now=self.now)
+        schedule = schedule_of(thread, bundle=self.bundle, circumstances=bearing, now=self.now)
         threads.correct_created_at(self.db, thread.id, created_at, schedule)
 
     def reads(self) -> list[Entry]:
@@ -259,7 +295,7 @@ class _Writer:
             fence=one.item.fence,
             sweep=one.item.sweep_id,
             policy=one.item.policy,
-            bundle=self.before_bundle(),
+            bundle=self.bundle.digest,
             grade=graded,
             tried=one.tried,
             observations=one.observations,
@@ -269,10 +305,6 @@ class _Writer:
             chosen=self._chosen(),
         )
         return bodies.thread_graded(one.thread, body, at=self.now, actor=self.actor)
-
-    def before_bundle(self) -> str:
-        """Return the digest of the bundle in force."""
-        return bundle_in_force(self.db).digest
 
     def late(self) -> list[Entry]:
         """Return the entry of a result that came after the fence had moved on; it changes nothing."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from worker.audit.observed import Tried
@@ -20,6 +20,7 @@ from worker.model.evidence import Children, Class, Grade, Pass
 from worker.model.ids import ItemId, ThreadId
 from worker.model.work import OPEN_ITEM_STATES, ItemState, Lease, Stage, WorkItem
 from worker.store.engine import changed, lease_clock
+from worker.store.moves import ItemMove
 from worker.store.protections import EVERYTHING
 from worker.store.tables import attempt, protection, stopped_pair, work_item
 
@@ -196,66 +197,99 @@ def locked(db: Session, items: Sequence[WorkItem]) -> set[str]:
 
 def arm(db: Session, intents: Sequence[Armed]) -> None:
     """Write the intents; one that could not leave in time is armed anew as the same attempt."""
+    # The caller has locked the items, so nobody else writes attempts under their fences.
+    known = _attempts_of(db, [(one.item_id, one.fence, one.stage.value) for one in intents])
+    new = [one for one in intents if (one.item_id, one.fence, one.stage.value) not in known]
     for one in intents:
-        key = (
-            attempt.c.item_id == one.item_id,
-            attempt.c.fence == one.fence,
-            attempt.c.stage == one.stage.value,
-        )
-        anew = {"armed_at": one.armed_at, "bundle": one.bundle, "answer": None, "answered_at": None}
-        if changed(db, update(attempt).where(*key).values(anew)) == 1:
-            continue
-        db.execute(
-            insert(attempt).values(
-                item_id=one.item_id,
-                fence=one.fence,
-                stage=one.stage.value,
-                thread_id=one.thread_id,
-                project=one.project,
-                armed_at=one.armed_at,
-                bundle=one.bundle,
-                before=one.before.value,
-                before_observation=dict(one.before_observation),
-                children=one.children.value,
-                children_found=one.children_found,
-                children_deleted=0,
-            )
-        )
-        if one.stage is Stage.CONTAINER:
+        key = (one.item_id, one.fence, one.stage.value)
+        if key in known:
+            anew = {"armed_at": one.armed_at, "bundle": one.bundle, "answer": None, "answered_at": None}
             db.execute(
-                update(work_item)
-                .where(work_item.c.id == one.item_id)
-                .values(attempts=work_item.c.attempts + 1)
+                update(attempt)
+                .where(tuple_(attempt.c.item_id, attempt.c.fence, attempt.c.stage) == key)
+                .values(anew)
             )
+    if new:
+        db.execute(insert(attempt), [_attempt_row(one) for one in new])
+    containers = sorted(one.item_id for one in new if one.stage is Stage.CONTAINER)
+    if containers:
+        counted = update(work_item).where(work_item.c.id.in_(containers))
+        db.execute(counted.values(attempts=work_item.c.attempts + 1))
+
+
+def _attempts_of(db: Session, keys: Sequence[tuple[str, int, str]]) -> set[tuple[str, int, str]]:
+    """Return which of these attempts (item, fence, stage) are written already."""
+    query = select(attempt.c.item_id, attempt.c.fence, attempt.c.stage).where(
+        attempt.c.item_id.in_(sorted({item_id for item_id, _, _ in keys}))
+    )
+    return {(row.item_id, row.fence, row.stage) for row in db.execute(query)} & set(keys)
+
+
+def _attempt_row(one: Armed) -> dict[str, Any]:
+    return {
+        "item_id": one.item_id,
+        "fence": one.fence,
+        "stage": one.stage.value,
+        "thread_id": one.thread_id,
+        "project": one.project,
+        "armed_at": one.armed_at,
+        "bundle": one.bundle,
+        "before": one.before.value,
+        "before_observation": dict(one.before_observation),
+        "children": one.children.value,
+        "children_found": one.children_found,
+        "children_deleted": 0,
+    }
+
+
+_ANSWER = (
+    update(attempt)
+    .where(
+        attempt.c.item_id == bindparam("of_item"),
+        attempt.c.fence == bindparam("of_fence"),
+        attempt.c.stage == bindparam("of_stage"),
+    )
+    .values(
+        answer=bindparam("seen"),
+        answer_observation=bindparam("observation"),
+        answered_at=bindparam("at"),
+        children_deleted=bindparam("deleted"),
+    )
+)
 
 
 def answer(db: Session, answers: Sequence[Answer], now: datetime) -> list[Answer]:
     """Record what came back; returns those whose fence had moved, which change nothing."""
-    late = []
-    for one in answers:
-        owns = (
-            select(work_item.c.id)
-            .where(work_item.c.id == one.item_id, work_item.c.fence == one.fence)
-            .exists()
-        )
-        told = (
-            update(attempt)
-            .where(
-                attempt.c.item_id == one.item_id,
-                attempt.c.fence == one.fence,
-                attempt.c.stage == one.stage.value,
-                owns,
-            )
-            .values(
-                answer=one.seen.value,
-                answer_observation=dict(one.observation) if one.observation else None,
-                answered_at=now,
-                children_deleted=one.children_deleted,
-            )
-        )
-        if changed(db, told) != 1:
-            late.append(one)
-    return late
+    owned = _owned_attempts(db, sorted({one.item_id for one in answers}))
+    rows = [
+        {
+            "of_item": one.item_id,
+            "of_fence": one.fence,
+            "of_stage": one.stage.value,
+            "seen": one.seen.value,
+            "observation": dict(one.observation) if one.observation else None,
+            "at": now,
+            "deleted": one.children_deleted,
+        }
+        for one in answers
+        if (one.item_id, one.fence, one.stage.value) in owned
+    ]
+    if rows:
+        db.execute(_ANSWER, rows)
+    return [one for one in answers if (one.item_id, one.fence, one.stage.value) not in owned]
+
+
+def _owned_attempts(db: Session, item_ids: Sequence[str]) -> set[tuple[str, int, str]]:
+    """Return the attempts whose fence is still the item's; it stays so until the caller commits."""
+    query = (
+        select(attempt.c.item_id, attempt.c.fence, attempt.c.stage)
+        .join(work_item, and_(work_item.c.id == attempt.c.item_id, work_item.c.fence == attempt.c.fence))
+        .where(attempt.c.item_id.in_(item_ids))
+        .order_by(work_item.c.id)
+        # Shared, in the order in which everybody takes items: a claim passes over these rows meanwhile.
+        .with_for_update(read=True, of=work_item)
+    )
+    return {(row.item_id, row.fence, row.stage) for row in db.execute(query)}
 
 
 def settle(
@@ -270,19 +304,9 @@ def settle(
     counters: Mapping[str, int] | None = None,
 ) -> bool:
     """Move an item that this fence still owns; False means that the lease was lost and nothing changed."""
-    values: dict[str, Any] = {
-        "state": state.value,
-        "lease_until": None,
-        "claimed_by": None,
-        "reason": reason,
-        **(counters or {}),
-    }
-    if grade is not None:
-        values["grade"] = grade.value
-    if next_at is not None:
-        values["next_at"] = next_at
-    if state not in OPEN_ITEM_STATES:
-        values["settled_at"] = now
+    one = ItemMove(
+        item=item, state=state, next_at=next_at, reason=reason, grade=grade, counters=dict(counters or {})
+    )
     move = (
         update(work_item)
         .where(
@@ -290,7 +314,7 @@ def settle(
             work_item.c.fence == item.fence,
             work_item.c.state == ItemState.CLAIMED,
         )
-        .values(values)
+        .values(one.values(now))
     )
     return changed(db, move) == 1
 
