@@ -295,3 +295,24 @@ def test_items_whose_project_takes_no_turns_are_claimed_with_what_is_left(databa
     planned(database, 2, project="gone")
     planned(database, 2, begin=2, project="a")
     assert take_turns(database, 10, ("a", "b")) == {"a": 2, "gone": 2}
+
+
+def test_no_sibling_is_on_its_way_out_and_a_claimed_one_is_the_last_resort(database: Database) -> None:
+    planned(database, 4)
+    of = replace(thread(9), project="demo")
+
+    def siblings() -> list[str]:
+        with database.read() as db:
+            return sorted(one.id for one in threads.siblings(db, of, exclude=[], limit=9))
+
+    first, second = claim(database, 2)
+    claimed = {first.thread_id, second.thread_id}
+    everyone = {f"thr_{number:04d}" for number in range(4)}
+    assert set(siblings()) == everyone - claimed
+    claim(database, 2)
+    assert set(siblings()) == everyone
+    arm(database, first)
+    assert first.thread_id not in siblings(), "its DELETE may have left"
+    settle(database, first, ItemState.WAITING)
+    assert first.thread_id not in siblings(), "nobody has settled what became of it"
+    assert second.thread_id in siblings()

@@ -1,0 +1,66 @@
+"""Verified deletions per second without a limit, beside loops that send the same requests.
+
+`BENCH_SPEED` is how many threads each run deletes, `BENCH_SPEED_RUNS` how often each runs, in turn.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from statistics import median
+
+import pytest
+
+from tests.bench.measure import COLUMNS, Run
+from tests.bench.report import Section
+from tests.bench.stage import Setting, Stage
+
+COUNT = int(os.environ.get("BENCH_SPEED", "1000"))
+RUNS = int(os.environ.get("BENCH_SPEED_RUNS", "3"))
+# The sequential loop needs more than 150 ms for each.
+FEW = max(20, COUNT // 20)
+_NAMES = {
+    "bare": "AsyncOpenAI loop, 64 at once",
+    "bare_raw": "the same, answers left as they came",
+    "tenure": "Tenure, one worker process, two drains",
+}
+_WHY = (
+    "in one process the loop's whole time goes into the SDK; Tenure shares that processor with its database "
+    "work (claim, arm, answer, settle, some eight log entries), the pacer's questions and the log"
+)
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+def test_verified_deletions_beside_loops_that_send_the_same_requests(
+    stage: Stage, servers: list[str]
+) -> None:
+    runs: dict[str, list[Run]] = defaultdict(list)
+    for _ in range(RUNS):
+        for name, what in _NAMES.items():
+            runs[name].append(stage.run(name, what, Setting(count=COUNT)))
+    runs["sequential"].append(stage.run("sequential", "sequential OpenAI loop", Setting(count=FEW)))
+    for one in (run for some in runs.values() for run in some):
+        assert (one.left, one.false) == (0, 0), one
+        assert one.claimed == one.wanted, one
+        assert one.requests >= 3 * one.wanted
+    _report(runs, servers)
+
+
+def _report(runs: dict[str, list[Run]], servers: list[str]) -> None:
+    section = Section(name="speed", servers=servers)
+    rates = {name: median(one.rate for one in some) for name, some in runs.items()}
+    section.aim(
+        "Tenure / AsyncOpenAI loop on the same transport",
+        rates["tenure"] / rates["bare"],
+        least=0.9,
+        why=_WHY,
+    )
+    section.aim("Tenure / the same loop without the SDK's models", rates["tenure"] / rates["bare_raw"])
+    section.aim("Tenure / sequential OpenAI loop", rates["tenure"] / rates["sequential"], least=20, why=_WHY)
+    section.say(
+        f"{COUNT:,} threads for each contender, {FEW:,} for the sequential one; the ratios are of medians of "
+        f"{RUNS} runs in turn."
+    )
+    section.table(COLUMNS, [one.row for some in runs.values() for one in some])
+    section.write()
