@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from worker.model.evidence import Grade
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
-from worker.model.work import OPEN_ITEM_STATES
+from worker.model.work import OPEN_ITEM_STATES, ItemState
 from worker.store import references
-from worker.store.tables import thread, work_item
+from worker.store.tables import attempt, thread, work_item
 
 # SQLite allows a bounded number of parameters in one statement.
 _IDS_AT_ONCE = 500
@@ -279,7 +279,11 @@ def population(db: Session, clause: ColumnElement[bool]) -> int:
 
 
 def siblings(db: Session, of: Thread, *, exclude: Collection[str], limit: int) -> list[Thread]:
-    """Return live threads of the same kind, project and account: known-present reads for a control."""
+    """Return live threads of the same kind, project and account: known-present reads for a control.
+
+    None is on its way out: other workers delete too, and a sibling that went meanwhile would look like a
+    failed control. Those that a worker has claimed come in only where there is no other.
+    """
     account = of.account or Account(provider="", base_url="")
     query = (
         select(thread)
@@ -292,11 +296,23 @@ def siblings(db: Session, of: Thread, *, exclude: Collection[str], limit: int) -
             thread.c.organization == account.organization,
             thread.c.provider_project == account.provider_project,
             thread.c.id.not_in(sorted({of.id, *exclude})),
+            ~_has_open_item(_IS_ARMED),
         )
-        .order_by(thread.c.registered_at.desc(), thread.c.id)
+        # Ids rise with the time of registration: the newest first, from the primary key.
+        .order_by(thread.c.id.desc())
         .limit(limit)
     )
-    return [to_thread(row) for row in db.execute(query)]
+    rows = db.execute(query.where(~_has_open_item(work_item.c.state == ItemState.CLAIMED))).all()
+    return [to_thread(row) for row in rows or db.execute(query).all()]
+
+
+# A DELETE of it may have left: what it left behind is known when the item is settled.
+_IS_ARMED = select(attempt.c.item_id).where(attempt.c.item_id == work_item.c.id).exists()
+
+
+def _has_open_item(*which: ColumnElement[bool]) -> ColumnElement[bool]:
+    mine = (work_item.c.thread_id == thread.c.id, work_item.c.state.in_(OPEN_ITEM_STATES))
+    return select(work_item.c.id).where(*mine, *which).exists()
 
 
 def set_state(
