@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 
@@ -94,10 +94,14 @@ class Sandbox:
         found = self.requests()
         return int(found[-1]["n"]) if found else 0
 
+    def still_there(self, ids: Sequence[str]) -> set[str]:
+        """Return those of these objects that exist, whatever the sandbox answers on the wire."""
+        live = self._call("GET", "/sandbox/state")["ids"]
+        return set(ids) & {one for held in live.values() for one in held}
+
     def left(self, ids: Sequence[str]) -> int:
         """Return how many of these objects still exist."""
-        live = self._call("GET", "/sandbox/state")["ids"]
-        return len(set(ids) & {one for held in live.values() for one in held})
+        return len(self.still_there(ids))
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         url = self.base_url.removesuffix("/v1") + path
@@ -118,13 +122,16 @@ def sandbox(provider: Provider) -> Iterator[Sandbox]:
 
 
 @contextmanager
-def started(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process group with its output on a pipe; it is ended with the block, and with this process."""
+def started(
+    command: Sequence[str], environment: Mapping[str, str], *, out: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process group with its output on a pipe, or in ``out``; it ends with the block at the latest."""
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,
         env={**_ambient(), **environment},
-        stdout=subprocess.PIPE,
+        stdout=out or subprocess.PIPE,
+        stderr=out,
         start_new_session=True,
         preexec_fn=die_with_parent(signal.SIGTERM),  # noqa: PLW1509 - one system call, safe after fork
     )
@@ -156,6 +163,7 @@ def run_json(module: str, task: Mapping[str, Any], environment: Mapping[str, str
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=die_with_parent(signal.SIGTERM),
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
