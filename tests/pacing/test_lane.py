@@ -23,6 +23,8 @@ class HandClock:
     def __init__(self) -> None:
         self.at = 100.0
         self.slept: list[float] = []
+        self.sleepers: list[float] = []
+        self.changes = 0
         self.awake = asyncio.Event()
         self.awake.set()
 
@@ -37,9 +39,21 @@ class HandClock:
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        await self.awake.wait()
-        self.at += seconds
-        await asyncio.sleep(0)
+        until = self.at + seconds
+        self.changes += 1
+        self.sleepers.append(until)
+        try:
+            while self.at < until:
+                before = self.changes
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                # Whoever wakes first moves the clock, once nobody has anything else to do.
+                if self.at < until == min(self.sleepers) and self.changes == before:
+                    await self.awake.wait()
+                    self.at = max(self.at, until)
+        finally:
+            self.changes += 1
+            self.sleepers.remove(until)
 
 
 class HandPacer:
@@ -120,7 +134,7 @@ def test_the_most_urgent_goes_first_then_the_lowest_order_then_the_first_to_come
         ]
         tasks = [asyncio.create_task(want(*one)) for one in wanted]
         await settle()
-        pacer.grant(*[0.0] * len(wanted))
+        pacer.grant(*[1.0 + number / 10 for number in range(len(wanted))])
         await asyncio.gather(*tasks)
         assert served == ["delete 1", "delete 2", "control", "read 0", "read 1", "read 1 again", "look"]
         assert (pacer.asked, pacer.most_at_once) == (len(wanted), 1)
@@ -162,7 +176,7 @@ def test_a_slot_that_is_kept_for_a_read_goes_to_a_delete_that_comes_in_time() ->
         assert urgent.at == 102.0
         assert not read.done()
         clock.awake.set()
-        pacer.grant(0.3)
+        pacer.grant(0.6)
         assert (await read).at > 102.0
 
     scenario(body)
@@ -170,10 +184,59 @@ def test_a_slot_that_is_kept_for_a_read_goes_to_a_delete_that_comes_in_time() ->
 
 def test_a_slot_for_a_delete_is_given_as_soon_as_it_is_reserved() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
-        pacer.grant(0.5, 1.0, 1.5)
+        pacer.grant(0.4, 0.45, 1.5)
         slots = [await lane.slot(Rank.DELETE, order) for order in range(3)]
-        assert [one.at for one in slots] == [100.5, 101.0, 101.5]
+        assert [one.at for one in slots] == [100.4, 100.45, 101.5]
         assert clock.slept == []
+
+    scenario(body)
+
+
+def test_the_next_slot_is_reserved_when_the_last_one_is_half_a_second_ahead() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.5, 0.6)
+        assert (await lane.slot(Rank.DELETE, 0)).at == 101.5
+        assert (await lane.slot(Rank.DELETE, 1)).at == pytest.approx(101.6)
+        assert clock.slept == [pytest.approx(1.0)]
+
+    scenario(body)
+
+
+def test_a_delete_gets_a_slot_that_leaves_time_to_arm_it_and_reads_get_those_before() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        reads = [asyncio.create_task(lane.slot(Rank.READ, order)) for order in range(3)]
+        delete = asyncio.create_task(lane.slot(Rank.DELETE, 9))
+        await settle()
+        pacer.grant(0.0, 0.2, 0.4, 0.6)
+        assert (await delete).at == pytest.approx(100.0 + 0.4)
+        assert [round((await one).at, 6) for one in reads] == [100.0, 100.2, 100.6]
+        assert pacer.asked == 4
+
+    scenario(body)
+
+
+def test_a_delete_that_alone_wants_a_slot_has_the_next_one() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(0.0)
+        assert (await lane.slot(Rank.DELETE, 0)).at == 100.0
+        assert (pacer.asked, clock.slept) == (1, [])
+
+    scenario(body)
+
+
+def test_no_more_slots_are_kept_in_hand_than_are_wanted_nor_further_ahead_than_half_a_second() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        clock.awake.clear()
+        pacer.grant(*[0.25 + number / 10 for number in range(10)])
+        few = [asyncio.create_task(lane.slot(Rank.READ, order)) for order in range(2)]
+        await settle()
+        assert pacer.asked == 2
+        many = [asyncio.create_task(lane.slot(Rank.READ, order)) for order in range(8)]
+        await settle()
+        # At 0.25, 0.35, 0.45 and 0.55 s: the last one reaches far enough.
+        assert pacer.asked == 4
+        for one in (*few, *many):
+            one.cancel()
 
     scenario(body)
 
@@ -205,7 +268,7 @@ def test_who_is_cancelled_after_the_grant_but_before_he_saw_it_leaves_it_to_the_
         pacer.grant(0.5)
         # Step by step, until the slot is given and nobody has seen it.
         for _ in range(20):
-            if lane._waiters[0].order == 1:
+            if lane._deletes[0].order == 1:
                 break
             await asyncio.sleep(0)
         first.cancel()
@@ -401,7 +464,39 @@ def test_a_lane_in_front_of_a_pacer_keeps_the_rate_and_loses_nothing_of_it() -> 
 
         await asyncio.gather(*(work(list(Rank)[n % 3], n) for n in range(60)))
         begun.sort()
-        assert all(late - early == pytest.approx(0.1) for early, late in pairwise(begun))
+        assert all(late - early == pytest.approx(0.1, abs=1e-4) for early, late in pairwise(begun))
+
+    asyncio.run(run())
+
+
+class CountingPacer(MemoryPacer):
+    """Answers a little later, and counts how many ask at a time."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        super().__init__(monotonic)
+        self.asking, self.most_at_once = 0, 0
+
+    async def reserve(self, bucket: Bucket) -> Reservation | Later:
+        self.asking += 1
+        self.most_at_once = max(self.most_at_once, self.asking)
+        await asyncio.sleep(0)
+        self.asking -= 1
+        return await super().reserve(bucket)
+
+
+@pytest.mark.parametrize(("per_second", "at_once"), [(10_000, 16), (50, 5), (10, 1)])
+def test_no_more_slots_are_asked_for_together_than_begin_within_the_lead(
+    per_second: float, at_once: int
+) -> None:
+    async def run() -> None:
+        clock = HandClock()
+        pacer = CountingPacer(clock.monotonic)
+        lane = Lane(pacer, Bucket(key="fast", per_second=per_second), clock, sleep=clock.sleep)
+        slots = await asyncio.gather(*(lane.slot(list(Rank)[n % 3], n) for n in range(60)))
+        assert pacer.most_at_once == at_once
+        begun = sorted(slot.at for slot in slots)
+        # Each slot is one waiter's alone, and the rate is kept.
+        assert all(late - early >= 0.99 / per_second for early, late in pairwise(begun))
 
     asyncio.run(run())
 

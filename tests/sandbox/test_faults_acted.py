@@ -253,6 +253,16 @@ def test_beyond_the_rate_requests_are_throttled_and_nothing_is_done(
     assert len(server.store.every(ObjectKind.CONVERSATION)) == 1
 
 
+def test_a_rate_by_key_counts_each_key_alone_and_some_keys_get_nothing_but_429(start: Start) -> None:
+    server = start(rate=parse_rate("1/h"), rate_by_key=True, throttled_keys=frozenset({"none"}))
+
+    def ask(key: str) -> int:
+        headers = {"authorization": f"Bearer {key}"}
+        return httpx2.get(f"{server.base_url}/files", headers=headers, trust_env=False).status_code
+
+    assert [ask(key) for key in ("one", "one", "two", "two", "none")] == [200, 429, 200, 429, 429]
+
+
 def test_a_rate_for_deletions_leaves_reads_alone(start: Start, client_of: ClientOf) -> None:
     server = start(delete_rate=parse_rate("1/h"))
     client = client_of(server)

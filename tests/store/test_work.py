@@ -17,7 +17,7 @@ from worker.model.evidence import Children, Class
 from worker.model.ids import ThreadId, new_id
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import ItemState, Lease, Stage, SweepState, WorkItem
-from worker.store import attempts, intents, protections, stops, sweeps, threads, work
+from worker.store import attempts, protections, stops, sweeps, threads, work
 from worker.store.engine import Database
 from worker.store.sweeps import Planned, Sweep
 from worker.store.tables import work_item
@@ -78,16 +78,16 @@ def claim(database: Database, limit: int = 10, *, now: datetime = NOW) -> list[W
 
 def settle(database: Database, item: WorkItem, state: ItemState = ItemState.DONE) -> bool:
     with database.write() as db:
-        return bool(work.settle(db, [work.Move(item=item, state=state)], now=NOW))
+        return work.settle(db, item, state, now=NOW)
 
 
 def arm(database: Database, item: WorkItem, stage: Stage = Stage.CONTAINER) -> None:
     with database.write() as db:
-        intents.arm(db, [armed(item, stage)])
+        work.arm(db, [armed(item, stage)])
 
 
-def armed(item: WorkItem, stage: Stage) -> intents.Armed:
-    return intents.Armed(
+def armed(item: WorkItem, stage: Stage) -> work.Armed:
+    return work.Armed(
         item_id=item.id,
         fence=item.fence,
         stage=stage,
@@ -102,12 +102,10 @@ def armed(item: WorkItem, stage: Stage) -> intents.Armed:
     )
 
 
-def answer(database: Database, item: WorkItem, seen: Class = Class.ACKNOWLEDGED) -> Sequence[intents.Answer]:
-    given = intents.Answer(
-        item_id=item.id, fence=item.fence, stage=Stage.CONTAINER, seen=seen, observation=None
-    )
+def answer(database: Database, item: WorkItem, seen: Class = Class.ACKNOWLEDGED) -> Sequence[work.Answer]:
+    given = work.Answer(item_id=item.id, fence=item.fence, stage=Stage.CONTAINER, seen=seen, observation=None)
     with database.write() as db:
-        return intents.answer(db, [given], NOW)
+        return work.answer(db, [given], NOW)
 
 
 def test_claimers_at_once_get_disjoint_items(database: Database) -> None:
@@ -140,8 +138,7 @@ def test_new_waiting_and_abandoned_items_are_claimed_by_one_statement(database: 
     planned(database, 3)
     abandoned, waiting = claim(database, 2)
     with database.write() as db:
-        back = work.Move(item=waiting, state=ItemState.WAITING, next_at=NOW + timedelta(seconds=30))
-        work.settle(db, [back], now=NOW)
+        work.settle(db, waiting, ItemState.WAITING, now=NOW, next_at=NOW + timedelta(seconds=30))
     later = NOW + LEASE.length + timedelta(seconds=1)
     taken = claim(database, now=later)
     assert len(taken) == 3
@@ -152,8 +149,7 @@ def test_an_item_that_waits_is_not_claimed_before_its_time(database: Database) -
     planned(database, 1)
     [item] = claim(database)
     with database.write() as db:
-        back = work.Move(item=item, state=ItemState.WAITING, next_at=NOW + timedelta(seconds=30))
-        work.settle(db, [back], now=NOW)
+        work.settle(db, item, ItemState.WAITING, now=NOW, next_at=NOW + timedelta(seconds=30))
     assert claim(database, now=NOW + timedelta(seconds=29)) == []
     assert len(claim(database, now=NOW + timedelta(seconds=30))) == 1
 

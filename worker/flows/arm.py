@@ -27,7 +27,6 @@ from worker.model.thread import Thread
 from worker.model.work import ItemState, Stage, WorkItem
 from worker.policy.document import Bundle
 from worker.policy.evaluate import decide
-from worker.store import intents as intended
 from worker.store import log, protections, references, threads, work
 from worker.store.engine import Database
 
@@ -113,7 +112,7 @@ def arm(database: Database, intents: Sequence[Intent], *, actor: str, clock: Clo
             versions=versions,
         )
         judged = [_judge(room, one) for one in intents]
-        intended.arm(db, [armed for _, _, armed in judged if armed is not None])
+        work.arm(db, [armed for _, _, armed in judged if armed is not None])
         for one, (verdict, _, _) in zip(intents, judged, strict=True):
             if isinstance(verdict, Armed):
                 _arm_children(room, one, verdict)
@@ -137,7 +136,7 @@ class _Room:
     versions: dict[str, int]
 
 
-def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, intended.Armed | None]:
+def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, work.Armed | None]:
     item = one.item
     thread = room.threads.get(item.thread_id)
     if item.id not in room.owned or thread is None:
@@ -174,7 +173,7 @@ def _why_not(decision: Decision, item: WorkItem) -> str | None:
 def _spare(
     room: _Room, one: Intent, thread: Thread, decision: Decision, reason: str
 ) -> tuple[Verdict, Entry | None, None]:
-    work.settle(room.db, [work.Move(item=one.item, state=ItemState.SPARED, reason=reason)], now=room.now)
+    work.settle(room.db, one.item, ItemState.SPARED, now=room.now, reason=reason)
     entry = bodies.delete_spared(
         thread,
         item=one.item.id,
@@ -190,7 +189,7 @@ def _spare(
 
 def _intend(
     room: _Room, one: Intent, thread: Thread, decision: Decision
-) -> tuple[Verdict, Entry, intended.Armed]:
+) -> tuple[Verdict, Entry, work.Armed]:
     item = one.item
     intent = bodies.Intent(
         item=item.id,
@@ -205,7 +204,7 @@ def _intend(
         children_confirmed=one.children_confirmed,
         attempt=item.attempts + 1,
     )
-    armed = intended.Armed(
+    armed = work.Armed(
         item_id=item.id,
         fence=item.fence,
         stage=one.stage,

@@ -120,17 +120,16 @@ def _put_back(tools: Tools, credential: str, items: Sequence[WorkItem], why: Ten
     raise_alert("credential.unusable", credential=credential, problem=why.problem, repair=why.repair)
     now = tools.clock.now()
     with tools.database.write() as db:
-        moves = [
-            work.Move(
-                item=item,
-                state=ItemState.WAITING,
+        for item in items:
+            work.settle(
+                db,
+                item,
+                ItemState.WAITING,
+                now=now,
                 next_at=now + _PROBE_FIRST,
                 reason=why.problem,
                 counters={"reads": item.reads, "rereads": item.rereads, "rounds": item.rounds},
             )
-            for item in items
-        ]
-        work.settle(db, moves, now=now)
 
 
 async def _restart_probed(tools: Tools, desk: Desk) -> None:

@@ -7,7 +7,7 @@ fence moved on changes nothing but leaves a `delete.late_result` entry; entries 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -23,8 +23,9 @@ from worker.model.evidence import Class, Control, Grade, Observation
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState, Stage
 from worker.policy.document import Bundle
-from worker.store import intents, log, outcomes, protections, references, threads, work
+from worker.store import log, protections, references, threads, work
 from worker.store.engine import Database
+from worker.store.moves import ItemMove, ThreadMove, move_items, move_threads
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
@@ -41,7 +42,7 @@ def record_answers(
     """Commit what came back to DELETEs, so that a hold can tell and a crash loses little."""
     now = clock.now()
     rows = {
-        (one.item.id, one.item.fence, one.stage.value): intents.Answer(
+        (one.item.id, one.item.fence, one.stage.value): work.Answer(
             item_id=one.item.id,
             fence=one.item.fence,
             stage=one.stage,
@@ -52,7 +53,9 @@ def record_answers(
         for one in answers
     }
     with database.write() as db:
-        late = {one.key for one in intents.answer(db, list(rows.values()), now)}
+        late = {
+            (one.item_id, one.fence, one.stage.value) for one in work.answer(db, list(rows.values()), now)
+        }
         for one in answers:
             if (one.item.id, one.item.fence, one.stage.value) not in late:
                 references.answer(db, one.item.thread_id, one.chosen)
@@ -98,56 +101,74 @@ def settle(
     """
     now = clock.now()
     told: dict[str, bool] = {}
+    done = _Done()
     with database.write() as db:
+        # Threads first, then items, each in order: everybody who takes both does so.
         stored = threads.many(db, [one.item.thread_id for one in settlements], lock=True)
-        # Withdrawn meanwhile: a thread has one end, and a late look does not change it.
-        ended = {key for key, one in stored.items() if one.thread.state not in WORKABLE}
-        moves = [_move(one, stored[one.item.thread_id], now) for one in settlements]
-        owned = work.settle(db, moves, now=now)
-        entries: list[Entry] = []
-        written: list[tuple[outcomes.Outcome, int | None]] = []
-        room = _Room(
-            db=db,
-            now=now,
-            actor=actor,
-            reverify_at=now + reverify_after,
-            bundle=bundle_in_force(db),
-        )
+        owned = work.locked(db, [one.item for one in settlements])
+        bundle = bundle_in_force(db)
         for one in settlements:
-            writer = _Writer(room=room, one=one, before=stored[one.item.thread_id])
-            told[one.item.id] = one.item.id in owned and one.item.thread_id not in ended
-            if not told[one.item.id]:
-                entries += writer.late()
+            before = stored[one.item.thread_id]
+            writer = _Writer(
+                db=db,
+                one=one,
+                before=before,
+                now=now,
+                actor=actor,
+                reverify_at=now + reverify_after,
+                bundle=bundle,
+            )
+            told[one.item.id] = one.item.id in owned and before.thread.state in WORKABLE
+            if told[one.item.id]:
+                writer.settle(done)
                 continue
-            references.note(db, one.item.thread_id, one.told)
-            writer.correct()
-            entries += writer.reads()
-            grade_entry = writer.grade()
-            outcome = writer.outcome()
-            if outcome is not None:
-                written.append((outcome, len(entries) if grade_entry else None))
-            entries += [grade_entry] if grade_entry else []
-        indices = log.append(db, entries)
-        # After the log, since evidence names the entry of its grade; the rows are ours already.
-        outcomes.write(db, [_naming(one, indices, position) for one, position in written])
+            if before.thread.state not in WORKABLE:
+                # Withdrawn meanwhile: a thread has one end, and a late look does not change it.
+                _cancel(db, one, before, now)
+            done.entries += writer.late()
+        move_items(db, done.items, now)
+        indices = log.append(db, done.entries)
+        # Their rows are this transaction's already, so no lock is waited for behind the log's head.
+        move_threads(db, done.moves(indices))
+        for thread_id, position in done.graded_in_place:
+            threads.set_entry(db, thread_id, indices[position])
     for one in settlements:
         if told[one.item.id]:
             _tell(one)
     return [told[one.item.id] for one in settlements]
 
 
-def _naming(one: outcomes.Outcome, indices: Sequence[int], position: int | None) -> outcomes.Outcome:
-    """Name the entry of the grade in the evidence."""
-    if position is None or one.evidence is None:
-        return one
-    return replace(one, evidence={**one.evidence, "entry": indices[position]})
+@dataclass(slots=True, kw_only=True)
+class _Done:
+    """What a group comes to: entries, where items and threads go, and which entry is a thread's grade."""
+
+    entries: list[Entry] = field(default_factory=list)
+    items: list[ItemMove] = field(default_factory=list)
+    threads: list[ThreadMove] = field(default_factory=list)
+    graded: dict[str, int] = field(default_factory=dict)
+
+    def moves(self, indices: range) -> list[ThreadMove]:
+        """Return where the threads go, each naming the entry of its grade in its evidence."""
+        return [
+            one.naming(indices[self.graded[one.thread_id]]) if one.thread_id in self.graded else one
+            for one in self.threads
+        ]
+
+    @property
+    def graded_in_place(self) -> list[tuple[str, int]]:
+        """The threads that have a new grade and go nowhere, each with the position of its entry."""
+        moved = {one.thread_id for one in self.threads}
+        return [(key, position) for key, position in self.graded.items() if key not in moved]
 
 
-def _move(one: Settlement, before: StoredThread, now: datetime) -> work.Move:
-    state, verdict = before.thread.state, one.verdict
-    if state not in WORKABLE:
-        return work.Move(item=one.item, state=ItemState.CANCELLED, reason=f"the thread is {state.value}")
-    return work.Move(
+def _cancel(db: Session, one: Settlement, before: StoredThread, now: datetime) -> None:
+    reason = f"the thread is {before.thread.state.value}"
+    work.settle(db, one.item, ItemState.CANCELLED, now=now, reason=reason)
+
+
+def _move_item(one: Settlement, now: datetime) -> ItemMove:
+    verdict = one.verdict
+    return ItemMove(
         item=one.item,
         state=verdict.state,
         next_at=now + verdict.wait if verdict.wait is not None else None,
@@ -158,44 +179,45 @@ def _move(one: Settlement, before: StoredThread, now: datetime) -> work.Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Room:
-    """What the settlements of a group share; ``bundle`` is the one in force."""
+class _Writer:
+    """Writes one settlement that owns its item."""
 
     db: Session
+    one: Settlement
+    before: StoredThread
     now: datetime
     actor: str
     reverify_at: datetime
     bundle: Bundle
 
+    def settle(self, done: _Done) -> None:
+        """Add what this settlement comes to."""
+        one = self.one
+        done.items.append(_move_item(one, self.now))
+        references.note(self.db, one.item.thread_id, one.told)
+        if one.younger_than_registered is not None:
+            self._correct(one.younger_than_registered)
+        if one.verdict.thread_state is not None:
+            done.threads.append(self._move_thread(one.verdict.thread_state))
+        done.entries += self.reads()
+        grade = self.grade()
+        if grade is not None:
+            done.graded[one.item.thread_id] = len(done.entries)
+            done.entries.append(grade)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Writer:
-    """Writes one settlement that owns its item."""
-
-    room: _Room
-    one: Settlement
-    before: StoredThread
-
-    def correct(self) -> None:
-        """Believe the provider where it says that the thread is younger than registered."""
-        if self.one.younger_than_registered is not None:
-            self._correct(self.one.younger_than_registered)
-
-    def outcome(self) -> outcomes.Outcome | None:
-        """Return where the verdict moves the thread, with what was seen; None where it stays."""
+    def _move_thread(self, state: ThreadState) -> ThreadMove:
+        """Return where the thread goes, with what was seen."""
         one, verdict = self.one, self.one.verdict
-        if verdict.thread_state is None:
-            return None
         evidence = kept_evidence(
             self.before.evidence, verdict.grade, self._attempts(), one.observations, self._chosen()
         )
-        return outcomes.Outcome(
+        return ThreadMove(
             thread_id=one.thread.id,
-            state=verdict.thread_state,
-            reason=verdict.reason if verdict.state is ItemState.PARKED else None,
+            state=state,
             grade=verdict.grade,
             evidence=evidence if evidence["grade"] else None,
-            reverify_at=self.room.reverify_at if verdict.thread_state is ThreadState.DELETED else None,
+            reason=verdict.reason if verdict.state is ItemState.PARKED else None,
+            reverify_at=self.reverify_at if state is ThreadState.DELETED else None,
         )
 
     def _attempts(self) -> int:
@@ -204,13 +226,13 @@ class _Writer:
     def _chosen(self) -> Sequence[ChosenChild]:
         if not self.before.children:
             return ()
-        return references.chosen_of(self.room.db, [self.one.item.thread_id]).get(self.one.item.thread_id, ())
+        return references.chosen_of(self.db, [self.one.item.thread_id]).get(self.one.item.thread_id, ())
 
     def _correct(self, created_at: datetime) -> None:
         thread = replace(self.one.thread, created_at=created_at)
-        bearing = protections.circumstances(self.room.db, [thread.id], with_holds=False)
-        schedule = schedule_of(thread, bundle=self.room.bundle, circumstances=bearing, now=self.room.now)
-        threads.correct_created_at(self.room.db, thread.id, created_at, schedule)
+        bearing = protections.circumstances(self.db, [thread.id], with_holds=False)
+        schedule = schedule_of(thread, bundle=self.bundle, circumstances=bearing, now=self.now)
+        threads.correct_created_at(self.db, thread.id, created_at, schedule)
 
     def reads(self) -> list[Entry]:
         """Return the entries of what was read in this pass."""
@@ -219,7 +241,7 @@ class _Writer:
             change = (rfc3339(one.thread.created_at), rfc3339(one.younger_than_registered))
             entries.append(
                 bodies.thread_changed(
-                    one.thread, changes={"created_at": change}, at=self.room.now, actor=self.room.actor
+                    one.thread, changes={"created_at": change}, at=self.now, actor=self.actor
                 )
             )
         if one.preread is not None and one.preread.seen not in _SILENT:
@@ -227,8 +249,8 @@ class _Writer:
                 bodies.thread_preread(
                     one.thread,
                     seen=one.preread,
-                    at=self.room.now,
-                    actor=self.room.actor,
+                    at=self.now,
+                    actor=self.actor,
                     item=one.item.id,
                     fence=one.item.fence,
                 )
@@ -239,8 +261,8 @@ class _Writer:
                     one.thread,
                     seen=seen,
                     control=support.control,
-                    at=self.room.now,
-                    actor=self.room.actor,
+                    at=self.now,
+                    actor=self.actor,
                     item=one.item.id,
                     fence=one.item.fence,
                 )
@@ -259,8 +281,8 @@ class _Writer:
             control=control,
             seen=[seen],
             supports=[self.one.thread.id],
-            at=self.room.now,
-            actor=self.room.actor,
+            at=self.now,
+            actor=self.actor,
         )
 
     def grade(self) -> Entry | None:
@@ -273,7 +295,7 @@ class _Writer:
             fence=one.item.fence,
             sweep=one.item.sweep_id,
             policy=one.item.policy,
-            bundle=self.room.bundle.digest,
+            bundle=self.bundle.digest,
             grade=graded,
             tried=one.tried,
             observations=one.observations,
@@ -282,7 +304,7 @@ class _Writer:
             credential=one.credential,
             chosen=self._chosen(),
         )
-        return bodies.thread_graded(one.thread, body, at=self.room.now, actor=self.room.actor)
+        return bodies.thread_graded(one.thread, body, at=self.now, actor=self.actor)
 
     def late(self) -> list[Entry]:
         """Return the entry of a result that came after the fence had moved on; it changes nothing."""
@@ -296,8 +318,8 @@ class _Writer:
                 fence=one.item.fence,
                 stage=Stage.CONTAINER,
                 late=one.observations[-1],
-                at=self.room.now,
-                actor=self.room.actor,
+                at=self.now,
+                actor=self.actor,
             )
         ]
 

@@ -29,6 +29,9 @@ GAIN = 0.02
 RECOVERS_EVERY_SECONDS = 30.0
 """After each such time without a refusal the rate grows by this part of its ceiling (additive increase)."""
 
+LATE_SECONDS = 0.1
+"""How late a slot may be used (the lane drops older ones), and so how much may bunch up on the way."""
+
 SLOWEST_PER_SECOND = 0.5
 """No cut goes below this, nor below the ceiling of a bucket that is slower anyway."""
 
@@ -138,9 +141,14 @@ def buckets(rate: Rate, credential: str) -> Buckets:
     DELETE and GET have buckets of their own only where the project names a rate for reads.
     """
     if rate.reads is None:
-        both = Bucket(key=credential, per_second=rate.limit * rate.share, burst=rate.burst)
+        both = _bucket(credential, rate.limit * rate.share, rate.burst)
         return Buckets(writes=both, reads=both)
     return Buckets(
-        writes=Bucket(key=f"{credential}:writes", per_second=rate.limit * rate.share, burst=rate.burst),
-        reads=Bucket(key=f"{credential}:reads", per_second=rate.reads * rate.share, burst=rate.burst),
+        writes=_bucket(f"{credential}:writes", rate.limit * rate.share, rate.burst),
+        reads=_bucket(f"{credential}:reads", rate.reads * rate.share, rate.burst),
     )
+
+
+def _bucket(key: str, per_second: float, burst: int) -> Bucket:
+    """Leave out of the burst what a late request may bring with it: the provider counts when they arrive."""
+    return Bucket(key=key, per_second=per_second, burst=max(1, burst - math.ceil(per_second * LATE_SECONDS)))

@@ -1,12 +1,14 @@
-"""The gate of one process in front of a pacer: the most urgent gets the slot.
+"""The gate of one process in front of a pacer: one asks at a time, and the most urgent gets the slot.
 
-One asks at a time, or as many as slots begin within a tenth of a second.
+The lane keeps a few slots in hand, never more than are wanted: those that begin soon go to reads, and a
+DELETE gets one that leaves time to arm it. Taken late, slots would bunch up at the provider.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+from bisect import insort
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -14,21 +16,37 @@ from itertools import count
 from typing import assert_never
 
 from worker.model.clock import Clock
-from worker.pacing.base import LONGEST_COOLDOWN_SECONDS, Bucket, Later, Pacer, PacerUnavailable, Reservation
+from worker.pacing.base import (
+    LATE_SECONDS,
+    LONGEST_COOLDOWN_SECONDS,
+    Bucket,
+    Later,
+    Pacer,
+    PacerUnavailable,
+    Reservation,
+)
 
-LEAD_SECONDS = 0.1
+LEAD_SECONDS = LATE_SECONDS
 """A slot is given to a read only this long before it begins, so that a DELETE can still have it.
 
 One that began longer ago is not used any more: late requests would bunch up."""
 
-LATE_SECONDS = 1.0
+ARMING_SECONDS = 0.35
+"""How far ahead a DELETE's slot begins where there is a choice: its group is armed and committed by then."""
+
+AHEAD_SECONDS = 0.5
+"""How far ahead slots are reserved for those who wait."""
+
+MOST_AT_ONCE = 16
+"""So many slots are asked for together at most."""
+
+SPENT_SECONDS = 0.25
 """A request that is later than this for its slot takes another: many late ones would leave together."""
 
 LOOK_EVERY_SECONDS = 0.05
 """How old the last word of a shared pause may be when a slot begins."""
 
-MOST_AT_ONCE = 16
-"""So many slots are asked for together where they begin at once: a question takes longer than they do."""
+_MOST_COURTESY_SECONDS = 0.25
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -84,15 +102,19 @@ class Lane:
 
     def __init__(self, pacer: Pacer, bucket: Bucket, clock: Clock, *, sleep: Sleep = asyncio.sleep) -> None:
         self._pacer, self._bucket, self._clock, self._sleep = pacer, bucket, clock, sleep
-        self._waiters: list[_Waiter] = []
+        # A DELETE waits for another slot than the rest, so neither stands in the other's way.
+        self._deletes: list[_Waiter] = []
+        self._others: list[_Waiter] = []
         self._numbers = count()
-        self._held: Slot | None = None
+        # By the time at which they begin.
+        self._held: list[Slot] = []
+        self._reaches = 0.0
         # Until when nothing leaves, as far as is known here, and what of it the pacer was not told yet.
         self._paused_until, self._untold_until = 0.0, 0.0
         self._looked_at = float("-inf")
-        # Whether the newest slot began about when it was asked for.
-        self._flows = False
+        self._courtesy = min(_MOST_COURTESY_SECONDS, 0.5 / bucket.per_second)
         self._asking: asyncio.Task[None] | None = None
+        self._woken: asyncio.Future[None] | None = None
 
     async def slot(self, rank: Rank, order: float) -> Slot:
         """Return a slot that lies up to two seconds ahead; whoever is cancelled takes none.
@@ -100,11 +122,11 @@ class Lane:
         Raises PacerUnavailable or CoolingDown, to everybody who waits at that moment.
         """
         waiter = _Waiter(rank, order, next(self._numbers), asyncio.get_running_loop().create_future())
-        heapq.heappush(self._waiters, waiter)
-        if rank is Rank.DELETE:
-            self._hand_over()  # the slot that is held for a read
+        heapq.heappush(self._deletes if rank is Rank.DELETE else self._others, waiter)
+        self._hand_over()
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
+        self._wake()  # one more slot may be wanted
         try:
             return await waiter.given
         except asyncio.CancelledError:
@@ -137,7 +159,7 @@ class Lane:
 
     async def begin(self, slot: Slot) -> bool:
         """Wait for a slot's instant; False where it lies in a pause that was not known when it was taken."""
-        while (left := slot.at - self._clock.monotonic()) > 0:
+        while (left := self._left(slot.at)) > 0:
             await self._sleep(left)
         asked = self._clock.monotonic()
         if asked - max(slot.taken, self._looked_at) > LOOK_EVERY_SECONDS:
@@ -150,53 +172,41 @@ class Lane:
 
     def is_spent(self, slot: Slot) -> bool:
         """Whether a slot that has begun is not used any more."""
-        return self._clock.monotonic() - slot.at > LATE_SECONDS or slot.at < self._paused_until
+        return self._left(slot.at) < -SPENT_SECONDS or slot.at < self._paused_until
 
     def take_back(self, slot: Slot) -> None:
         """Pass on a slot that is not used, if it still can be."""
-        if not self._is_fresh(slot):
-            return
-        if self._somebody_waits():
-            heapq.heappop(self._waiters).given.set_result(slot)
-        elif self._held is None:
-            self._held = slot
+        insort(self._held, slot, key=_begins)
+        self._hand_over()
+        self._wake()
 
     def _pause(self, until: float) -> None:
         self._paused_until = max(self._paused_until, until)
-        if self._held is not None and not self._is_fresh(self._held):
-            self._held = None
+        self._drop_stale()
+        self._reaches = self._held[-1].at if self._held else 0.0
 
     async def _ask(self) -> None:
         """Ask the pacer as long as somebody waits."""
         try:
             while self._somebody_waits():
-                if not self._holds_fresh_slot():
-                    self._held = await self._reserve_some()
-                await self._let_others_come()
+                if self._wants_more():
+                    await self._reserve_some()
+                else:
+                    await self._until_something_is_due()
                 self._hand_over()
         except Exception as problem:  # noqa: BLE001 - whoever waits has to hear of it, whatever it is
             self._fail(problem)
 
-    async def _reserve_some(self) -> Slot:
-        """Return the last of the slots that were asked for together, the others being handed over.
-
-        Safe: they are no more than begin within the time for which a read is given one, so none of them
-        could have been kept for a DELETE.
-        """
-        together = int(self._bucket.per_second * LEAD_SECONDS) if self._flows else 1
-        count = min(MOST_AT_ONCE, together, len(self._waiters))
-        first = [await self._reserve()] if count <= 1 else await self._reserve_together(count)
-        last = first.pop()
-        self._flows = last.at - self._clock.monotonic() <= LEAD_SECONDS
-        for self._held in first:
-            self._hand_over()
-        return last
-
-    async def _reserve_together(self, count: int) -> list[Slot]:
-        slots = await asyncio.gather(*(self._reserve() for _ in range(count)))
-        return sorted(slots, key=lambda one: one.at)
+    async def _reserve_some(self) -> None:
+        """Ask for as many as begin within a tenth of a second, together: a question may take longer."""
+        together = max(1, int(self._bucket.per_second * LEAD_SECONDS))
+        count = min(MOST_AT_ONCE, together, self._wanted() - len(self._held))
+        for slot in await asyncio.gather(*(self._reserve() for _ in range(count))):
+            insort(self._held, slot, key=_begins)
+            self._reaches = max(self._reaches, slot.at)
 
     async def _reserve(self) -> Slot:
+        refused = 0
         while True:
             await self._tell()
             granted = await self._pacer.reserve(self._bucket)
@@ -206,49 +216,104 @@ class Lane:
                     now = self._clock.monotonic()
                     return Slot(at=now + wait, taken=now, lane=self)
                 case Later(wait=wait):
-                    await self._sleep(wait)
+                    # Whoever was refused more often asks first, so that no process is kept out for ever.
+                    # It costs nothing: what they ask for lies two seconds ahead.
+                    await self._sleep(wait + self._courtesy / (1 + refused))
+                    refused += 1
                 case _:
                     assert_never(granted)
 
     async def _tell(self) -> None:
         """Tell the pacer of a pause that it could not be told of."""
-        if (left := self._untold_until - self._clock.monotonic()) > 0:
+        if (left := self._left(self._untold_until)) > 0:
             await self._pacer.cool_down(self._bucket, left)
         self._untold_until = 0.0
 
     def _somebody_waits(self) -> bool:
-        while self._waiters and self._waiters[0].given.done():
-            heapq.heappop(self._waiters)
-        return bool(self._waiters)
+        return _first(self._deletes) is not None or _first(self._others) is not None
 
-    async def _let_others_come(self) -> None:
-        """Keep the slot back as long as only reads and controls want it."""
-        if self._held is not None and self._somebody_waits() and self._waiters[0].rank is not Rank.DELETE:
-            early = self._held.at - LEAD_SECONDS - self._clock.monotonic()
-            if early > 0:
-                await self._sleep(early)
+    def _wanted(self) -> int:
+        return sum(not one.given.done() for one in (*self._deletes, *self._others))
 
-    def _holds_fresh_slot(self) -> bool:
-        return self._held is not None and self._is_fresh(self._held)
+    def _wants_more(self) -> bool:
+        """Whether another slot will be used, and none was reserved far enough ahead yet."""
+        self._drop_stale()
+        return self._left(self._reaches - AHEAD_SECONDS) <= 0 and len(self._held) < self._wanted()
 
-    def _is_fresh(self, slot: Slot) -> bool:
-        return slot.at + LEAD_SECONDS >= self._clock.monotonic() and slot.at >= self._paused_until
+    def _left(self, until: float) -> float:
+        return until - self._clock.monotonic()
+
+    def _drop_stale(self) -> None:
+        """Keep what is neither late nor inside a pause."""
+        earliest = max(self._clock.monotonic() - LEAD_SECONDS, self._paused_until)
+        self._held = [one for one in self._held if one.at >= earliest]
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def _until_something_is_due(self) -> None:
+        """Keep slots back as long as only reads and controls want them, or until somebody comes."""
+        due = [self._held[0].at - LEAD_SECONDS] if self._held else []
+        if len(self._held) < self._wanted():
+            due.append(self._reaches - AHEAD_SECONDS)
+        early = self._left(min(due))
+        if early <= 0:
+            await asyncio.sleep(0)
+            return
+        self._woken = asyncio.get_running_loop().create_future()
+        sleeping = asyncio.ensure_future(self._sleep(early))
+        try:
+            await asyncio.wait({sleeping, self._woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            self._woken = None
 
     def _hand_over(self) -> None:
-        """Give the held slot, if there is one, to the first who still waits."""
-        if self._held is not None and self._holds_fresh_slot() and self._somebody_waits():
-            heapq.heappop(self._waiters).given.set_result(self._held)
-            self._held = None
+        """Give held slots to those who may have them now, the first first."""
+        self._drop_stale()
+        while _first(self._deletes) and (slot := self._slot_to_arm_for()):
+            self._give(self._deletes, slot)
+        while _first(self._others) and (slot := self._slot_that_begins()):
+            self._give(self._others, slot)
+
+    def _give(self, waiters: list[_Waiter], slot: Slot) -> None:
+        self._held.remove(slot)
+        heapq.heappop(waiters).given.set_result(slot)
+
+    def _slot_to_arm_for(self) -> Slot | None:
+        now = self._clock.monotonic()
+        for one in self._held:
+            if one.at - now >= ARMING_SECONDS:
+                return one
+        # Where no later one is to come, this is the best.
+        return self._held[-1] if self._held and not self._wants_more() else None
+
+    def _slot_that_begins(self) -> Slot | None:
+        begins = self._held and self._left(self._held[0].at - LEAD_SECONDS) <= 0
+        return self._held[0] if begins else None
 
     def _give_back(self, waiter: _Waiter) -> None:
-        """Pass on the slot of a waiter who was cancelled after it was given and before he saw it."""
+        """Keep the slot of a waiter who was cancelled after it was given and before he saw it."""
         given = waiter.given
         if not given.done() or given.cancelled() or given.exception() is not None:
             return
         self.take_back(given.result())
 
     def _fail(self, problem: Exception) -> None:
-        waiters, self._waiters = self._waiters, []
+        waiters = [*self._deletes, *self._others]
+        self._deletes, self._others = [], []
         for waiter in waiters:
             if not waiter.given.done():
                 waiter.given.set_exception(problem)
+
+
+def _first(waiters: list[_Waiter]) -> _Waiter | None:
+    """Return the first who still waits."""
+    while waiters and waiters[0].given.done():
+        heapq.heappop(waiters)
+    return waiters[0] if waiters else None
+
+
+def _begins(slot: Slot) -> float:
+    return slot.at

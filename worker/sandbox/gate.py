@@ -15,7 +15,7 @@ from worker.sandbox.dialects import Dialect
 from worker.sandbox.faults import Fault
 from worker.sandbox.kinds import Target, is_foundry, read_target, speaks_foundry
 from worker.sandbox.post import GatePost
-from worker.sandbox.throttle import Allowance, TokenBucket
+from worker.sandbox.throttle import Allowance, TokenBuckets
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,10 +38,8 @@ class Gate:
         self._post = post
         self._acting = Acting(app, post)
         options = post.options
-        self._bucket = TokenBucket(options.rate, post.monotonic) if options.rate else None
-        self._delete_bucket = (
-            TokenBucket(options.delete_rate, post.monotonic) if options.delete_rate else None
-        )
+        self._buckets = TokenBuckets(options.rate, post.monotonic, by_key=options.rate_by_key)
+        self._delete_buckets = TokenBuckets(options.delete_rate, post.monotonic, by_key=options.rate_by_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -94,9 +92,14 @@ class Gate:
         accepted = self._post.options.api_keys
         if accepted is not None and key not in accepted:
             return answers.refused_key()
-        buckets = [self._bucket, self._delete_bucket if visit.target.method == "DELETE" else None]
-        for bucket in filter(None, buckets):
-            visit.allowance = bucket.take()
+        if key in self._post.options.throttled_keys:
+            return answers.throttled(self._post.options.retry_after, limit=0)
+        is_delete = visit.target.method == "DELETE"
+        for buckets in (self._buckets, self._delete_buckets) if is_delete else (self._buckets,):
+            allowance = buckets.take(key)
+            if allowance is None:
+                continue
+            visit.allowance = allowance
             if visit.allowance.wait > 0:
                 return answers.throttled(timedelta(seconds=visit.allowance.wait), limit=visit.allowance.limit)
         return None

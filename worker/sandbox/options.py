@@ -70,8 +70,9 @@ def parse_rate(text: str) -> Rate:
 class SandboxOptions:
     """``latency`` is spent half before and half after the work; ``rate`` counts every request.
 
-    ``delete_rate`` counts DELETE besides. Without ``api_keys`` any bearer will do. With a ``seed``
-    the ids repeat from run to run. ``retry_after`` is what ``throttled`` answers, ``slow_by`` how
+    ``delete_rate`` counts DELETE besides; with ``rate_by_key`` both count each key by itself.
+    ``throttled_keys`` are answered 429 whatever they ask. Without ``api_keys`` any bearer will do. With a
+    ``seed`` the ids repeat from run to run. ``retry_after`` is what ``throttled`` answers, ``slow_by`` how
     long ``slow`` waits and ``slow-body`` takes, ``hang_for`` how long ``timeout`` waits for the client
     to go. What ``reappears`` struck is back after ``reappears_after``, only on demand if that is None.
     ``keep_requests`` is how many requests stay in the log, ``data_retention`` what an admin key is told.
@@ -80,6 +81,8 @@ class SandboxOptions:
     latency: timedelta = timedelta()
     rate: Rate | None = None
     delete_rate: Rate | None = None
+    rate_by_key: bool = False
+    throttled_keys: frozenset[str] = field(default=frozenset(), repr=False)
     faults: tuple[FaultRule, ...] = ()
     api_keys: frozenset[str] | None = field(default=None, repr=False)
     seed: int | None = None

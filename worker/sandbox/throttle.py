@@ -40,3 +40,24 @@ class TokenBucket:
                 return Allowance(wait=wait, limit=self._rate.limit, remaining=0)
             self._tokens -= 1
             return Allowance(wait=0, limit=self._rate.limit, remaining=int(self._tokens))
+
+
+class TokenBuckets:
+    """One bucket for everybody, or one for each key; without a rate there is none."""
+
+    def __init__(self, rate: Rate | None, monotonic: Callable[[], float], *, by_key: bool) -> None:
+        self._rate = rate
+        self._monotonic = monotonic
+        self._by_key = by_key
+        self._lock = threading.Lock()
+        self._buckets: dict[str, TokenBucket] = {}
+
+    def take(self, key: str) -> Allowance | None:
+        """Take one request out of the key's bucket; None where nothing is limited."""
+        if self._rate is None:
+            return None
+        with self._lock:
+            name = key if self._by_key else ""
+            if name not in self._buckets:
+                self._buckets[name] = TokenBucket(self._rate, self._monotonic)
+        return self._buckets[name].take()
