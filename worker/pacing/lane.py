@@ -24,6 +24,8 @@ LATE_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 0.05
 """How old the last word of a shared pause may be when a slot begins."""
 
+_MOST_COURTESY_SECONDS = 0.25
+
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -84,6 +86,7 @@ class Lane:
         # Until when nothing leaves, as far as is known here, and what of it the pacer was not told yet.
         self._paused_until, self._untold_until = 0.0, 0.0
         self._looked_at = float("-inf")
+        self._courtesy = min(_MOST_COURTESY_SECONDS, 0.5 / bucket.per_second)
         self._asking: asyncio.Task[None] | None = None
 
     async def slot(self, rank: Rank, order: float) -> Slot:
@@ -170,6 +173,7 @@ class Lane:
             self._fail(problem)
 
     async def _reserve(self) -> Slot:
+        refused = 0
         while True:
             await self._tell()
             granted = await self._pacer.reserve(self._bucket)
@@ -179,7 +183,10 @@ class Lane:
                     now = self._clock.monotonic()
                     return Slot(at=now + wait, taken=now, lane=self)
                 case Later(wait=wait):
-                    await self._sleep(wait)
+                    # Whoever was refused more often asks first, so that no process is kept out for ever.
+                    # It costs nothing: what they ask for lies two seconds ahead.
+                    await self._sleep(wait + self._courtesy / (1 + refused))
+                    refused += 1
                 case _:
                     assert_never(granted)
 
