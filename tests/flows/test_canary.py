@@ -61,6 +61,20 @@ def test_a_provider_that_lies_about_canaries_confirms_nothing(world: World) -> N
     assert world.grade(due) not in {"confirmed", "inferred", "sustained", "absent"}
 
 
+def test_a_canary_that_fails_for_ever_certifies_nothing_and_is_not_made_for_ever(world: World) -> None:
+    due = world.register()
+    world.sweep()
+    world.faults("error-500@post")
+    for _ in range(12):
+        world.drain()
+        world.clock.move(timedelta(hours=1, minutes=1))
+    assert (world.state(due), world.grade(due)) == (ThreadState.PARKED, "acknowledged")
+    asked = len(world.sandbox.requests())
+    world.clock.move(timedelta(days=2))
+    world.drain()
+    assert len(world.sandbox.requests()) == asked
+
+
 def test_a_canary_that_a_crash_left_is_deleted_in_a_later_turn(world: World) -> None:
     left = world.make(Kind.CONVERSATION)
     with world.database.write() as db:

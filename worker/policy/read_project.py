@@ -20,6 +20,7 @@ DEFAULT_KEY_GLOBS = ("OPENAI_API_KEY*", "TENURE_KEY_*", "/run/secrets/*")
 
 _OPENAI_URL = "https://api.openai.com/v1"
 RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min|h)")
+_ZERO = re.compile(r"0+/(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 _PORTS = {"https": 443, "http": 80}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
@@ -155,7 +156,16 @@ def _rate(node: Node, path: Path) -> Rate:
 
 
 def _per_second(node: Node, path: Path) -> float:
-    found = RATE.fullmatch(scalar(node, path).text)
+    text = scalar(node, path).text
+    if _ZERO.fullmatch(text):
+        # Read as written it would mean "never", which has a switch that says so in the log.
+        raise path.notes.error(
+            node,
+            "RP028",
+            f"{path.label} is zero.",
+            'Write for example "5/s", or pause the project: tenure pause.',
+        )
+    found = RATE.fullmatch(text)
     if found is None:
         raise path.notes.error(
             node, "RP028", f"{path.label} is not a rate.", 'Write "300/min", "5/s" or "1000/h".'

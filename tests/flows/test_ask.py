@@ -1,0 +1,197 @@
+"""One request: its permit, its seat, its time, and what the provider asked for in answering it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from worker.flows.ask import Asker, LeaseShort, Patience
+from worker.model.clock import SystemClock
+from worker.model.evidence import Class, Observation, Step
+from worker.model.thread import Kind
+from worker.pacing.base import Bucket, CoolingDown, Later, PacerUnavailable, Reservation
+from worker.pacing.lane import Lane, Rank
+from worker.pacing.memory import MemoryPacer
+from worker.providers.base import Provider
+
+BUCKET = Bucket(key="b", per_second=1000, burst=100)
+CLOCK = SystemClock()
+Answer = Callable[[], Observation]
+
+
+class Server:
+    """Answers reads with what it is told to; each waits until it is let go."""
+
+    def __init__(self, *answers: Observation) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def read(self, kind: Kind, external_id: str, *, step: Step, timeout: float) -> Observation:
+        self.asked += 1
+        answer = self.answers.pop(0) if self.answers else seen(Class.PRESENT)
+        await self.go_on.wait()
+        return answer
+
+
+class Lost(MemoryPacer):
+    """A pacer that grants slots and cannot be told of pauses."""
+
+    async def cool_down(self, bucket: Bucket, seconds: float) -> None:
+        raise PacerUnavailable("gone")
+
+
+def seen(class_: Class, *, status: int = 200, retry_after: float | None = None) -> Observation:
+    return Observation(
+        step=Step.BEFORE, seen=class_, at=CLOCK.now(), subject="s", status=status, retry_after=retry_after
+    )
+
+
+def asker(
+    server: Server,
+    *,
+    pacer: MemoryPacer | None = None,
+    bucket: Bucket = BUCKET,
+    seats: int = 16,
+    lease: float = 60,
+) -> Asker:
+    lane = Lane(pacer or MemoryPacer(), bucket, CLOCK)
+    return Asker(
+        provider=cast("Provider", server),
+        reads=lane,
+        writes=lane,
+        seats=asyncio.Semaphore(seats),
+        clock=CLOCK,
+        timeout=5,
+        nothing_leaves_after=CLOCK.monotonic() + lease,
+        patience=Patience(rest_seconds=7),
+    )
+
+
+async def read(one: Asker) -> Observation:
+    return await one.read_object(Kind.FILE, "file-1", Step.BEFORE, rank=Rank.READ)
+
+
+@pytest.mark.parametrize(
+    ("answer", "pause"),
+    [
+        (seen(Class.THROTTLED, status=429), 1.0),
+        (seen(Class.THROTTLED, status=429, retry_after=0.0), 1.0),
+        (seen(Class.THROTTLED, status=429, retry_after=5.0), 5.0),
+        (seen(Class.ERROR, status=503, retry_after=5.0), 5.0),
+        (seen(Class.ERROR, status=503, retry_after=0.0), 0.0),
+        (seen(Class.ERROR, status=503), 0.0),
+        (seen(Class.ERROR, status=500), 0.0),
+        (seen(Class.PRESENT), 0.0),
+    ],
+)
+def test_a_429_and_a_503_that_names_a_time_pause_everybody(answer: Observation, pause: float) -> None:
+    async def scenario() -> None:
+        pacer = MemoryPacer()
+        one = asker(Server(answer), pacer=pacer)
+        assert await read(one) is answer
+        left = await pacer.pause(BUCKET)
+        assert pause - 0.5 < left <= pause
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds", [11.0, 3600.0, 31_536_000.0])
+def test_a_long_pause_is_known_from_the_answer_and_sends_the_next_home(seconds: float) -> None:
+    async def scenario() -> None:
+        server = Server(seen(Class.THROTTLED, status=429, retry_after=seconds))
+        one = asker(server)
+        await read(one)
+        assert one.patience.left == min(seconds, 86_400)
+        with pytest.raises(CoolingDown):
+            await read(one)
+        assert server.asked == 1
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_is_kept_where_the_pacer_cannot_be_told_of_its_pause() -> None:
+    async def scenario() -> None:
+        one = asker(Server(seen(Class.THROTTLED, status=429, retry_after=5.0)), pacer=Lost())
+        assert (await read(one)).seen is Class.THROTTLED
+        # And nothing leaves before it has been told.
+        with pytest.raises(PacerUnavailable):
+            await read(one)
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_waited_for_a_seat_do_not_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider hangs while slots pass; when it answers again, each request has a slot of its own time."""
+    monkeypatch.setattr("worker.pacing.lane.LATE_SECONDS", 0.0)
+
+    async def scenario() -> None:
+        asked_of: list[int] = []
+        every_slot_is_taken = asyncio.Event()
+
+        class Counting(MemoryPacer):
+            async def reserve(self, bucket: Bucket) -> Reservation | Later:
+                asked_of.append(1)
+                if len(asked_of) == 5:
+                    every_slot_is_taken.set()
+                return await super().reserve(bucket)
+
+        server = Server()
+        server.go_on.clear()
+        one = asker(server, pacer=Counting(), seats=1)
+        waiting = [asyncio.create_task(read(one)) for _ in range(5)]
+        await every_slot_is_taken.wait()
+        server.go_on.set()
+        await asyncio.gather(*waiting)
+        assert server.asked == 5
+        assert len(asked_of) >= 5 + 4
+
+    asyncio.run(scenario())
+
+
+def test_a_slot_that_lies_beyond_the_lease_is_not_waited_for() -> None:
+    slow = Bucket(key="slow", per_second=1 / 3600)
+
+    async def scenario() -> None:
+        server = Server()
+        one = asker(server, bucket=slow, lease=0.2)
+        await read(one)
+        with pytest.raises(LeaseShort):
+            await read(one)
+        assert server.asked == 1
+
+    asyncio.run(scenario())
+
+
+def test_patience_ends_after_three_pauses_in_a_row_and_an_answer_renews_it() -> None:
+    refused, fine = seen(Class.THROTTLED, status=429), seen(Class.PRESENT)
+    patience = Patience(rest_seconds=7)
+    for at in (0.0, 0.1, 0.9):  # one pause, heard of three times
+        patience.heard(refused, 1.0, at)
+    patience.heard(refused, 1.0, 1.0)
+    assert not patience.over
+    patience.heard(fine, 1.0, 1.5)
+    for at in (2.0, 3.0, 3.5):
+        patience.heard(refused, 1.0, at)
+    assert not patience.over
+    patience.check()
+    patience.heard(refused, 1.0, 4.0)
+    assert patience.over
+    assert patience.left == 7
+    with pytest.raises(CoolingDown):
+        patience.check()
+
+
+def test_a_connection_that_fails_is_no_answer_and_renews_no_patience() -> None:
+    patience = Patience()
+    for at in (0.0, 1.0):
+        patience.heard(seen(Class.THROTTLED, status=429), 1.0, at)
+    lost = Observation(step=Step.BEFORE, seen=Class.ERROR, at=CLOCK.now(), subject="s")
+    patience.heard(lost, 1.0, 1.5)
+    patience.heard(seen(Class.THROTTLED, status=429), 1.0, 2.0)
+    assert patience.over
+    assert not patience.answered
