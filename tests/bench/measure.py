@@ -163,6 +163,7 @@ def run_json(module: str, task: Mapping[str, Any], environment: Mapping[str, str
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=die_with_parent(signal.SIGTERM),
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
