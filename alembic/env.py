@@ -16,26 +16,17 @@ _ADVISORY_LOCK = 7_301_846_512
 def _run(connection: Connection) -> None:
     postgresql = connection.dialect.name == "postgresql"
     if postgresql:
+        # Both end with the transaction: behind a pooler a session's own would stay with somebody else.
         # A migration that cannot get its lock gives up instead of queueing every other statement behind it.
-        connection.execute(text("set lock_timeout = '10s'"))
-        connection.execute(text(f"select pg_advisory_lock({_ADVISORY_LOCK})"))
-        connection.commit()
-    try:
-        context.configure(
-            connection=connection,
-            target_metadata=metadata,
-            render_as_batch=not postgresql,
-            # On SQLite one BEGIN IMMEDIATE over all of them is the lock between two upgrades.
-            transaction_per_migration=postgresql,
-            compare_type=True,
-        )
-        with context.begin_transaction():
-            context.run_migrations()
-    finally:
-        if postgresql:
-            connection.rollback()
-            connection.execute(text(f"select pg_advisory_unlock({_ADVISORY_LOCK})"))
-            connection.commit()
+        connection.execute(text("set local lock_timeout = '10s'"))
+        connection.execute(text(f"select pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+    # One transaction over all of them, which is begun already on PostgreSQL; on SQLite it is a BEGIN
+    # IMMEDIATE, and so the lock between two upgrades. Whoever handed the connection in commits.
+    context.configure(
+        connection=connection, target_metadata=metadata, render_as_batch=not postgresql, compare_type=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 def _own_connection() -> None:

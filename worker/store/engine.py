@@ -87,7 +87,9 @@ def open_database(url: str) -> Database:
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
                 pool_size=10,
-                connect_args={"connect_timeout": 10},
+                # A pooler gives each transaction another session, so nothing may live in one: no prepared
+                # statement, and elsewhere no session's lock or setting.
+                connect_args={"connect_timeout": 10, "prepare_threshold": None},
             )
             return Database(engine, engine)
         case other:
