@@ -20,7 +20,7 @@ from worker.sandbox.server import SandboxServer
 
 _CLOCK = SystemClock()
 # So long at most the next disturbance waits for work: some of them keep everything from being done.
-_PATIENCE_SECONDS = 3.0
+_PATIENCE_SECONDS = 2.5
 
 # The whole time: an endpoint that is gone. Whatever it answers, nothing of this kind may be called deleted.
 ALWAYS = ("endpoint-retired:thread",)
