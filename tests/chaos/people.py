@@ -26,7 +26,7 @@ POLICY = "all-30d"
 _CLOCK = SystemClock()
 _TTL = timedelta(days=30)
 _AGAIN_SECONDS = 0.2
-_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS = 240.0
 # Longer than any silence, so that a call that was given up is not carried out behind a later one's back.
 _CALL_SECONDS = 60.0
 _SERVER_ERROR = 500
