@@ -42,9 +42,8 @@ _TABLES = (
 
 def lay_out(db: Connection, people: People, sandbox: SandboxServer, database: Database) -> None:
     """Make the tables and fill them."""
-    for table in _TABLES:
-        db.execute(text(f"create temporary table {table}"))
-    _fill(
+    make_tables(db)
+    fill(
         db,
         "told",
         (
@@ -62,17 +61,24 @@ def lay_out(db: Connection, people: People, sandbox: SandboxServer, database: Da
             for one in people.told.values()
         ),
     )
-    _fill(db, "pause", ({"project": o.project, "begun": o.begun, "ended": o.ended} for o in people.pauses))
-    _fill(db, "bystander", ({"external_id": one} for one in people.bystanders))
-    _fill(db, "wire", (_on_wire(one) for one in sandbox.requests() if one.method == "DELETE"))
+    fill(db, "pause", ({"project": o.project, "begun": o.begun, "ended": o.ended} for o in people.pauses))
+    fill(db, "bystander", ({"external_id": one} for one in people.bystanders))
+    fill(db, "wire", (_on_wire(one) for one in sandbox.requests() if one.method == "DELETE"))
     live = sandbox.store.state().live
-    _fill(db, "remaining", ({"external_id": one} for ids in live.values() for one in ids))
+    fill(db, "remaining", ({"external_id": one} for ids in live.values() for one in ids))
     with database.read() as reader:
         stored = log.entries_after(reader, limit=10_000_000)
-    _fill(db, "entry", (_entry(one) for one in stored))
+    fill(db, "entry", (_entry(one) for one in stored))
 
 
-def _fill(db: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+def make_tables(db: Connection) -> None:
+    """Make the tables, empty."""
+    for table in _TABLES:
+        db.execute(text(f"create temporary table {table}"))
+
+
+def fill(db: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Put rows into one of the tables."""
     given = [dict(one) for one in rows]
     if given:
         names = ", ".join(given[0])
