@@ -46,7 +46,8 @@ class Fleet:
     ended: Counter[str] = field(default_factory=Counter)
 
     def start(self, name: str, command: str) -> None:
-        """Start a role under a name."""
+        """Start a role under a name; one that has it already is ended."""
+        self.retire(name)
         clock_file = self.folder / f"{name}.clock"
         clock_file.write_text("0")
         self.roles[name] = Role(name=name, command=command, clock_file=clock_file)
@@ -54,7 +55,7 @@ class Fleet:
 
     def named(self, command: str) -> list[str]:
         """The names of the roles of one kind."""
-        return [one.name for one in self.roles.values() if one.command == command]
+        return [one.name for one in list(self.roles.values()) if one.command == command]
 
     def kill(self, name: str) -> None:
         """kill -9 of the role and its children, and a new start, as a supervisor would."""
@@ -73,6 +74,11 @@ class Fleet:
             os.kill(pids[int(pick * len(pids))], signal.SIGKILL)
         return True
 
+    def retire(self, name: str) -> None:
+        """kill -9 of a role that is not started again."""
+        if name in self.roles:
+            self._end(self.roles.pop(name))
+
     def freeze(self, name: str) -> None:
         """Stop the role in the middle of whatever it does; it knows nothing of it."""
         self.roles[name].frozen = True
@@ -80,11 +86,14 @@ class Fleet:
 
     def thaw(self, name: str) -> None:
         """Let a frozen role go on."""
-        self.roles[name].frozen = False
-        self._signal(self.roles[name], signal.SIGCONT)
+        if name in self.roles:
+            self.roles[name].frozen = False
+            self._signal(self.roles[name], signal.SIGCONT)
 
     def set_clock(self, name: str, wrong_by: float) -> None:
         """Set the wall clock of a role wrong by that many seconds."""
+        if name not in self.roles:
+            return
         file = self.roles[name].clock_file
         beside = file.with_suffix(".new")
         beside.write_text(str(wrong_by))
@@ -92,7 +101,7 @@ class Fleet:
 
     def supervise(self) -> None:
         """Start anew what has ended by itself, and count it."""
-        for role in self.roles.values():
+        for role in list(self.roles.values()):
             if not role.alive:
                 self.ended[role.command] += 1
                 self._launch(role)
@@ -100,7 +109,7 @@ class Fleet:
     @property
     def url(self) -> str:
         """Where the API listens now; empty while it does not."""
-        for role in self.roles.values():
+        for role in list(self.roles.values()):
             if role.command in {"api", "up"} and role.alive:
                 lines = self._log(role).read_text(errors="replace").splitlines()
                 return next((one.split()[-1] for one in lines if one.startswith(_SAYS)), "")
@@ -114,13 +123,13 @@ class Fleet:
 
     def stop(self) -> None:
         """End every role as an operator would, and whoever does not go, for certain."""
-        for role in self.roles.values():
+        for role in list(self.roles.values()):
             if role.alive:
                 self._signal(role, signal.SIGCONT)
                 assert role.process is not None
                 role.process.terminate()
         until = _CLOCK.monotonic() + _GOODBYE_SECONDS
-        for role in self.roles.values():
+        for role in list(self.roles.values()):
             assert role.process is not None
             with suppress(subprocess.TimeoutExpired):
                 role.process.wait(max(0.1, until - _CLOCK.monotonic()))

@@ -21,6 +21,8 @@ from worker.sandbox.server import SandboxServer
 _CLOCK = SystemClock()
 # So long at most the next disturbance waits for work: some of them keep everything from being done.
 _PATIENCE_SECONDS = 2.5
+# A lease of 20 s, and time for somebody else to claim and to finish.
+_PAST_A_LEASE = 28.0
 
 # The whole time: an endpoint that is gone. Whatever it answers, nothing of this kind may be called deleted.
 ALWAYS = ("endpoint-retired:thread",)
@@ -133,6 +135,16 @@ def _freeze(command: str, seconds: float, storm: Storm) -> None:
     storm.later(seconds, partial(storm.fleet.thaw, name))
 
 
+def _replace_workers(storm: Storm) -> None:
+    """Freeze every worker; another one takes over, and then they all wake up and tell what they saw."""
+    for name in storm.fleet.named("worker"):
+        if not storm.fleet.roles[name].frozen:
+            storm.fleet.freeze(name)
+            storm.later(_PAST_A_LEASE, partial(storm.fleet.thaw, name))
+    storm.fleet.start("worker-3", "worker")
+    storm.later(_PAST_A_LEASE + 8, partial(storm.fleet.retire, "worker-3"))
+
+
 def _step_clock(steps: tuple[float, ...], commands: tuple[str, ...], storm: Storm) -> None:
     name = storm.some(*commands)
     storm.fleet.set_clock(name, storm.dice.choice(steps))
@@ -210,6 +222,7 @@ ON_SEVERAL: dict[str, Act] = {
     "worker killed again": partial(_kill, "worker"),
     "worker's child killed": _kill_child,
     "worker frozen past its lease": partial(_freeze, "worker", 22.0),
+    "workers frozen and replaced": _replace_workers,
     "beat killed": partial(_kill, "beat"),
     "api killed": partial(_kill, "api"),
     "worker's clock stepped": partial(_step_clock, (-3600.0, -90.0, 90.0, 3600.0), ("worker",)),
