@@ -8,13 +8,13 @@ from pathlib import Path
 import hypothesis
 from hypothesis.configuration import set_hypothesis_home_dir
 
-pytest_plugins = ["tests.servers.plugin"]
+pytest_plugins = ["tests.servers.plugin", "tests.chaos.shown"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # A variable of the person who runs the tests must not name a target, a key or a data folder.
 for _name in [name for name in os.environ if name.startswith(("TENURE_", "OPENAI_", "AZURE_", "CELERY_"))]:
-    if not _name.startswith("TENURE_TEST_"):
+    if not _name.startswith(("TENURE_TEST_", "TENURE_CHAOS_")):
         del os.environ[_name]
 
 # Slow machines are no defect; a failure in CI repeats itself.

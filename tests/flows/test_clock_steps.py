@@ -8,11 +8,23 @@ import pytest
 
 from tests.world.crash import in_background
 from tests.world.world import POLICIES, World
+from worker.flows.seal import seal
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
+# Keeps what is 40 days old for another half an hour.
+FLOOR = """
+---
+apiVersion: retention/v1
+kind: RetentionPolicy
+metadata: {name: floor, owner: tests}
+spec:
+  mode: enforce
+  match: {all: true}
+  retain: {for: P40DT30M}
+"""
 
 
 @pytest.mark.parametrize("wrong", [HOUR, -HOUR], ids=["ahead", "back"])
@@ -50,6 +62,45 @@ def test_what_was_planned_by_a_clock_that_ran_ahead_is_spared_when_it_is_right_a
     world.sweep()
     world.drain()
     assert world.grade(nearly) == "confirmed"
+
+
+def test_an_hour_ahead_ends_no_retention_where_the_database_knows_better(world: World) -> None:
+    if world.database.is_sqlite:
+        pytest.skip("SQLite has no clock of its own")
+    due = world.register(kind=Kind.FILE)
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.sweep()
+    world.rules(POLICIES + FLOOR)
+    world.clock.step(HOUR)
+    world.drain()
+    assert (world.exists(due), world.state(due)) == (True, ThreadState.LIVE)
+    assert world.item(due).state == ItemState.SPARED
+    assert not world.deletes()
+
+
+def test_a_clock_ahead_begins_no_slot_ahead_of_the_database(world: World) -> None:
+    if world.database.is_sqlite:
+        pytest.skip("SQLite has no clock of its own")
+    world.clock.move(timedelta(minutes=2))
+    world.clock.step(300 * DAY)
+    world.tick()
+    world.clock.step(-300 * DAY)
+    world.clock.move(timedelta(minutes=2))
+    due = world.register(kind=Kind.FILE)
+    world.tick()
+    assert world.item(due).state == ItemState.PLANNED
+
+
+def test_a_checkpoint_of_a_clock_ahead_keeps_none_back(world: World) -> None:
+    world.clock.step(300 * DAY)
+    world.register(kind=Kind.FILE)
+    first = seal(world.database, world.sealer, clock=world.clock)
+    world.clock.step(-300 * DAY)
+    world.register(kind=Kind.FILE)
+    second = seal(world.database, world.sealer, clock=world.clock)
+    assert first is not None
+    assert second is not None
+    assert second.size > first.size
 
 
 def test_a_clock_set_back_between_planning_and_arming_spares_and_forgets_nothing(world: World) -> None:

@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -97,6 +97,65 @@ def postgres(url: str | None = None) -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def own_postgres() -> Iterator[OwnPostgres]:
+    """A server of this test alone, which it may crash and start again."""
+    folder = Path(tempfile.mkdtemp(prefix="tenure-postgres-"))
+    server = OwnPostgres(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class OwnPostgres:
+    """A cluster in a folder, and its server while it runs: at another port after each start.
+
+    What was committed outlives a crash of the server, as it does in production.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._account = _account()
+        if self._account:
+            os.chown(folder, self._account.uid, self._account.gid)
+        self._programs = _programs(folder, self._account)
+        self._password = secrets.token_urlsafe(16)
+        _init(self._programs, folder=folder, account=self._account, password=self._password)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._admin: URL | None = None
+
+    def start(self) -> int:
+        """Start the server and return its port."""
+        self._child, self._admin = _start(
+            self._programs,
+            folder=self._folder,
+            account=self._account,
+            password=self._password,
+            settings={**SETTINGS, "synchronous_commit": "on"},
+        )
+        assert self._admin.port is not None
+        return self._admin.port
+
+    def stop(self) -> None:
+        """End it in good order."""
+        if self._child is not None:
+            stop_child(self._child, signal.SIGINT)
+
+    def crash(self) -> None:
+        """End it without a shutdown: the next start recovers what was committed."""
+        if self._child is not None:
+            stop_child(self._child, signal.SIGQUIT)
+
+    @property
+    def databases(self) -> Postgres:
+        """The server that runs now."""
+        assert self._admin is not None
+        return Postgres(admin=self._admin)
+
+
 def _serve(folder: Path) -> Iterator[Postgres]:
     account = _account()
     if account:
@@ -104,7 +163,7 @@ def _serve(folder: Path) -> Iterator[Postgres]:
     programs = _programs(folder, account)
     password = secrets.token_urlsafe(16)
     _init(programs, folder=folder, account=account, password=password)
-    child, url = _start(programs, folder=folder, account=account, password=password)
+    child, url = _start(programs, folder=folder, account=account, password=password, settings=SETTINGS)
     try:
         yield Postgres(admin=url)
     finally:
@@ -176,14 +235,14 @@ def _init(programs: Path, *, folder: Path, account: Account | None, password: st
 
 
 def _start(
-    programs: Path, *, folder: Path, account: Account | None, password: str
+    programs: Path, *, folder: Path, account: Account | None, password: str, settings: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], URL]:
-    settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     failure = ServerDidNotStart()
     for _ in range(TRIES):
         port = free_port()
         url = URL.create("postgresql+psycopg", USER, password, "127.0.0.1", port, "postgres")
-        command = [str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *settings]
+        command = [str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *given]
         child = spawn(command, folder=folder, stop=signal.SIGINT, account=account)
         try:
             wait_until_ready(child, folder=folder, ready=partial(_answers, url))

@@ -30,13 +30,56 @@ def valkey(url: str | None = None) -> Iterator[str]:
         return
     folder = Path(tempfile.mkdtemp(prefix="tenure-valkey-"))
     try:
-        child, own = _start(folder)
+        child, own = _start(folder, secrets.token_urlsafe(16))
         try:
             yield own
         finally:
             stop_child(child, signal.SIGTERM)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_valkey() -> Iterator[OwnValkey]:
+    """A server of this test alone, which it may kill, start again and empty."""
+    folder = Path(tempfile.mkdtemp(prefix="tenure-valkey-"))
+    server = OwnValkey(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class OwnValkey:
+    """A server that keeps nothing on disk: at another port, and empty, after each start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._child: subprocess.Popen[bytes] | None = None
+        self.password = secrets.token_urlsafe(16)
+        self._url = ""
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on now."""
+        return int(self._url.rpartition(":")[2].partition("/")[0])
+
+    def start(self) -> int:
+        """Start the server and return its port."""
+        self._child, self._url = _start(self._folder, self.password)
+        return self.port
+
+    def kill(self) -> None:
+        """End it at once; everything in it is gone."""
+        if self._child is not None:
+            stop_child(self._child, signal.SIGKILL)
+
+    def flush(self) -> None:
+        """Forget everything, messages too."""
+        with redis.Redis.from_url(self._url) as client:
+            client.flushall()
 
 
 def new_prefix() -> str:
@@ -51,10 +94,10 @@ def delete_keys(url: str, *, prefix: str) -> None:
             client.unlink(key)
 
 
-def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def _start(folder: Path, password: str) -> tuple[subprocess.Popen[bytes], str]:
     failure = ServerDidNotStart()
     for _ in range(TRIES):
-        port, password = free_port(), secrets.token_urlsafe(16)
+        port = free_port()
         config = (
             f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir "{folder}"\n'
         )

@@ -124,6 +124,18 @@ def test_claimers_at_once_get_disjoint_items(database: Database) -> None:
     assert len(set(flat) | set(rest)) == 40
 
 
+def test_leases_that_are_ended_are_free_at_once_even_if_a_clock_ahead_gave_them(database: Database) -> None:
+    planned(database, 2)
+    ahead = claim(database, 1, now=NOW + timedelta(days=400))
+    [rightly] = claim(database, 1)
+    assert claim(database) == []
+    with database.write() as db:
+        assert work.end_leases(db, NOW) == 2
+    taken = claim(database, now=NOW + timedelta(seconds=1))
+    assert {item.id for item in taken} == {ahead[0].id, rightly.id}
+    assert not settle(database, rightly)
+
+
 def test_a_claimed_item_is_nobody_elses_until_its_lease_is_over(database: Database) -> None:
     planned(database, 3)
     first = claim(database)

@@ -18,6 +18,7 @@ from worker.flows.key import first_admin_key
 from worker.model.clock import SystemClock
 from worker.model.errors import Unavailable
 from worker.settings import Settings, SettingsInvalid, load_settings
+from worker.store import work
 from worker.telemetry import log, set_up_logging
 from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in_force, require_ready, wire
 
@@ -87,6 +88,7 @@ def up(*, sandbox: bool = False) -> None:
         stack.callback(tenure.database.dispose)
         _sandbox(stack, settings, start=sandbox)
         prepare(tenure)
+        _take_up(tenure)
         # Read now what sealing needs later, so that a missing key ends the start and not the evidence.
         tenure.sealer.signer()
         if put_in_force(tenure).awaiting:
@@ -95,6 +97,16 @@ def up(*, sandbox: bool = False) -> None:
         _announce(tenure, listening)
         stack.enter_context(_workers(tenure))
         _serve(tenure, listening, stop_tasks=lambda: None)
+
+
+def _take_up(tenure: Tenure) -> None:
+    """End the leases that a crash left, so that its work goes on at once.
+
+    On SQLite whoever held one is gone, for the lock is ours; on PostgreSQL others may work elsewhere.
+    """
+    if tenure.database.is_sqlite:
+        with tenure.database.write() as db:
+            work.end_leases(db, tenure.clock.now())
 
 
 def _sandbox(stack: ExitStack, settings: Settings, *, start: bool) -> None:

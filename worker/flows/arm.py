@@ -100,6 +100,7 @@ def arm(database: Database, intents: Sequence[Intent], *, actor: str, clock: Clo
         room = _Room(
             db=db,
             now=now,
+            decided_at=work.no_later(db, now),
             at=at,
             actor=actor,
             bundle=bundle_in_force(db),
@@ -126,6 +127,8 @@ class _Room:
 
     db: Session
     now: datetime
+    # A clock that runs ahead makes nothing due: the database's, where it has one, must agree.
+    decided_at: datetime
     at: float
     actor: str
     bundle: Bundle
@@ -147,7 +150,7 @@ def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, work.Armed 
     project = room.bundle.projects.get(item.project)
     if project is None or project.account != thread.account:
         return NotNow(reason="the project's account changed"), None, None
-    decision = decide(thread, bundle=room.bundle, circumstances=room.bearing, now=room.now)
+    decision = decide(thread, bundle=room.bundle, circumstances=room.bearing, now=room.decided_at)
     reason = _why_not(decision, item)
     if reason is not None:
         return _spare(room, one, thread, decision, reason)

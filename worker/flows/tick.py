@@ -21,7 +21,7 @@ from worker.model.errors import TenureError
 from worker.model.work import SweepState
 from worker.policy.document import CatchUp, Mode, Policy
 from worker.policy.schedule import latest_slot
-from worker.store import bundles, coverages, keys, sweeps, threads
+from worker.store import bundles, coverages, keys, sweeps, threads, work
 from worker.store.engine import Database
 from worker.telemetry import log
 
@@ -87,7 +87,9 @@ def tick(beat: Ticker) -> list[str]:
         resume(database, actor=beat.actor, clock=clock, older_than=_LEFT_BY_A_CRASH)
         # Should a bundle come into force meanwhile, the next tick recomputes and carries on.
         with suppress(NotRecomputed):
-            for order in due_orders(database, now=clock.now(), grace=_TICKS_OF_GRACE * beat.every):
+            for order in due_orders(
+                database, now=_no_later(database, clock.now()), grace=_TICKS_OF_GRACE * beat.every
+            ):
                 sweep(database, order, actor=beat.actor, clock=clock)
     woken = anything_ready(database, clock)
     for credential in woken:
@@ -97,6 +99,12 @@ def tick(beat: Ticker) -> list[str]:
         keys.note_fact(db, LAST_TICK, {"woken": len(woken)}, clock.now())
     log().debug("beat.ticked", woken=len(woken))
     return woken
+
+
+def _no_later(database: Database, now: datetime) -> datetime:
+    """Return ``now``, or the database's time if earlier: a slot begun ahead would keep others back."""
+    with database.read() as db:
+        return work.no_later(db, now)
 
 
 def _look(beat: Ticker) -> None:

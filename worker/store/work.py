@@ -126,6 +126,20 @@ def claim(
     return [_to_item(row, fence=row.fence + 1, until=until) for row in rows], until
 
 
+def no_later(db: Session, now: datetime) -> datetime:
+    """Return ``now``, or the database's time where the application's clock is ahead of it (PostgreSQL)."""
+    return min(now, lease_clock(db, now))
+
+
+def end_leases(db: Session, now: datetime) -> int:
+    """End every lease; returns how many. Only for whoever knows that nobody works: the lock's holder.
+
+    Also those of a clock that was ahead: on SQLite they would otherwise last until it is so late.
+    """
+    held = work_item.c.state == ItemState.CLAIMED
+    return changed(db, update(work_item).where(held).values(lease_until=now))
+
+
 def _probes(db: Session, credential: str, now: datetime) -> list[Row[Any]]:
     """Lock one ready row of each stopped pair whose probe is due."""
     due = select(stopped_pair.c.project, stopped_pair.c.kind).where(stopped_pair.c.probe_at <= now)
