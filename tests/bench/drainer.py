@@ -22,6 +22,7 @@ from worker.flows.claim import anything_ready
 from worker.flows.desk import Desk
 from worker.flows.turn import turn
 from worker.jobs.process import Process, this_process
+from worker.providers.openai import OpenAIProvider
 from worker.telemetry import set_up_logging
 
 _LOOK_SECONDS = 0.2
@@ -46,7 +47,7 @@ class Seats:
 
 def watch(seen: Seats) -> None:
     """Measure around arming and sending, where both happen under the seat."""
-    in_time, send = sending.armed_in_time, sending._send
+    in_time, send = sending.armed_in_time, OpenAIProvider.delete
 
     async def armed_in_time(desk: Desk, intent: Any, armed: Any) -> Any:
         begun = time.perf_counter()
@@ -56,14 +57,15 @@ def watch(seen: Seats) -> None:
         seen.held += spent
         return told
 
-    async def sent(desk: Desk, course: Any) -> Any:
+    async def sent(provider: OpenAIProvider, *args: Any, **named: Any) -> Any:
         begun = time.perf_counter()
-        told = await send(desk, course)
+        told = await send(provider, *args, **named)
         seen.held += time.perf_counter() - begun
         seen.deletes += 1
         return told
 
-    sending.armed_in_time, sending._send = armed_in_time, sent
+    sending.armed_in_time = armed_in_time
+    OpenAIProvider.delete = sent  # type: ignore[method-assign]
 
 
 class Worker:
@@ -85,7 +87,7 @@ class Worker:
                 self._over.wait(_LOOK_SECONDS)
 
     def _turn(self, credential: str) -> bool:
-        with self._process.drain_of(credential) as entered:
+        with self._process.place_of(credential) as entered:
             return bool(entered and self._process.run(turn(self._process.tools, credential)))
 
 

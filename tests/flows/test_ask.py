@@ -8,7 +8,9 @@ from typing import cast
 
 import pytest
 
-from worker.flows.ask import Asker, LeaseShort, Patience
+from worker.flows.ask import Asker
+from worker.flows.patience import LeaseShort, Patience
+from worker.flows.pauses import Pauses
 from worker.model.clock import SystemClock
 from worker.model.evidence import Class, Observation, Step
 from worker.model.thread import Kind
@@ -68,7 +70,8 @@ def asker(
         clock=CLOCK,
         timeout=5,
         nothing_leaves_after=CLOCK.monotonic() + lease,
-        patience=Patience(rest_seconds=7),
+        patience=Patience(lambda: False, CLOCK),
+        pauses=Pauses(rest_seconds=7),
     )
 
 
@@ -106,7 +109,7 @@ def test_a_long_pause_is_known_from_the_answer_and_sends_the_next_home(seconds: 
         server = Server(seen(Class.THROTTLED, status=429, retry_after=seconds))
         one = asker(server)
         await read(one)
-        assert one.patience.left == min(seconds, 86_400)
+        assert one.pauses.left == min(seconds, 86_400)
         with pytest.raises(CoolingDown):
             await read(one)
         assert server.asked == 1
@@ -127,7 +130,7 @@ def test_an_answer_is_kept_where_the_pacer_cannot_be_told_of_its_pause() -> None
 
 def test_requests_that_waited_for_a_seat_do_not_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider hangs while slots pass; when it answers again, each request has a slot of its own time."""
-    monkeypatch.setattr("worker.pacing.lane.LATE_SECONDS", 0.0)
+    monkeypatch.setattr("worker.pacing.lane.SPENT_SECONDS", 0.0)
 
     async def scenario() -> None:
         asked_of: list[int] = []
@@ -167,31 +170,31 @@ def test_a_slot_that_lies_beyond_the_lease_is_not_waited_for() -> None:
     asyncio.run(scenario())
 
 
-def test_patience_ends_after_three_pauses_in_a_row_and_an_answer_renews_it() -> None:
+def test_a_batch_is_given_up_after_three_pauses_in_a_row_and_an_answer_renews_it() -> None:
     refused, fine = seen(Class.THROTTLED, status=429), seen(Class.PRESENT)
-    patience = Patience(rest_seconds=7)
+    pauses = Pauses(rest_seconds=7)
     for at in (0.0, 0.1, 0.9):  # one pause, heard of three times
-        patience.heard(refused, 1.0, at)
-    patience.heard(refused, 1.0, 1.0)
-    assert not patience.over
-    patience.heard(fine, 1.0, 1.5)
+        pauses.heard(refused, 1.0, at)
+    pauses.heard(refused, 1.0, 1.0)
+    assert not pauses.over
+    pauses.heard(fine, 1.0, 1.5)
     for at in (2.0, 3.0, 3.5):
-        patience.heard(refused, 1.0, at)
-    assert not patience.over
-    patience.check()
-    patience.heard(refused, 1.0, 4.0)
-    assert patience.over
-    assert patience.left == 7
+        pauses.heard(refused, 1.0, at)
+    assert not pauses.over
+    pauses.check()
+    pauses.heard(refused, 1.0, 4.0)
+    assert pauses.over
+    assert pauses.left == 7
     with pytest.raises(CoolingDown):
-        patience.check()
+        pauses.check()
 
 
-def test_a_connection_that_fails_is_no_answer_and_renews_no_patience() -> None:
-    patience = Patience()
+def test_a_connection_that_fails_is_no_answer_and_renews_nothing() -> None:
+    pauses = Pauses()
     for at in (0.0, 1.0):
-        patience.heard(seen(Class.THROTTLED, status=429), 1.0, at)
+        pauses.heard(seen(Class.THROTTLED, status=429), 1.0, at)
     lost = Observation(step=Step.BEFORE, seen=Class.ERROR, at=CLOCK.now(), subject="s")
-    patience.heard(lost, 1.0, 1.5)
-    patience.heard(seen(Class.THROTTLED, status=429), 1.0, 2.0)
-    assert patience.over
-    assert not patience.answered
+    pauses.heard(lost, 1.0, 1.5)
+    pauses.heard(seen(Class.THROTTLED, status=429), 1.0, 2.0)
+    assert pauses.over
+    assert not pauses.answered

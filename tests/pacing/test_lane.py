@@ -502,35 +502,3 @@ def test_no_more_slots_are_asked_for_together_than_begin_within_the_lead(
         assert all(late - early >= 0.99 / per_second for early, late in pairwise(begun))
 
     asyncio.run(run())
-
-
-class CountingPacer(MemoryPacer):
-    """Answers a little later, and counts how many ask at a time."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        super().__init__(monotonic)
-        self.asking, self.most_at_once = 0, 0
-
-    async def reserve(self, bucket: Bucket) -> Reservation | Later:
-        self.asking += 1
-        self.most_at_once = max(self.most_at_once, self.asking)
-        await asyncio.sleep(0)
-        self.asking -= 1
-        return await super().reserve(bucket)
-
-
-@pytest.mark.parametrize(("per_second", "at_once"), [(10_000, 16), (50, 5), (10, 1)])
-def test_no_more_slots_are_asked_for_together_than_begin_within_the_lead(
-    per_second: float, at_once: int
-) -> None:
-    async def run() -> None:
-        clock = HandClock()
-        pacer = CountingPacer(clock.monotonic)
-        lane = Lane(pacer, Bucket(key="fast", per_second=per_second), clock, sleep=clock.sleep)
-        slots = await asyncio.gather(*(lane.slot(list(Rank)[n % 3], n) for n in range(60)))
-        assert pacer.most_at_once == at_once
-        begun = sorted(slot.at for slot in slots)
-        # Each slot is one waiter's alone, and the rate is kept.
-        assert all(late - early >= 0.99 / per_second for early, late in pairwise(begun))
-
-    asyncio.run(run())

@@ -17,7 +17,7 @@ from worker.model.evidence import Children, Class
 from worker.model.ids import ThreadId, new_id
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import ItemState, Lease, Stage, SweepState, WorkItem
-from worker.store import attempts, protections, stops, sweeps, threads, work
+from worker.store import attempts, intents, protections, stops, sweeps, threads, work
 from worker.store.engine import Database
 from worker.store.sweeps import Planned, Sweep
 from worker.store.tables import work_item
@@ -83,11 +83,11 @@ def settle(database: Database, item: WorkItem, state: ItemState = ItemState.DONE
 
 def arm(database: Database, item: WorkItem, stage: Stage = Stage.CONTAINER) -> None:
     with database.write() as db:
-        work.arm(db, [armed(item, stage)])
+        intents.arm(db, [armed(item, stage)])
 
 
-def armed(item: WorkItem, stage: Stage) -> work.Armed:
-    return work.Armed(
+def armed(item: WorkItem, stage: Stage) -> intents.Armed:
+    return intents.Armed(
         item_id=item.id,
         fence=item.fence,
         stage=stage,
@@ -102,10 +102,12 @@ def armed(item: WorkItem, stage: Stage) -> work.Armed:
     )
 
 
-def answer(database: Database, item: WorkItem, seen: Class = Class.ACKNOWLEDGED) -> Sequence[work.Answer]:
-    given = work.Answer(item_id=item.id, fence=item.fence, stage=Stage.CONTAINER, seen=seen, observation=None)
+def answer(database: Database, item: WorkItem, seen: Class = Class.ACKNOWLEDGED) -> Sequence[intents.Answer]:
+    given = intents.Answer(
+        item_id=item.id, fence=item.fence, stage=Stage.CONTAINER, seen=seen, observation=None
+    )
     with database.write() as db:
-        return work.answer(db, [given], NOW)
+        return intents.answer(db, [given], NOW)
 
 
 def test_claimers_at_once_get_disjoint_items(database: Database) -> None:

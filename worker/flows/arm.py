@@ -27,7 +27,7 @@ from worker.model.thread import Thread
 from worker.model.work import ItemState, Stage, WorkItem
 from worker.policy.document import Bundle
 from worker.policy.evaluate import decide
-from worker.store import log, protections, references, threads, work
+from worker.store import intents, log, protections, references, threads, work
 from worker.store.engine import Database
 
 
@@ -90,12 +90,12 @@ class LeaseLost:
 Verdict = Armed | Spared | NotNow | LeaseLost
 
 
-def arm(database: Database, intents: Sequence[Intent], *, actor: str, clock: Clock) -> list[Verdict]:
-    """Arm a group in one short transaction; answers in the order of ``intents``."""
+def arm(database: Database, group: Sequence[Intent], *, actor: str, clock: Clock) -> list[Verdict]:
+    """Arm a group in one short transaction; answers in the order of ``group``."""
     # Taken before the transaction: the 5 s in which the DELETE must leave then never stretch.
     at = clock.monotonic()
     with database.write() as db:
-        versions = protections.share(db, {one.item.project for one in intents})
+        versions = protections.share(db, {one.item.project for one in group})
         now = clock.now()
         room = _Room(
             db=db,
@@ -104,17 +104,17 @@ def arm(database: Database, intents: Sequence[Intent], *, actor: str, clock: Clo
             at=at,
             actor=actor,
             bundle=bundle_in_force(db),
-            bearing=protections.circumstances(db, [one.item.thread_id for one in intents]),
+            bearing=protections.circumstances(db, [one.item.thread_id for one in group]),
             paused=protections.paused(db),
-            owned=work.locked(db, [one.item for one in intents]),
+            owned=work.locked(db, [one.item for one in group]),
             threads={
-                key: one.thread for key, one in threads.many(db, [i.item.thread_id for i in intents]).items()
+                key: one.thread for key, one in threads.many(db, [i.item.thread_id for i in group]).items()
             },
             versions=versions,
         )
-        judged = [_judge(room, one) for one in intents]
-        work.arm(db, [armed for _, _, armed in judged if armed is not None])
-        for one, (verdict, _, _) in zip(intents, judged, strict=True):
+        judged = [_judge(room, one) for one in group]
+        intents.arm(db, [armed for _, _, armed in judged if armed is not None])
+        for one, (verdict, _, _) in zip(group, judged, strict=True):
             if isinstance(verdict, Armed):
                 _arm_children(room, one, verdict)
         log.append(db, [entry for _, entry, _ in judged if entry is not None])
@@ -139,7 +139,7 @@ class _Room:
     versions: dict[str, int]
 
 
-def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, work.Armed | None]:
+def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, intents.Armed | None]:
     item = one.item
     thread = room.threads.get(item.thread_id)
     if item.id not in room.owned or thread is None:
@@ -192,7 +192,7 @@ def _spare(
 
 def _intend(
     room: _Room, one: Intent, thread: Thread, decision: Decision
-) -> tuple[Verdict, Entry, work.Armed]:
+) -> tuple[Verdict, Entry, intents.Armed]:
     item = one.item
     intent = bodies.Intent(
         item=item.id,
@@ -207,7 +207,7 @@ def _intend(
         children_confirmed=one.children_confirmed,
         attempt=item.attempts + 1,
     )
-    armed = work.Armed(
+    armed = intents.Armed(
         item_id=item.id,
         fence=item.fence,
         stage=one.stage,

@@ -23,7 +23,7 @@ from worker.model.evidence import Class, Control, Grade, Observation
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState, Stage
 from worker.policy.document import Bundle
-from worker.store import log, protections, references, threads, work
+from worker.store import intents, log, protections, references, threads, work
 from worker.store.engine import Database
 from worker.store.moves import ItemMove, ThreadMove, move_items, move_threads
 from worker.store.threads import StoredThread
@@ -42,7 +42,7 @@ def record_answers(
     """Commit what came back to DELETEs, so that a hold can tell and a crash loses little."""
     now = clock.now()
     rows = {
-        (one.item.id, one.item.fence, one.stage.value): work.Answer(
+        (one.item.id, one.item.fence, one.stage.value): intents.Answer(
             item_id=one.item.id,
             fence=one.item.fence,
             stage=one.stage,
@@ -54,7 +54,7 @@ def record_answers(
     }
     with database.write() as db:
         late = {
-            (one.item_id, one.fence, one.stage.value) for one in work.answer(db, list(rows.values()), now)
+            (one.item_id, one.fence, one.stage.value) for one in intents.answer(db, list(rows.values()), now)
         }
         for one in answers:
             if (one.item.id, one.item.fence, one.stage.value) not in late:
