@@ -65,7 +65,7 @@ def watch(seen: Seats) -> None:
         return told
 
     sending.armed_in_time = armed_in_time
-    OpenAIProvider.delete = sent  # type: ignore[method-assign]
+    OpenAIProvider.delete = sent  # type: ignore[method-assign, assignment]
 
 
 class Worker:

@@ -153,6 +153,26 @@ def test_a_worker_whose_lease_ran_out_before_arming_sends_nothing(world: World) 
     assert world.exists(due)
 
 
+def test_a_late_worker_moves_no_thread_that_another_has_claimed(world: World) -> None:
+    """The thread is live still, so only the fence tells that the result comes too late."""
+    due = world.register()
+    world.register(age=3 * DAY)
+    world.sweep()
+    gates = gate(world, at_after=True)
+    with in_background(world) as (late,):
+        world.sandbox.wait_for(lambda log: any(one.method == "DELETE" for one in log))
+        wait(gates[0].reached)
+        assert claim_past_the_lease(world) == 1
+        claimed, item = world.thread(due), world.item(due)
+        gates[0].open()
+        late.result(10)
+    assert world.thread(due) == claimed
+    assert world.state(due) is ThreadState.LIVE
+    assert world.item(due) == item
+    assert {one["subject"] for one in world.entries("delete.late_result")} == {due.thread.id}
+    assert not world.entries("thread.graded")
+
+
 def claim_past_the_lease(world: World) -> int:
     """Let the lease run out and take the item; returns how many were taken."""
     world.clock.move(world.lease.length + timedelta(seconds=1))

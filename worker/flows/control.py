@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from worker.model.clock import Clock
 from worker.model.evidence import Class, Control, Observation, Step
 from worker.model.thread import Thread
+from worker.pacing.base import CoolingDown
 
 _WAIT_FOR_A_MATE = 1.5
 _SUPPORTS_FOR = 300.0
 _MOST_SIBLINGS = 5
+_MOST_THROTTLED = 3
 
 Pair = tuple[str, str]
 Read = Callable[[Thread, Step], Awaitable[Observation]]
@@ -130,7 +132,7 @@ class ControlDesk:
     async def _from_a_sibling(self, pair: Pair, thread: Thread) -> Support:
         failed: Observation | None = None
         for sibling in await self._find(thread, self._armed, _MOST_SIBLINGS):
-            seen = await self._read(sibling, Step.CONTROL)
+            seen = await self._heard(sibling)
             if seen.seen is Class.PRESENT:
                 async with self._news:
                     self._present[pair].append((sibling.id, seen, self._clock.monotonic()))
@@ -140,3 +142,14 @@ class ControlDesk:
         if failed is None:
             return Support(control=Control.NONE)
         return Support(control=Control.FAILED, observation=failed, failed_class=failed.seen)
+
+    async def _heard(self, sibling: Thread) -> Observation:
+        """Read a sibling until something is said of it: a 429 says nothing, and fails no control.
+
+        Raises CoolingDown where nothing else comes: then whoever wanted the control waits.
+        """
+        for _ in range(_MOST_THROTTLED):
+            seen = await self._read(sibling, Step.CONTROL)
+            if seen.seen is not Class.THROTTLED:
+                return seen
+        raise CoolingDown(_WAIT_FOR_A_MATE)
