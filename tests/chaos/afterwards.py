@@ -36,6 +36,8 @@ def settle(database: Database, people: People, *, within: float) -> bool:
     """Let everything come to its end; waits that Tenure set itself are taken as passed. Leases are not."""
     until = _CLOCK.monotonic() + within
     while _CLOCK.monotonic() < until:
+        # A worker may still find that it hung, and end for it.
+        people.fleet.supervise()
         _let_waits_pass(database)
         people.ask("POST", "/v1/sweeps", {"policy": POLICY})
         for parked in people.ask("GET", "/v1/failures?limit=100")["data"]:

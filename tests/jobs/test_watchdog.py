@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.world.world import World, make_world
 from worker.jobs.watchdog import Watchdog
+from worker.model.clock import SystemClock
 from worker.model.thread import Kind
 from worker.settings import load_settings
 from worker.store import work
@@ -44,6 +45,39 @@ def test_it_ends_the_process_when_ready_work_is_left_lying(
         dog = _watch(world, tmp_path, ended)
         dog.start()
         assert ended.wait(20)
+
+
+class _Standing(SystemClock):
+    """No time passes since the process began; tells when it has been asked often enough."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.looked = threading.Event()
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(hours=1)
+
+    def monotonic(self) -> float:
+        self.asked += 1
+        if self.asked > 4:
+            self.looked.set()
+        return 0.0
+
+
+def test_a_process_that_has_just_begun_is_not_ended_for_what_others_left_lying(
+    database_url: str, tmp_path: Path, ended: threading.Event
+) -> None:
+    with make_world(database_url, tmp_path / "policies") as world:
+        world.register(kind=Kind.FILE)
+        world.sweep()
+        clock = _Standing()
+        tenure = wire(load_settings(data_dir=tmp_path / "data"), role="worker")
+        dog = Watchdog(replace(tenure, database=world.database, clock=clock), LIMIT, end=ended.set)
+        dog.start()
+        assert clock.looked.wait(20)
+        dog.stop()
+        dog._thread.join(20)
+        assert not ended.is_set()
 
 
 def test_a_process_that_is_being_stopped_is_left_alone(

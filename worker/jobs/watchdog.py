@@ -47,6 +47,7 @@ class Watchdog:
         self._stopping.set()
 
     def _run(self) -> None:
+        begun = self._tenure.clock.monotonic()
         while not self._stopping.wait(self._limit.total_seconds() / _LOOKS_PER_LIMIT):
             try:
                 waited = stalled_for(self._tenure.database, self._tenure.clock)
@@ -54,7 +55,9 @@ class Watchdog:
                 # A database that does not answer is no sign of a hung broker; /readyz tells of it.
                 log().warning("watchdog.blind", reason=type(e).__name__)
                 continue
-            if waited is not None and waited > self._limit and not self._stopping.is_set():
+            # What lay there before this process began is no fault of it: it has a limit of its own.
+            own = timedelta(seconds=self._tenure.clock.monotonic() - begun)
+            if waited is not None and min(waited, own) > self._limit and not self._stopping.is_set():
                 raise_alert(
                     "worker.stalled",
                     seconds=int(waited.total_seconds()),
