@@ -302,9 +302,25 @@ def test_somebody_with_other_anchors_cannot_lift_a_refusal(kept: Restorable, tmp
     kept.restore()
     refused(kept)
     stranger = Restorable(world=kept.world, folder=tmp_path / "empty", url=kept.url, backup=kept.backup)
-    compare(kept.world.database, stranger.sealer.log, clock=kept.world.clock)
+    with pytest.raises(LogRefused, match="behind its anchor"):
+        seal(kept.world.database, stranger.sealer, clock=kept.world.clock, force=True)
+    with pytest.raises(LogRefused, match="behind its anchor"):
+        compare(kept.world.database, stranger.sealer.log, clock=kept.world.clock, from_leaves=True)
     with kept.world.database.read() as db:
         assert why_not_armed(db, kept.world.clock.now()) is not None
+
+
+def test_a_refusal_ends_by_itself_once_the_right_database_is_back(kept: Restorable) -> None:
+    kept.world.register()
+    kept.seal()
+    damaged = kept.folder.rename(kept.folder.with_name("aside"))
+    kept.folder.write_text("no folder")
+    assert isinstance(refused(kept), LogUncompared)
+    kept.folder.unlink()
+    damaged.rename(kept.folder)
+    compare(kept.world.database, kept.sealer.log, clock=kept.world.clock)
+    with kept.world.database.read() as db:
+        assert why_not_armed(db, kept.world.clock.now()) is None
 
 
 def test_beats_own_round_refuses_alerts_once_and_publishes_nothing(

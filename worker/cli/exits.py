@@ -8,7 +8,7 @@ from worker.model.errors import TenureError, Unavailable
 
 _SETTINGS = "settings_invalid"
 # A log that its anchors do not know: nothing is signed, and nothing deleted.
-_REFUSED = frozenset({"log_behind", "log_broken", "log_differs", "log_uncompared"})
+_REFUSED = frozenset({"log_behind", "log_broken", "log_differs", "log_refused", "log_uncompared"})
 
 
 class Exit(IntEnum):

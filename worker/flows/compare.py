@@ -91,7 +91,7 @@ def compare(database: Database, known: Log, *, clock: Clock, from_leaves: bool =
             refused = judge(db, known.origin, marks, from_leaves=from_leaves)
     except LogUncompared as e:
         refused = e
-    _keep(database, known, marks, refused, clock.now())
+    refused = _keep(database, known, marks, refused, clock.now())
     if refused is not None:
         raise refused
 
@@ -164,20 +164,20 @@ def _root_at(db: Session, head: store_log.Head, size: int) -> bytes:
 
 def _keep(
     database: Database, known: Log, marks: Sequence[Mark], refused: LogRefused | None, now: datetime
-) -> None:
-    """Keep what was found. Somebody who saw less than what was compared before changes nothing."""
-    top = max(
-        ((epochs.number_of(known.origin, m.checkpoint.origin) or 1, m.checkpoint.size) for m in marks),
-        default=(0, 0),
-    )
+) -> LogRefused | None:
+    """Keep what was found, and return what holds: who saw less than somebody before lifts no refusal."""
+    numbered = ((epochs.number_of(known.origin, m.checkpoint.origin) or 1, m.checkpoint.size) for m in marks)
+    top = max(numbered, default=(0, 0))
     with database.write() as db:
         before = keys.read_fact(db, COMPARED)
         told = before[0] if before else {}
-        if refused is None and (told.get("epoch", 0), told.get("size", 0)) > top:
-            return
-        keys.note_fact(db, COMPARED, _fact(top, refused, now + known.fresh), now)
+        seen = (told.get("epoch", 0), told.get("size", 0))
+        if refused is None and seen > top:
+            return LogRefused(told["problem"], repair=_REPAIR) if told["problem"] else None
+        keys.note_fact(db, COMPARED, _fact(max(top, seen), refused, now + known.fresh), now)
     if refused is not None and told.get("problem") != refused.problem:
         raise_alert("log.refused", code=refused.code, problem=refused.problem, repair=refused.repair)
+    return refused
 
 
 def _fact(top: tuple[int, int], refused: LogRefused | None, until: datetime) -> dict[str, object]:
