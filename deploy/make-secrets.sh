@@ -19,8 +19,15 @@ write() {
   echo "made $folder/$1" >&2
 }
 
+# url LOGIN FILE: the database's address for that login, with the password in that file.
+url() {
+  printf 'database_url: postgresql://%s:%s@postgres:5432/tenure\n' "$1" "$(cat "$folder/$2")"
+}
+
 random | write database_password
+random | write service_password
 random | write signing_key
-printf 'database_url: postgresql://tenure:%s@postgres:5432/tenure\n' "$(cat "$folder/database_password")" | write tenure.yaml
+url tenure database_password | write migrate.yaml
+url tenure_service service_password | write tenure.yaml
 : | write provider_key
 [ -s "$folder/provider_key" ] || echo "put your provider's key into $folder/provider_key" >&2

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     signing_key_file: Path | None = None
     audit_origin: str = "tenure.local/retention"
+    anchor_folder: Path | None = None
+    anchor_git: Path | None = None
     url: str = ""
     api_key: str = Field(default="", repr=False)
     tick_seconds: Annotated[float, Field(gt=0, le=3600)] = 15
@@ -169,6 +171,11 @@ class Settings(BaseSettings):
     def signing_key(self) -> Path:
         """Where the Ed25519 seed of the log lies."""
         return self.signing_key_file or self.data_dir / "signing.key"
+
+    @property
+    def anchors_folder(self) -> Path:
+        """Where copies of the log's checkpoints are kept."""
+        return self.anchor_folder or self.data_dir / "anchors"
 
     @property
     def host(self) -> str:

@@ -15,8 +15,12 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from worker import __version__
+from worker.anchors.base import Anchor
+from worker.anchors.folder import FolderAnchor
+from worker.anchors.git import GitAnchor
 from worker.audit.note import Ed25519Signer, Signer
 from worker.flows.activate import Activated, Source, activate, recompute
+from worker.flows.compare import FRESH
 from worker.flows.decide import read_bundle
 from worker.flows.seal import Sealer
 from worker.flows.tick import Beat, Ticker
@@ -38,6 +42,8 @@ from worker.store import bundles, log, migrate, protections
 from worker.store.engine import Database, open_database, reachable
 
 _SEED_BYTES = 32
+# Beat compares at each of its rounds, and may miss some.
+_TICKS = 4
 SANDBOX_PROJECTS = "sandbox.yaml"
 
 
@@ -76,6 +82,8 @@ class Tenure:
             origin=settings.audit_origin,
             signer=lambda: read_signer(settings),
             actor=self.actor,
+            anchors=read_anchors(settings),
+            fresh=max(FRESH, _TICKS * timedelta(seconds=settings.tick_seconds)),
         )
 
     @property
@@ -226,6 +234,14 @@ def read_signer(settings: Settings) -> Signer:
         problem = f"The signing key {path} does not hold 64 hex digits."
         raise Unavailable(problem, repair="`openssl rand -hex 32` makes one.")
     return Ed25519Signer.from_seed(settings.audit_origin, seed)
+
+
+def read_anchors(settings: Settings) -> list[Anchor]:
+    """Return where copies of checkpoints are kept: a folder, and the git clone where one is named."""
+    anchors: list[Anchor] = [FolderAnchor(settings.anchors_folder)]
+    if settings.anchor_git is not None:
+        anchors.append(GitAnchor(settings.anchor_git))
+    return anchors
 
 
 def _make_seed(path: Path) -> None:

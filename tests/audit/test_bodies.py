@@ -49,6 +49,12 @@ INTENT = Intent(
     before=SEEN,
     protection_version=3,
 )
+GAP = bodies.Gap(
+    why="log_behind",
+    anchored=bodies.Tree(origin="example.org/log", size=9, root=bytes(32)),
+    held=bodies.Tree(origin="example.org/log", size=4, root=bytes(32)),
+    agreed=3,
+)
 ENTRIES: list[Entry] = [
     bodies.thread_registered(THREAD, at=AT, actor="key_1"),
     bodies.thread_changed(THREAD, changes={"ttl": (None, "P30D")}, at=AT, actor="key_1"),
@@ -101,6 +107,9 @@ ENTRIES: list[Entry] = [
     bodies.key_created(key="k1", label="ci", scopes=["audit:read"], projects=["*"], at=AT, actor="key_1"),
     bodies.key_revoked(key="k1", at=AT, actor="key_1"),
     bodies.log_sealed(origin="example.org/log", size=4, root=bytes(32), at=AT, actor="beat"),
+    bodies.log_epoch(
+        number=2, origin="example.org/log/2", gap=GAP, reason="restored", at=AT, actor="cli:host"
+    ),
     bodies.export_made("support-eu", window=(AT, AT), size=4, root=bytes(32), at=AT, actor="key_1"),
 ]
 

@@ -28,9 +28,10 @@ from worker.sandbox.server import SandboxServer
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def _sql(folder: Path, statement: str) -> None:
+def _sql(folder: Path, *statements: str) -> None:
     with closing(sqlite3.connect(folder / "data" / "tenure.db")) as db, db:
-        db.execute(statement)
+        for statement in statements:
+            db.execute(statement)
 
 
 def _statuses(tenure: Run, code: int = 0) -> dict[str, str]:
@@ -68,7 +69,11 @@ def test_the_doctor_finds_a_sound_folder_sound(tenure: Run, register: Callable[.
     register("conv_1")
     statuses = _statuses(tenure)
     assert {
-        statuses[name] for name in ("settings", "data folder", "database", "log", "policies", "parked")
+        statuses[name]
+        for name in (
+            *("settings", "data folder", "database", "log", "anchors", "anchor folder", "guard rails"),
+            *("policies", "parked"),
+        )
     } == {"ok"}
     assert statuses["beat"] == "warning"
 
@@ -79,17 +84,24 @@ def test_the_doctor_reads_settings_that_cannot_be(tenure: Run, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("trigger", "statement"),
     [
-        "DELETE FROM audit_leaf WHERE idx = 1",
-        "UPDATE audit_leaf SET envelope = x'00' WHERE idx = 0",
-        "INSERT INTO audit_leaf VALUES (99, x'00')",
+        ("audit_leaf_no_delete", "DELETE FROM audit_leaf WHERE idx = 1"),
+        ("audit_leaf_no_update", "UPDATE audit_leaf SET envelope = x'00' WHERE idx = 0"),
+        (None, "INSERT INTO audit_leaf VALUES (99, x'00')"),
     ],
 )
 def test_the_doctor_sees_a_log_that_was_changed_below_tenure(
-    tenure: Run, register: Callable[..., Any], folder: Path, statement: str
+    tenure: Run, register: Callable[..., Any], folder: Path, trigger: str | None, statement: str
 ) -> None:
     register("conv_1")
+    if trigger is not None:
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            _sql(folder, statement)
+        # Whoever owns the file takes the rail off first: the root shows it all the same.
+        _sql(folder, f"DROP TRIGGER {trigger}")
+        told = tenure("doctor", "-o", "json", code=1).json
+        assert trigger in next(one["what"] for one in told if one["check"] == "guard rails")
     _sql(folder, statement)
     assert _statuses(tenure, code=1)["log"] == "problem"
 

@@ -9,6 +9,7 @@ import pytest
 
 from worker.policy.match import glob_matches
 from worker.settings import Settings
+from worker.store.rails import APP
 
 Services = dict[str, dict[str, Any]]
 
@@ -143,7 +144,40 @@ def test_containers_of_ours_may_write_only_where_tenure_does(ours: Services) -> 
         assert one["cap_drop"] == ["ALL"]
         writable = [path.split(":")[0] for path in one["tmpfs"]]
         writable += [volume.split(":")[1] for volume in one.get("volumes", []) if not volume.endswith(":ro")]
-        assert sorted(writable) == ["/tmp", "/var/lib/tenure"]  # noqa: S108 - where the container writes
+        anchors = [
+            one["environment"][name] for name in ("TENURE_ANCHOR_FOLDER",) if name in one["environment"]
+        ]
+        assert sorted(writable) == ["/tmp", "/var/lib/tenure", *anchors]  # noqa: S108 - where it writes
+
+
+def test_whoever_signs_finds_the_same_anchors_and_they_outlive_the_container(
+    ours: Services, recipe: str
+) -> None:
+    signing = {name for name, one in ours.items() if "signing_key" in one.get("secrets", [])}
+    assert signing == {name for name, one in ours.items() if "TENURE_ANCHOR_FOLDER" in one["environment"]}
+    folders = {ours[name]["environment"]["TENURE_ANCHOR_FOLDER"] for name in signing}
+    assert len(folders) == 1
+    for name in signing:
+        assert f"anchors:{min(folders)}" in ours[name]["volumes"]
+    # A new volume takes its owner from the image.
+    assert f"-o 10001 -g 10001 -m 0700 /var/lib/tenure {min(folders)}" in recipe
+
+
+def test_only_the_migration_owns_the_tables(services: Services, ours: Services, root: Path) -> None:
+    files = {name: one["environment"]["TENURE_CONFIG"] for name, one in ours.items()}
+    assert files.pop("migrate") == "/run/secrets/migrate_config"
+    assert set(files.values()) == {"/run/secrets/tenure_config"}
+    assert "migrate_config" not in {secret for name in files for secret in ours[name]["secrets"]}
+    script = "./deploy/database-roles.sh:/docker-entrypoint-initdb.d/database-roles.sh:ro"
+    assert script in services["postgres"]["volumes"]
+    text = (root / "deploy" / "database-roles.sh").read_text()
+    assert f"CREATE ROLE {APP} NOLOGIN" in text
+    assert f"IN ROLE {APP};" in text
+
+
+@pytest.fixture
+def recipe(root: Path) -> str:
+    return (root / "deploy" / "Dockerfile").read_text()
 
 
 def test_the_first_admin_key_outlives_the_apis_container(ours: Services) -> None:

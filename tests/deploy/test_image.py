@@ -72,10 +72,16 @@ def test_the_script_makes_every_secret_that_compose_mounts(
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
 
 
-def test_the_settings_file_that_it_makes_is_read(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TENURE_CONFIG", str(secrets / "tenure.yaml"))
-    password = (secrets / "database_password").read_text()
-    assert load_settings().database == f"postgresql+psycopg://tenure:{password}@postgres:5432/tenure"
+def test_the_settings_files_that_it_makes_are_read(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logins = {
+        "migrate.yaml": ("tenure", "database_password"),
+        "tenure.yaml": ("tenure_service", "service_password"),
+    }
+    for name, (login, file) in logins.items():
+        monkeypatch.setenv("TENURE_CONFIG", str(secrets / name))
+        password = (secrets / file).read_text()
+        assert load_settings().database == f"postgresql+psycopg://{login}:{password}@postgres:5432/tenure"
+    assert (secrets / "service_password").read_text() != (secrets / "database_password").read_text()
 
 
 def test_the_signing_key_that_it_makes_is_a_seed_of_32_bytes(secrets: Path) -> None:

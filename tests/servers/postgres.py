@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from tests.servers.process import (
 )
 
 USER = "tenure"
+ROLES = ("tenure_owner", "tenure_app", "tenure_auditor")
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -73,6 +74,17 @@ class Postgres:
         """Remove a database that `create` made, whoever is still connected to it."""
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def drop_roles(self) -> None:
+        """Remove the roles that migrations made, unless a database or a login of somebody else uses one."""
+        used = "SELECT 1 FROM pg_auth_members WHERE roleid = to_regrole(%s)"
+        with connect(self.admin) as connection:
+            for name in ROLES:
+                if connection.execute(used, [name]).fetchone() is None:
+                    with suppress(
+                        psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege
+                    ):
+                        connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
     def _run(self, statement: sql.Composed) -> None:
         with connect(self.admin) as connection:
             connection.execute(statement)
@@ -88,7 +100,9 @@ def connect(url: URL) -> psycopg.Connection:
 def postgres(url: str | None = None) -> Iterator[Postgres]:
     """The server at `url`, or one of our own for as long as the block runs."""
     if url:
-        yield Postgres(admin=make_url(url).set(drivername="postgresql+psycopg"))
+        server = Postgres(admin=make_url(url).set(drivername="postgresql+psycopg"))
+        yield server
+        server.drop_roles()
         return
     folder = Path(tempfile.mkdtemp(prefix="tenure-postgres-"))
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from worker.audit.observed import Tried
 from worker.audit.order_bodies import (
+    Gap,
     Plan,
+    Tree,
     bundle_activated,
     bundle_approved,
     bundle_refused,
@@ -14,6 +16,7 @@ from worker.audit.order_bodies import (
     hold_released,
     key_created,
     key_revoked,
+    log_epoch,
     log_sealed,
     sweep_approved,
     sweep_blocked,
@@ -39,9 +42,11 @@ from worker.audit.thread_bodies import (
 )
 
 __all__ = [
+    "Gap",
     "Graded",
     "Intent",
     "Plan",
+    "Tree",
     "Tried",
     "bundle_activated",
     "bundle_approved",
@@ -57,6 +62,7 @@ __all__ = [
     "hold_released",
     "key_created",
     "key_revoked",
+    "log_epoch",
     "log_sealed",
     "sweep_approved",
     "sweep_blocked",

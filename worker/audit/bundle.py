@@ -41,7 +41,7 @@ _README = """Evidence of deletion, project {project}, {start} to {end} (UTC)
 certificate.html     for people: exceptions, counts by grade, what is claimed and what is not
 deletions.csv        one row per graded entry; a view, rebuilt and compared by the verifier
 envelopes.jsonl.gz   every leaf of the log from leaf 0 to the checkpoint's size, exact bytes, one per line
-bodies.jsonl.gz      the bodies of this project's entries: leaf index and exact bytes
+bodies.jsonl.gz      the bodies of this project's entries (and of log.epoch): leaf index and exact bytes
 checkpoint           the log's signed head (C2SP tlog-checkpoint)
 manifest.dsse.json   digests of all members and the counts, signed by the same key (DSSE, in-toto v1)
 keys.txt             the verifier keys; trust them only if they reached you another way as well
@@ -66,13 +66,17 @@ class BundleRefused(TenureError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whose evidence, for [start, end), and made by what and when. ``pseudonym`` is the project's."""
+    """Whose evidence, for [start, end), and made by what and when. ``pseudonym`` is the project's.
+
+    ``anchored`` is the certificate's sentence on copies of checkpoints that are kept elsewhere.
+    """
 
     project: str
     pseudonym: str
     window: tuple[datetime, datetime]
     tool: str
     made_at: datetime
+    anchored: str = "No anchor is known."
 
 
 def write_bundle(
@@ -88,10 +92,11 @@ def write_bundle(
 ) -> Manifest:
     """Write the bundle to ``out`` and return its manifest.
 
-    ``envelopes`` are the leaves 0 to size-1 (the range starts at leaf 0), ``bodies`` the project's own as
-    (index, exact bytes) in order; both are read once, in step. ``policies`` map a bundle's digest to the
-    canonical text it is the SHA-256 of. Raises BundleRefused where anything does not fit, NoteRefused for
-    a checkpoint that none of ``vkeys`` signed, Misshapen for a body that is none.
+    ``envelopes`` are the leaves 0 to size-1 (the range starts at leaf 0), ``bodies`` the project's own and
+    those of the epochs' first leaves as (index, exact bytes) in order; both are read once, in step.
+    ``policies`` map a bundle's digest to the canonical text it is the SHA-256 of. Raises BundleRefused where
+    anything does not fit, NoteRefused for a checkpoint that none of ``vkeys`` signed, Misshapen for a body
+    that is none.
     """
     checkpoint = parse_checkpoint(open_note(checkpoint_note, vkeys))
     tally = Tally(start=instant(scope.window[0]), end=instant(scope.window[1]))
@@ -104,7 +109,8 @@ def write_bundle(
                 repair="Compare the log with its last anchor before anything else is signed.",
             )
         made = _manifest(scope, checkpoint, tally)
-        _write_texts(folder, made, tally, note=checkpoint_note, vkeys=vkeys, policies=policies)
+        note, anchored = checkpoint_note, scope.anchored
+        _write_texts(folder, made, tally, note=note, anchored=anchored, vkeys=vkeys, policies=policies)
         made = replace(made, files=_digests(folder))
         (folder / manifest.MANIFEST).write_bytes(dsse.seal(made.to_bytes(), signer))
         _write_zip(out, folder)
@@ -161,10 +167,13 @@ def _write_entries(
 
 def _account_for(tally: Tally, pseudonym: str, index: int, envelope: Envelope, body: bytes) -> str:
     """Count one own body and return its row of the table, if it has one."""
-    if envelope.project != pseudonym:
+    is_epoch = envelope.type == EntryType.LOG_EPOCH
+    if envelope.project != pseudonym and not is_epoch:
         raise BundleRefused(f"Leaf {index} is not of this project; its body stays here.")
     if hashlib.sha256(body).hexdigest() != envelope.body:
         raise BundleRefused(f"The body of leaf {index} is not the one that its envelope names.")
+    if is_epoch:
+        return ""
     fields = load(body)
     tally.feed(index, envelope.t, envelope.type, fields)
     if envelope.type != EntryType.THREAD_GRADED or not tally.covers(envelope.t):
@@ -183,13 +192,14 @@ def _write_texts(
     tally: Tally,
     *,
     note: str,
+    anchored: str,
     vkeys: Sequence[str],
     policies: Mapping[str, str],
 ) -> None:
     texts = {
         manifest.CHECKPOINT: note,
         manifest.KEYS: "".join(f"{one}\n" for one in vkeys),
-        manifest.CERTIFICATE: certificate.render(made, tally, note=note),
+        manifest.CERTIFICATE: certificate.render(made, tally, note=note, anchored=anchored),
         manifest.README: _README.format(project=made.project, start=made.start, end=made.end),
     }
     for digest, text in policies.items():

@@ -70,6 +70,7 @@ read present within five minutes. A 404 alone proves nothing. $controls Grades a
 observations (grader version $grader); the verifier computes them again.</p>
 <h2>Checkpoint</h2>
 <pre>$note</pre>
+<p>$anchored</p>
 <p>$entries entries of this project in the period; the log has $size. Root (hex): <code>$root</code>.
 Check offline with
 <code>tenure audit verify FILE.zip --keys keys.txt</code>, with keys that came another way.</p>
@@ -80,7 +81,7 @@ this page is a view.</p>
 """)
 
 
-def render(manifest: Manifest, tally: Tally, *, note: str) -> str:
+def render(manifest: Manifest, tally: Tally, *, note: str, anchored: str) -> str:
     """Return the page; everything from outside is escaped, nothing is loaded or run."""
     plain = {
         "project": manifest.project,
@@ -88,6 +89,7 @@ def render(manifest: Manifest, tally: Tally, *, note: str) -> str:
         "end": manifest.end,
         "grader": str(manifest.grader_version),
         "note": note,
+        "anchored": anchored,
         "entries": str(manifest.entries),
         "size": str(manifest.size),
         "root": manifest.root,

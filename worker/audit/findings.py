@@ -53,6 +53,7 @@ class Findings:
     count: int = 0
     entries: int = 0
     bodies: int = 0
+    notes: list[str] = field(default_factory=list)
     frontier: Frontier = field(default_factory=Frontier)
 
     def add(self, member: str, what: str, index: int | None = None) -> None:
@@ -61,6 +62,11 @@ class Findings:
         if len(self.problems) < MAX_PROBLEMS:
             told = cut(what, _SAID) or ""
             self.problems.append(Problem(member=cut(member, _SAID) or "", index=index, what=told))
+
+    def remark(self, what: str) -> None:
+        """Note what is no defect, and a reader should know."""
+        if len(self.notes) < MAX_PROBLEMS:
+            self.notes.append(cut(what, _SAID) or "")
 
 
 def until_damage(pieces: Iterable[bytes], found: Findings, member: str) -> Iterator[bytes]:

@@ -180,6 +180,47 @@ def log_sealed(*, origin: str, size: int, root: bytes, at: datetime, actor: str)
     return _entry(EntryType.LOG_SEALED, fields, at, actor)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A tree that an epoch's first leaf names; ``root`` is 32 bytes."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def as_json(self) -> dict[str, Json]:
+        """Write it as an entry holds it."""
+        return {"origin": self.origin, "root": self.root.hex(), "size": self.size}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """What an epoch follows: what was anchored, what the database held instead, and where they part.
+
+    Both are known to agree on the first ``agreed`` leaves; what the anchored tree had behind them may be
+    missing here, or be something else.
+    """
+
+    why: str
+    anchored: Tree
+    held: Tree
+    agreed: int
+
+
+def log_epoch(*, number: int, origin: str, gap: Gap, reason: str, at: datetime, actor: str) -> Entry:
+    """Record that the log goes on under another origin; it is the epoch's first leaf."""
+    fields: dict[str, Json] = {
+        "agreed": gap.agreed,
+        "anchored": gap.anchored.as_json(),
+        "held": gap.held.as_json(),
+        "number": number,
+        "origin": origin,
+        "reason": said(reason),
+        "why": gap.why,
+    }
+    return _entry(EntryType.LOG_EPOCH, fields, at, actor)
+
+
 def export_made(
     project: str, *, window: tuple[datetime, datetime], size: int, root: bytes, at: datetime, actor: str
 ) -> Entry:

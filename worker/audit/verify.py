@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from worker.audit import deletions, dsse, manifest
+from worker.audit import deletions, dsse, epoch, manifest
 from worker.audit.archive import Archive, BadArchive
 from worker.audit.checkpoint import Checkpoint, parse_checkpoint
 from worker.audit.entry import EntryType
@@ -93,7 +93,7 @@ def _report(
         grades=tally.grades,
         problems=tuple(found.problems),
         problem_count=found.count,
-        notes=() if authenticated else (_UNAUTHENTICATED,),
+        notes=(*(() if authenticated else (_UNAUTHENTICATED,)), *found.notes),
     )
 
 
@@ -179,13 +179,18 @@ def _walk(
             continue
         if index > stated.size:
             break
+        if epoch.begins(raw):
+            before = found.frontier.extend(batch)
+            judged = epoch.judge(index, raw, body, before=before, tell=found.remark)
+        else:
+            judged = _judge(index, raw, body, stated=stated, tally=tally, trail=trail, table=table)
         batch.append(leaf_hash(raw))
         found.entries += 1
         if len(batch) == _BATCH:
             found.frontier = found.frontier.extend(batch)
             batch.clear()
             progress(found.entries, stated.size)
-        for what in _judge(index, raw, body, stated=stated, tally=tally, trail=trail, table=table):
+        for what in judged:
             found.add(manifest.ENVELOPES if body is None else manifest.BODIES, what, index)
         found.bodies += body is not None
     found.frontier = found.frontier.extend(batch)

@@ -51,23 +51,61 @@ def list_entries(
 
 @app.command("seal")
 def seal_now(output: Output = Format.TABLE) -> None:
-    """Sign a checkpoint over everything that is in the log now.
+    """Sign a checkpoint over everything that is in the log now, and bring it to the anchors.
 
     Example: tenure audit seal
     """
     from worker.cli.local import local
+    from worker.flows.anchor import anchor
     from worker.flows.seal import seal
     from worker.model.clock import rfc3339
 
     refuse_remote("audit seal")
     with local(policies=False) as tenure:
         made = seal(tenure.database, tenure.sealer, clock=tenure.clock, force=True)
+        anchor(tenure.database, tenure.sealer.log, clock=tenure.clock)
     if made is None:
         raise Ended("The log is empty: there is nothing to seal.", repair="Register a thread first.")
     if output is Format.TABLE:
         typer.echo(made.note, nl=False)
         return
     show_one({"size": made.size, "sealed_at": rfc3339(made.sealed_at), "note": made.note}, output)
+
+
+@app.command("epoch")
+def open_epoch(
+    reason: Annotated[str, typer.Option(help="Why the database is behind its anchor, and who looked.")],
+    output: Output = Format.TABLE,
+) -> None:
+    """Let a log that its anchors refuse go on under another origin; its first leaf names the gap.
+
+    Deletions go on afterwards: place again the holds and orders that the restored database lost, first.
+
+    Example: tenure audit epoch --reason "restored the backup of 04:00 after the disk failed, INC-42"
+    """
+    from worker.cli.local import local
+    from worker.flows.epoch import open_epoch
+
+    refuse_remote("audit epoch")
+    if not reason.strip():
+        raise Misused("--reason is empty.", repair="Say what happened; the entry keeps it for good.")
+    with local(policies=False) as tenure:
+        made = open_epoch(
+            tenure.database, tenure.sealer, reason=reason, actor=tenure.actor, clock=tenure.clock
+        )
+    gap = made.gap
+    shown = {
+        "epoch": made.epoch.number,
+        "origin": made.origin,
+        "entry": made.epoch.first,
+        "why": gap.why,
+        "agreed": gap.agreed,
+        "anchored": gap.anchored.as_json(),
+        "held": gap.held.as_json(),
+        "note": made.sealed.note if made.sealed else None,
+    }
+    show_one(shown, output)
+    say(f"Entries from {gap.agreed} to {gap.anchored.size} of {gap.anchored.origin} may be missing here.")
 
 
 @app.command("export")

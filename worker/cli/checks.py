@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from worker.audit.merkle import Frontier, leaf_hash
+from worker.cli.check import Check, Status, problem_of
 from worker.cli.client import Client
-from worker.cli.output import Record
+from worker.cli.log_checks import log_checks
 from worker.cli.wires import remote
 from worker.flows.await_approval import HOW, awaiting
+from worker.flows.compare import Log
 from worker.flows.notify import WHY, undeliverable
 from worker.flows.tick import LAST_TICK
 from worker.model.clock import Clock, SystemClock, rfc3339
@@ -32,7 +31,6 @@ from worker.store import (
     coverages,
     failures,
     keys,
-    log,
     migrate,
     protections,
     stops,
@@ -40,44 +38,16 @@ from worker.store import (
     threads,
 )
 from worker.store.engine import Database, open_database, reachable
+from worker.wiring import read_anchors
 
 PROVIDER_KEY = "provider key"
 _REFUSED = "bundle.refused"
 _SANDBOX_KEY = "TENURE_KEY_SANDBOX"
 _SANDBOX_REPAIR = f"The sandbox takes any key: set {_SANDBOX_KEY}=sandbox."
-_LEAVES = 1000
 _NEWEST_SWEEPS = 200
 # Beat may be late by this many ticks before it counts as gone.
 _TICKS = 4
 _LEAST_PATIENCE = timedelta(minutes=1)
-
-
-class Status(StrEnum):
-    """A problem needs a person; a warning may be as it should; info only tells."""
-
-    OK = "ok"
-    INFO = "info"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """What one look found."""
-
-    check: str
-    status: Status
-    what: str
-    repair: str = ""
-
-    @property
-    def is_problem(self) -> bool:
-        """Whether a person must do something."""
-        return self.status is Status.PROBLEM
-
-    def as_record(self) -> Record:
-        """Return it as data."""
-        return {"check": self.check, "status": self.status.value, "what": self.what, "repair": self.repair}
 
 
 def remote_checks(settings: Settings) -> list[Check]:
@@ -89,7 +59,7 @@ def remote_checks(settings: Settings) -> list[Check]:
             try:
                 told = client.get(path)
             except TenureError as e:
-                found.append(_problem(name, e.problem, e.repair or "Look at the service's log."))
+                found.append(problem_of(name, e.problem, e.repair or "Look at the service's log."))
                 break
             what = " ".join(f"{key}={value}" for key, value in told.items() if key != "status")
             found.append(Check(check=name, status=Status.OK, what=what))
@@ -104,17 +74,20 @@ def local_checks(settings: Settings) -> list[Check]:
     try:
         database = open_database(settings.database)
     except TenureError as e:
-        return [*found, _problem("database", e.problem, e.repair)]
+        return [*found, problem_of("database", e.problem, e.repair)]
     try:
         schema = _missing_file(database) or _schema(database)
         found.append(schema)
         if schema.is_problem:
             return found
+        clock = SystemClock()
+        known = Log(origin=settings.audit_origin, anchors=read_anchors(settings))
+        found += log_checks(database, known, clock)
         with database.read() as db:
-            found += _in_database(db, settings, SystemClock())
+            found += _in_database(db, settings, clock)
     except SQLAlchemyError as e:
         found.append(
-            _problem("database", f"It failed: {type(e).__name__}.", "Look at the database's own log.")
+            problem_of("database", f"It failed: {type(e).__name__}.", "Look at the database's own log.")
         )
     finally:
         database.dispose()
@@ -123,7 +96,6 @@ def local_checks(settings: Settings) -> list[Check]:
 
 def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Check]:
     looks: Sequence[Callable[[], Iterator[Check]]] = (
-        lambda: _log(db),
         lambda: _policies(db, settings),
         lambda: _beat(db, settings, clock.now()),
         lambda: _house(db),
@@ -137,18 +109,14 @@ def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Chec
         yield from look()
 
 
-def _problem(check: str, what: str, repair: str) -> Check:
-    return Check(check=check, status=Status.PROBLEM, what=what, repair=repair)
-
-
 def _data_folder(settings: Settings) -> Check:
     folder = settings.data_dir
     if not folder.is_dir():
-        return _problem(
+        return problem_of(
             "data folder", f"{folder} does not exist yet.", "Run `tenure up`, or `tenure db upgrade`."
         )
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return _problem("data folder", f"{folder} cannot be written.", "Give this user the right to it.")
+        return problem_of("data folder", f"{folder} cannot be written.", "Give this user the right to it.")
     return Check(check="data folder", status=Status.OK, what=str(folder))
 
 
@@ -157,7 +125,7 @@ def _missing_file(database: Database) -> Check | None:
     # Connecting would make an empty one.
     if not database.is_sqlite or not file or Path(file).exists():
         return None
-    return _problem("database", f"{file} does not exist yet.", "Run `tenure up`, or `tenure db upgrade`.")
+    return problem_of("database", f"{file} does not exist yet.", "Run `tenure up`, or `tenure db upgrade`.")
 
 
 def _schema(database: Database) -> Check:
@@ -165,39 +133,17 @@ def _schema(database: Database) -> Check:
         with reachable():
             found, needed = migrate.current(database), migrate.head()
     except TenureError as e:
-        return _problem("database", e.problem, e.repair)
+        return problem_of("database", e.problem, e.repair)
     if found != needed:
         what = f"It is at revision {found or 'none'}, this version needs {needed}."
-        return _problem("database", what, "Run `tenure db upgrade`.")
+        return problem_of("database", what, "Run `tenure db upgrade`.")
     return Check(check="database", status=Status.OK, what=f"revision {found}")
-
-
-def _log(db: Session) -> Iterator[Check]:
-    """Compute the root again from every leaf: a log that was changed below Tenure shows here."""
-    before = log.read_head(db)
-    frontier, hashes = Frontier(), []
-    for envelope in log.envelopes(db, before.size):
-        hashes.append(leaf_hash(envelope))
-        if len(hashes) == _LEAVES:
-            frontier, hashes = frontier.extend(hashes), []
-    frontier = frontier.extend(hashes)
-    stored, after = log.leaf_count(db), log.read_head(db)
-    repair = "Do not mend it by hand: keep the database, and compare it with the last export."
-    # Somebody may append meanwhile, so the count lies between the two heads.
-    if frontier.size != before.size or not before.size <= stored <= after.size:
-        yield _problem("log", f"The head counts {before.size} leaves, {stored} are stored.", repair)
-    elif frontier.root() != before.frontier.root():
-        yield _problem("log", f"{before.size} leaves do not give the root of the head.", repair)
-    else:
-        sealed = log.latest_seal(db)
-        until = f"sealed up to {sealed.size} at {rfc3339(sealed.sealed_at)}" if sealed else "not sealed yet"
-        yield Check(check="log", status=Status.OK, what=f"{before.size} leaves give the root; {until}")
 
 
 def _policies(db: Session, settings: Settings) -> Iterator[Check]:
     found, refused = bundles.in_force(db), keys.read_fact(db, _REFUSED)
     if found is None:
-        yield _problem(
+        yield problem_of(
             "policies", "None are in force.", f"Put them into {settings.policies}; start the service."
         )
     else:
@@ -206,14 +152,14 @@ def _policies(db: Session, settings: Settings) -> Iterator[Check]:
         yield from _credentials(found.canonical, settings)
     if refused is not None and refused[0]:
         what = f"The folder is refused since {rfc3339(refused[1])}: {refused[0][0]}"
-        yield _problem("policies", what, "Mend it; `tenure policy validate` shows every finding.")
+        yield problem_of("policies", what, "Mend it; `tenure policy validate` shows every finding.")
     waits = awaiting(db)
     if waits is not None:
         what = (
             f"The folder's bundle {waits.digest} loosens and waits for approval since "
             f"{rfc3339(waits.since)}: {waits.loosening[0]}"
         )
-        yield _problem("policies", what, HOW)
+        yield problem_of("policies", what, HOW)
 
 
 def _credentials(canonical: str, settings: Settings) -> Iterator[Check]:
@@ -248,7 +194,7 @@ def _beat(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
     age = now - ticked[1]
     if age > max(_LEAST_PATIENCE, _TICKS * timedelta(seconds=settings.tick_seconds)):
         what = f"The last tick was at {rfc3339(ticked[1])}: nothing is swept on schedule."
-        yield _problem("beat", what, "Start `tenure up`, or `tenure beat` and `tenure worker`.")
+        yield problem_of("beat", what, "Start `tenure up`, or `tenure beat` and `tenure worker`.")
     else:
         yield Check(check="beat", status=Status.OK, what=f"ticked at {rfc3339(ticked[1])}")
 
@@ -260,7 +206,7 @@ def _house(db: Session) -> Iterator[Check]:
         return
     told, since = failed
     what = f"beat's house keeping fails: {told.get('problem') or told.get('code')} (at {rfc3339(since)})"
-    yield _problem("house", what, told.get("repair") or "The log of beat says more, at `house.failed`.")
+    yield problem_of("house", what, told.get("repair") or "The log of beat says more, at `house.failed`.")
 
 
 def _stopped(db: Session) -> Iterator[Check]:
@@ -272,7 +218,7 @@ def _stopped(db: Session) -> Iterator[Check]:
         yield Check(check="pause", status=Status.WARNING, what=what, repair=repair)
     for (project, kind), times in sorted(stops.stopped_pairs(db).items()):
         what = f"No {kind} of {project} is deleted: the control failed {times} times."
-        yield _problem(
+        yield problem_of(
             "control", what, "Check the project's key and base_url; it goes on once a control holds."
         )
 
@@ -285,19 +231,19 @@ def _blocked(db: Session) -> Iterator[Check]:
         seen.add(one.policy)
         what = f"The newest sweep of {one.policy} ({one.id}) is {one.state.value}: {', '.join(one.reasons)}"
         if one.state is SweepState.BLOCKED:
-            yield _problem(
+            yield problem_of(
                 "sweep", what, f"`tenure sweeps show {one.id}`; then mend the policy or its guards."
             )
         elif one.state is SweepState.AWAITING_APPROVAL:
             repair = f"`tenure sweeps show {one.id}`, then `tenure sweeps approve`."
-            yield _problem("sweep", what, repair)
+            yield problem_of("sweep", what, repair)
 
 
 def _notices(db: Session) -> Iterator[Check]:
     found = bundles.in_force(db)
     for name in undeliverable(bundle_from_canonical(found.canonical)) if found else ():
         repair = "`tenure threads list --outcome NOTIFY` lists what waits; take before_delete out, or wait."
-        yield _problem("notice", f"Nothing under {name} is deleted. {WHY}", repair)
+        yield problem_of("notice", f"Nothing under {name} is deleted. {WHY}", repair)
 
 
 def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
@@ -331,7 +277,7 @@ def _parked(db: Session) -> Iterator[Check]:
     counts = threads.counts_by_state(db)
     parked = sum(one.threads for one in failures.groups(db, projects=None))
     if parked:
-        yield _problem("parked", f"{parked} threads wait for a person.", "`tenure failures list` says why.")
+        yield problem_of("parked", f"{parked} threads wait for a person.", "`tenure failures list` says why.")
     else:
         total = sum(counts.values())
         yield Check(check="parked", status=Status.OK, what=f"none of {total} threads")

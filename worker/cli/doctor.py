@@ -16,7 +16,7 @@ from worker.model.errors import TenureError
 from worker.model.evidence import Class
 
 if TYPE_CHECKING:
-    from worker.cli.checks import Check
+    from worker.cli.check import Check
     from worker.flows.examine import Examined, KindExamined
     from worker.policy.document import Project
     from worker.settings import Settings
@@ -56,7 +56,8 @@ def doctor(
 
 def _look(*, projects: bool) -> tuple[list[Check], bool]:
     """Return what was found, and whether all was looked at that can be."""
-    from worker.cli.checks import PROVIDER_KEY, Check, Status, local_checks, remote_checks
+    from worker.cli.check import Check, Status
+    from worker.cli.checks import PROVIDER_KEY, local_checks, remote_checks
     from worker.settings import load_settings
 
     try:
@@ -112,7 +113,8 @@ def _project_checks(settings: Settings) -> list[Check]:
 
 
 def _rows(found: Examined) -> Iterator[Check]:
-    from worker.cli.checks import Check, Status, key_repair
+    from worker.cli.check import Check, Status
+    from worker.cli.checks import key_repair
 
     project = found.project
     name, base_url = f"project {project.name}", project.account.base_url
@@ -136,7 +138,7 @@ def _rows(found: Examined) -> Iterator[Check]:
 
 
 def _clock_row(name: str, ahead: timedelta) -> Check:
-    from worker.cli.checks import Check, Status
+    from worker.cli.check import Check, Status
 
     seconds = round(ahead.total_seconds())
     side = "ahead of" if seconds >= 0 else "behind"
@@ -148,7 +150,7 @@ def _clock_row(name: str, ahead: timedelta) -> Check:
 
 
 def _kind_row(name: str, project: Project, one: KindExamined) -> Check:
-    from worker.cli.checks import Check, Status
+    from worker.cli.check import Check, Status
 
     check, kind = f"{name} {one.kind.value}", one.kind.value
     if one.failure is not None or one.seen is None:

@@ -7,6 +7,8 @@ from enum import IntEnum
 from worker.model.errors import TenureError, Unavailable
 
 _SETTINGS = "settings_invalid"
+# A log that its anchors do not know: nothing is signed, and nothing deleted.
+_REFUSED = frozenset({"log_behind", "log_broken", "log_differs", "log_refused", "log_uncompared"})
 
 
 class Exit(IntEnum):
@@ -16,7 +18,7 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     PENDING = 3  # changes pending, or an approval is needed
-    BLOCKED = 4  # by a guard, a hold or a pause
+    BLOCKED = 4  # by a guard, a hold, a pause or a log that an anchor refuses
     UNREACHABLE = 5
     UNVERIFIED = 6
 
@@ -50,4 +52,6 @@ def exit_code_of(error: TenureError) -> Exit:
         case _:
             # By its code: naming the class would load all settings for `tenure version`, and a database URL
             # is told by the store, which knows no settings.
+            if error.code in _REFUSED:
+                return Exit.BLOCKED
             return Exit.USAGE if error.code == _SETTINGS else Exit.FAILED

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from worker.flows.await_approval import HOW
+from worker.flows.compare import LogRefused, compare
 from worker.flows.key import first_admin_key
 from worker.model.clock import SystemClock
 from worker.model.errors import Unavailable
@@ -91,6 +92,7 @@ def up(*, sandbox: bool = False) -> None:
         _take_up(tenure)
         # Read now what sealing needs later, so that a missing key ends the start and not the evidence.
         tenure.sealer.signer()
+        _compare(tenure)
         if put_in_force(tenure).awaiting:
             log().warning("bundle.awaiting_approval", repair=HOW)
         listening = stack.enter_context(_listen(settings))
@@ -107,6 +109,17 @@ def _take_up(tenure: Tenure) -> None:
     if tenure.database.is_sqlite:
         with tenure.database.write() as db:
             work.end_leases(db, tenure.clock.now())
+
+
+def _compare(tenure: Tenure) -> None:
+    """Compare every leaf with the anchors before anything is signed or deleted here.
+
+    A log that is refused is no reason to end: reading and placing holds go on, and are needed now.
+    """
+    try:
+        compare(tenure.database, tenure.sealer.log, clock=tenure.clock, from_leaves=True)
+    except LogRefused as e:
+        _say(f"NOTHING IS SIGNED OR DELETED. {e.problem} {e.repair}")
 
 
 def _sandbox(stack: ExitStack, settings: Settings, *, start: bool) -> None:
@@ -301,6 +314,7 @@ def beat() -> None:
     tenure = wire(settings, role="beat")
     require_ready(tenure)
     tenure.sealer.signer()
+    _compare(tenure)
     from celery.beat import Scheduler
 
     from worker.celery import app

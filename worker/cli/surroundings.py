@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from worker.cli.checks import Check, Status
+from worker.cli.check import Check, Status
 from worker.policy.document import Project
 from worker.providers.organization import RetentionSetting
 from worker.providers.transport import trust_store

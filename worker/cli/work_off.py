@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from worker.flows.claim import anything_ready
+from worker.flows.compare import compare
 from worker.flows.turn import turn
 from worker.store import work
 from worker.wiring import Tenure
@@ -17,7 +18,8 @@ _LOOK_EVERY = timedelta(seconds=1)
 def work_off(tenure: Tenure, policies: Collection[str], *, progress: Callable[[int, int], None]) -> None:
     """Drain until every open item of these policies waits for its own time, or is settled.
 
-    Waits out dead leases. ``progress`` is told how many items are worked off, of how many.
+    Waits out dead leases; raises LogRefused where an anchor refuses the log. ``progress`` is told how many
+    items are worked off, of how many.
     """
     asyncio.run(_work_off(tenure, policies, progress))
 
@@ -37,6 +39,8 @@ async def _work_off(tenure: Tenure, policies: Collection[str], progress: Callabl
         while (left := _busy(tenure, policies)) > 0:
             most = max(most, left)
             progress(most - left, most)
+            # No beat runs beside this: whatever may be deleted here, this process compares itself.
+            compare(tenure.database, tenure.sealer.log, clock=tenure.clock)
             ready = anything_ready(tenure.database, tenure.clock)
             for credential in ready:
                 await turn(tools, credential)

@@ -3,7 +3,8 @@
 DANGER. This transaction is the last thing between a thread and its deletion. It takes the protection
 rows FOR SHARE, so a hold or pause that has answered is seen here; it reads the threads, the bundle, the
 holds, erasures and notices again; and only what is DUE in the very sweep that planned it, under a live
-fence, is armed. Everything else is spared, or waits. No permit is enough without this.
+fence, is armed, and only while the log agrees with its anchors. Everything else is spared, or waits. No
+permit is enough without this.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
+from worker.flows.compare import why_not_armed
 from worker.flows.decide import bundle_in_force
 from worker.flows.keeping import keeping
 from worker.flows.observed import kept_observation
@@ -77,7 +79,7 @@ class Spared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotNow:
-    """Deletes are paused, or the project is gone: the item waits, and nothing was decided."""
+    """Deletes are paused, the log is refused, or the project is gone: the item waits; nothing was decided."""
 
     reason: str
 
@@ -106,6 +108,7 @@ def arm(database: Database, group: Sequence[Intent], *, actor: str, clock: Clock
             bundle=bundle_in_force(db),
             bearing=protections.circumstances(db, [one.item.thread_id for one in group]),
             paused=protections.paused(db),
+            refused=why_not_armed(db, now),
             owned=work.locked(db, [one.item for one in group]),
             threads={
                 key: one.thread for key, one in threads.many(db, [i.item.thread_id for i in group]).items()
@@ -134,6 +137,7 @@ class _Room:
     bundle: Bundle
     bearing: Circumstances
     paused: dict[str, str]
+    refused: str | None
     owned: set[str]
     threads: dict[str, Thread]
     versions: dict[str, int]
@@ -144,6 +148,9 @@ def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, intents.Arm
     thread = room.threads.get(item.thread_id)
     if item.id not in room.owned or thread is None:
         return LeaseLost(), None, None
+    if room.refused is not None:
+        # Holds that were placed after a backup are lost with it: nothing goes before a person has looked.
+        return NotNow(reason=room.refused), None, None
     for scope in (protections.EVERYTHING, item.project):
         if scope in room.paused:
             return NotNow(reason=f"deletes are paused: {room.paused[scope]}"), None, None

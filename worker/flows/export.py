@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,11 @@ from worker.audit.checkpoint import parse_checkpoint
 from worker.audit.envelope import project_pseudonym
 from worker.audit.manifest import Manifest
 from worker.audit.note import open_note
+from worker.flows.anchor import anchor, anchored_line
 from worker.flows.seal import Sealer, seal
 from worker.model.clock import Clock
 from worker.model.errors import NotFound
-from worker.store import log
+from worker.store import epochs, log
 from worker.store.engine import Database
 
 
@@ -39,15 +41,16 @@ def export(
     """Seal, write the bundle beside ``out`` and move it there whole; the export itself is an entry.
 
     The log is read in one snapshot; nothing that is appended meanwhile is part of it. Raises NotFound
-    for a project that has no entries.
+    for a project that has no entries, LogRefused for a log that its anchors do not know.
     """
     newest = seal(database, sealer, clock=clock, force=True)
+    anchor(database, sealer.log, clock=clock)
     if newest is None:
         problem = "The log is empty: there is nothing to export."
         raise NotFound(problem, repair="Register a thread first.")
     signer = sealer.signer()
     with database.read() as db:
-        scope = _scope(db, project, window, size=newest.size, now=clock.now())
+        scope = _scope(db, sealer, project, window, size=newest.size, now=clock.now())
         with _beside(out) as file:
             manifest = write_bundle(
                 file,
@@ -56,7 +59,10 @@ def export(
                 vkeys=[signer.vkey],
                 signer=signer,
                 envelopes=log.envelopes(db, newest.size),
-                bodies=log.bodies_of_project(db, project, newest.size),
+                # An epoch's first leaf belongs to no project, and to every export: it names what is missing.
+                bodies=heapq.merge(
+                    log.bodies_of_project(db, project, newest.size), epochs.bodies(db, newest.size)
+                ),
                 # A bundle names every project, so it may not travel with one project's evidence; its
                 # digest is in each decision, and its text in the repository of policies.
                 policies={},
@@ -71,7 +77,7 @@ def export(
 
 
 def _scope(
-    db: Session, project: str, window: tuple[datetime, datetime], *, size: int, now: datetime
+    db: Session, sealer: Sealer, project: str, window: tuple[datetime, datetime], *, size: int, now: datetime
 ) -> Scope:
     if next(log.bodies_of_project(db, project, size), None) is None:
         problem = f"The log has no entries of project {project}."
@@ -82,6 +88,7 @@ def _scope(
         window=window,
         tool=f"tenure {__version__}",
         made_at=now,
+        anchored=anchored_line(db, sealer.anchors, now),
     )
 
 

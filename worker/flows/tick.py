@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from worker.flows.activate import Source, activate, recompute, refresh
+from worker.flows.anchor import anchor
 from worker.flows.claim import anything_ready
 from worker.flows.decide import bundle_in_force, decide_now
 from worker.flows.notify import alert_undeliverable
@@ -62,10 +63,11 @@ class Ticker:
 
 
 def keep_house(beat: Beat) -> None:
-    """Put a changed policies folder in force with every stored date, and seal the log when it is time."""
+    """Put a changed policies folder in force with every stored date, seal the log in time, and anchor it."""
     if activate(beat.database, beat.source, actor=beat.actor, clock=beat.clock).changed:
         recompute(beat.database, clock=beat.clock)
     seal(beat.database, beat.sealer, clock=beat.clock)
+    anchor(beat.database, beat.sealer.log, clock=beat.clock)
 
 
 def note_house(beat: Beat, problem: TenureError | None) -> None:

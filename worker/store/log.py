@@ -7,7 +7,7 @@ writers at one index impossible.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from worker.audit.entry import NO_NEWS, Entry
 from worker.audit.envelope import make_leaf
-from worker.audit.merkle import Frontier
+from worker.audit.merkle import Frontier, leaf_hash
 from worker.model.errors import TenureError
 from worker.model.ids import random_bytes, uuid7
 from worker.store.engine import changed
@@ -140,6 +140,43 @@ def latest_seal(db: Session) -> Seal | None:
     return None if row is None else Seal(size=row.size, news=row.news, sealed_at=row.sealed_at, note=row.note)
 
 
+def seal_at(db: Session, size: int) -> Seal | None:
+    """Return the checkpoint that was stored at exactly this size, if one was."""
+    row = db.execute(select(audit_checkpoint).where(audit_checkpoint.c.size == size)).first()
+    return None if row is None else Seal(size=row.size, news=row.news, sealed_at=row.sealed_at, note=row.note)
+
+
+def newest_seals(db: Session, *, above: int, limit: int) -> list[Seal]:
+    """Return the newest checkpoints above a size, the smallest of them first."""
+    query = select(audit_checkpoint).where(audit_checkpoint.c.size > above)
+    rows = db.execute(query.order_by(audit_checkpoint.c.size.desc()).limit(limit)).all()
+    return [Seal(size=r.size, news=r.news, sealed_at=r.sealed_at, note=r.note) for r in reversed(rows)]
+
+
+def sealed_first_above(db: Session, size: int) -> datetime | None:
+    """Return when the first checkpoint above a size was sealed."""
+    query = select(audit_checkpoint.c.sealed_at).where(audit_checkpoint.c.size > size)
+    return db.execute(query.order_by(audit_checkpoint.c.size).limit(1)).scalar_one_or_none()
+
+
+def recompute(
+    db: Session, size: int, *, at: int = 0, progress: Callable[[int, int], None] | None = None
+) -> tuple[Frontier, Frontier]:
+    """Fold the stored leaves again, a page at a time: the frontiers at ``at`` and at ``size``.
+
+    ``progress`` is told (leaves done, of how many). A leaf that is missing makes both frontiers short.
+    """
+    frontier, marked, hashes = Frontier(), Frontier(), list[bytes]()
+    for index, envelope in enumerate(envelopes(db, size), start=1):
+        hashes.append(leaf_hash(envelope))
+        if index == at or len(hashes) == _PAGE:
+            frontier, hashes = frontier.extend(hashes), []
+            marked = frontier if index == at else marked
+            if progress is not None:
+                progress(index, size)
+    return marked, frontier.extend(hashes)
+
+
 def store_seal(db: Session, seal: Seal) -> bool:
     """Keep a checkpoint; False when another process sealed this very size first."""
     row = {"size": seal.size, "news": seal.news, "sealed_at": seal.sealed_at, "note": seal.note}
@@ -157,7 +194,8 @@ def envelopes(db: Session, size: int) -> Iterator[bytes]:
         end = min(start + _PAGE, size)
         page = select(audit_leaf.c.envelope).where(audit_leaf.c.idx >= start, audit_leaf.c.idx < end)
         for (envelope,) in db.execute(page.order_by(audit_leaf.c.idx)):
-            yield bytes(envelope)
+            # Somebody may have written text over it on SQLite; that is for the root to tell, not for a crash.
+            yield envelope.encode() if isinstance(envelope, str) else bytes(envelope)
 
 
 def bodies_of_project(db: Session, project: str, size: int) -> Iterator[tuple[int, bytes]]:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from worker.store.column_types import BigId, UtcDateTime
 from worker.store.tables.base import given, maybe, metadata
@@ -44,4 +54,16 @@ audit_checkpoint = Table(
     given("news", BigInteger),
     given("sealed_at", UtcDateTime),
     given("note", Text),
+)
+
+# Epoch 1 has no row. The entry at ``first`` says what was lost and why it was opened.
+audit_epoch = Table(
+    "audit_epoch",
+    metadata,
+    given(
+        "number", Integer, CheckConstraint("number > 1", name="later"), primary_key=True, autoincrement=False
+    ),
+    given("first", BigInteger),
+    given("opened_at", UtcDateTime),
+    UniqueConstraint("first"),
 )

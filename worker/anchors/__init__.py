@@ -1,0 +1,1 @@
+"""Anchors: where copies of signed checkpoints are kept outside of the database."""
