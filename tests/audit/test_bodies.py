@@ -100,6 +100,16 @@ ENTRIES: list[Entry] = [
     bodies.switch_changed(enabled=False, reason="incident", at=AT, actor="key_1"),
     bodies.key_created(key="k1", label="ci", scopes=["audit:read"], projects=["*"], at=AT, actor="key_1"),
     bodies.key_revoked(key="k1", at=AT, actor="key_1"),
+    bodies.key_rotated(
+        origin="example.org/log",
+        vkey="example.org/log+1+A",
+        previous="example.org/log+0+A",
+        since=5,
+        both_sign=24,
+        reason="yearly",
+        at=AT,
+        actor="key_1",
+    ),
     bodies.log_sealed(origin="example.org/log", size=4, root=bytes(32), at=AT, actor="beat"),
     bodies.export_made("support-eu", window=(AT, AT), size=4, root=bytes(32), at=AT, actor="key_1"),
 ]

@@ -174,6 +174,29 @@ def key_revoked(*, key: str, at: datetime, actor: str) -> Entry:
     return _entry(EntryType.KEY_REVOKED, {"key": key}, at, actor)
 
 
+def key_rotated(
+    *,
+    origin: str,
+    vkey: str,
+    previous: str,
+    since: int,
+    both_sign: int,
+    reason: str,
+    at: datetime,
+    actor: str,
+) -> Entry:
+    """Record the key that signs the log from a tree size on, and how long the one before signs with it."""
+    fields: dict[str, Json] = {
+        "both_sign": both_sign,
+        "origin": origin,
+        "previous": previous,
+        "reason": said(reason),
+        "since": since,
+        "vkey": vkey,
+    }
+    return _entry(EntryType.KEY_ROTATED, fields, at, actor)
+
+
 def log_sealed(*, origin: str, size: int, root: bytes, at: datetime, actor: str) -> Entry:
     """Record the checkpoint that was signed; it is the leaf after that tree."""
     fields: dict[str, Json] = {"origin": origin, "root": root.hex(), "size": size}
