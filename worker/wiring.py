@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from worker import __version__
+from worker.audit.actors import system_actor
 from worker.audit.note import Ed25519Signer, Signer
 from worker.flows.activate import Activated, Source, activate, recompute
 from worker.flows.seal import Sealer
@@ -37,6 +38,7 @@ from worker.store import bundles, log, migrate, protections
 from worker.store.engine import Database, open_database, reachable
 
 _SEED_BYTES = 32
+_HOST_NAME = 64
 SANDBOX_PROJECTS = "sandbox.yaml"
 
 
@@ -148,8 +150,14 @@ def wire(settings: Settings, *, role: str) -> Tenure:
         database=open_database(settings.database),
         clock=SystemClock(),
         pacer=pacer,
-        actor=f"{role}:{socket.gethostname()}:{os.getpid()} tenure/{__version__}",
+        actor=_actor(role),
     )
+
+
+def _actor(role: str) -> str:
+    """Name this process: role, host and process id, and the version. A host may call itself anything."""
+    host = "".join(char if char.isalnum() or char in "._-" else "-" for char in socket.gethostname())
+    return system_actor(f"{role}:{host[:_HOST_NAME] or 'unnamed'}:{os.getpid()}", __version__)
 
 
 def check_roles(settings: Settings, role: str) -> None:

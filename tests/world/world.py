@@ -54,7 +54,7 @@ from worker.store.threads import StoredThread
 
 PROJECT = "demo-support"
 POLICY = "all-30d"
-ACTOR = "test"
+ACTOR = "test tenure/0"
 ORIGIN = "test.local/retention"
 
 POLICIES = """
