@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from tests.world.approving import let_in
 from tests.world.stepping import AfterDelete, BeforeChild
+from worker.audit.actors import system_actor
 from worker.audit.note import Ed25519Signer
 from worker.flows.activate import Activated, Source, activate, recompute, refresh
 from worker.flows.claim import anything_ready
@@ -279,7 +280,7 @@ class World:
         assert made is not None
         return made
 
-    def tools(self, actor: str = "worker-1") -> Tools:
+    def tools(self, worker: str = "worker-1") -> Tools:
         """Return one worker's tools, to be used on one loop."""
         providers: dict[str, Provider] = {}
         lanes: dict[str, Lane] = {}
@@ -306,7 +307,7 @@ class World:
             database=self.database,
             clock=self.clock,
             lease=self.lease,
-            actor=actor,
+            actor=system_actor(worker, "0"),
             provider_for=provider_for,
             lanes_for=lanes_for,
             close=close,
