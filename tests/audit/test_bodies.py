@@ -108,26 +108,6 @@ ENTRIES: list[Entry] = [
     bodies.erasure_answered(
         id="era_1", deleted=1, refused=1, pending=0, threads=["thr_1 deleted"], at=AT, actor="beat tenure/0"
     ),
-    bodies.log_pruned(
-        begin=0,
-        end=256,
-        root=bytes(32),
-        bundle_sha256="0" * 64,
-        reason="400 days",
-        at=AT,
-        actor="key:1",
-    ),
-    bodies.log_epoch(
-        origin="o/2",
-        previous="o",
-        size=9,
-        root=bytes(32),
-        gap="unknown",
-        reason="restored",
-        at=AT,
-        actor="key:1",
-    ),
-    bodies.body_shredded(count=2, reason="erasure", at=AT, actor="key:1"),
     bodies.access_read(what="GET /v1/threads", rows=20, at=AT, actor="key:1"),
     bodies.key_rotated(
         origin="example.org/log",

@@ -112,7 +112,28 @@ SMALL = bodies.thread_graded(
     at=AT,
     actor="worker tenure/0",
 )
-EXAMPLES = [*ENTRIES, SMALL]
+TREE: dict[str, Any] = {"origin": "o", "root": "0" * 64, "size": 9}
+GONE: dict[str, Any] = {"count": 3, "leaves": [[0, 2], [5, 6]], "reason": "order"}
+# Facts that no flow records yet.
+TO_COME = [
+    Entry(type=EntryType.LOG_PRUNED, at=AT, actor="key:1", body=GONE),
+    Entry(type=EntryType.BODY_SHREDDED, at=AT, actor="key:1", project="support-eu", body=GONE),
+    Entry(
+        type=EntryType.LOG_EPOCH,
+        at=AT,
+        actor="key:1",
+        body={
+            "agreed": 7,
+            "anchored": TREE,
+            "held": TREE,
+            "number": 2,
+            "origin": "o/2",
+            "reason": "restored",
+            "why": "behind",
+        },
+    ),
+]
+EXAMPLES = [*ENTRIES, SMALL, *TO_COME]
 BY_TYPE = {entry.type: entry for entry in EXAMPLES}
 
 
@@ -315,7 +336,6 @@ HUGE: list[Entry] = [
     bodies.bundle_refused(digest=None, problems=MANY, at=AT, actor="beat tenure/0"),
     bodies.switch_changed(enabled=False, reason=LONG, at=AT, actor="key:1"),
     bodies.key_created(key="k", label=LONG, scopes=MANY, projects=MANY, at=AT, actor="key:1"),
-    bodies.body_shredded(count=1, reason=LONG, at=AT, actor="key:1"),
     bodies.access_read(what=LONG, rows=1, at=AT, actor="key:1"),
 ]
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from worker.audit.log_bodies import (
-    access_read,
-    body_shredded,
-    export_made,
-    key_rotated,
-    log_epoch,
-    log_pruned,
-    log_sealed,
-)
 from worker.audit.observed import Tried
 from worker.audit.order_bodies import (
     Plan,
+    access_read,
     bundle_activated,
     bundle_approved,
     bundle_refused,
     erasure_answered,
     erasure_ordered,
+    export_made,
     hold_placed,
     hold_released,
     key_created,
     key_revoked,
+    key_rotated,
+    log_sealed,
     sweep_approved,
     sweep_blocked,
     sweep_planned,
@@ -53,7 +48,6 @@ __all__ = [
     "Plan",
     "Tried",
     "access_read",
-    "body_shredded",
     "bundle_activated",
     "bundle_approved",
     "bundle_refused",
@@ -70,8 +64,6 @@ __all__ = [
     "key_created",
     "key_revoked",
     "key_rotated",
-    "log_epoch",
-    "log_pruned",
     "log_sealed",
     "notice_delivered",
     "sweep_approved",

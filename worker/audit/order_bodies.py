@@ -1,4 +1,4 @@
-"""The bodies of entries about holds, erasures, sweeps, bundles, switches and API keys."""
+"""The bodies of entries about holds, erasures, sweeps, bundles, switches, keys and the log itself."""
 
 from __future__ import annotations
 
@@ -194,6 +194,53 @@ def key_created(
 def key_revoked(*, key: str, at: datetime, actor: str) -> Entry:
     """Record that an API key opens nothing any more."""
     return _entry(EntryType.KEY_REVOKED, {"key": key}, at, actor)
+
+
+def key_rotated(
+    *,
+    origin: str,
+    vkey: str,
+    previous: str,
+    since: int,
+    both_sign: int,
+    reason: str,
+    at: datetime,
+    actor: str,
+) -> Entry:
+    """Record the key that signs the log from a tree size on, and how long the one before signs with it."""
+    fields: dict[str, Json] = {
+        "both_sign": both_sign,
+        "origin": origin,
+        "previous": previous,
+        "reason": said(reason),
+        "since": since,
+        "vkey": vkey,
+    }
+    return _entry(EntryType.KEY_ROTATED, fields, at, actor)
+
+
+def log_sealed(*, origin: str, size: int, root: bytes, at: datetime, actor: str) -> Entry:
+    """Record the checkpoint that was signed; it is the leaf after that tree."""
+    fields: dict[str, Json] = {"origin": origin, "root": root.hex(), "size": size}
+    return _entry(EntryType.LOG_SEALED, fields, at, actor)
+
+
+def export_made(
+    project: str, *, window: tuple[datetime, datetime], size: int, root: bytes, at: datetime, actor: str
+) -> Entry:
+    """Record that a bundle was written up to a tree size."""
+    fields: dict[str, Json] = {
+        "from": rfc3339(window[0]),
+        "root": root.hex(),
+        "size": size,
+        "to": rfc3339(window[1]),
+    }
+    return _entry(EntryType.EXPORT_MADE, fields, at, actor, project=project)
+
+
+def access_read(*, what: str, rows: int, at: datetime, actor: str, project: str | None = None) -> Entry:
+    """Record that somebody read of the log or the registry: which route, and how many rows."""
+    return _entry(EntryType.ACCESS_READ, {"rows": rows, "what": said(what)}, at, actor, project=project)
 
 
 def _entry(

@@ -13,6 +13,7 @@ from typing import Final
 from worker.audit.entry import EntryType
 from worker.audit.observed import MAX_OBSERVATIONS, MAX_PASSES
 from worker.audit.shapes import (
+    MAX_LISTED,
     Record,
     count,
     flag,
@@ -122,6 +123,9 @@ _PLAN: Final = record(
     }
 )
 _TREE: Final = record({"root": sha256, "size": count})
+_ORIGIN: Final = record({"origin": text})
+# [start, end) of each run of leaves whose bodies are gone.
+_RANGES: Final = _REASON | record({"count": count, "leaves": many(pair(count, count), most=MAX_LISTED)})
 _CHANGE: Final = record({"field": text, "from": maybe(text), "to": maybe(text)})
 _MOST_CHANGES = 8
 
@@ -210,11 +214,20 @@ SCHEMAS: Final[Mapping[EntryType, Record]] = {
     EntryType.KEY_REVOKED: record({"key": text}),
     EntryType.KEY_ROTATED: _REASON
     | record({"both_sign": count, "origin": text, "previous": text, "since": count, "vkey": text}),
-    EntryType.LOG_SEALED: _TREE | record({"origin": text}),
-    EntryType.LOG_PRUNED: _REASON
-    | record({"bundle_sha256": sha256, "from": count, "root": sha256, "to": count}),
-    EntryType.LOG_EPOCH: _REASON | _TREE | record({"gap": text, "origin": text, "previous": text}),
-    EntryType.BODY_SHREDDED: _REASON | record({"count": count}),
+    EntryType.LOG_SEALED: _TREE | _ORIGIN,
+    EntryType.LOG_PRUNED: _RANGES,
+    EntryType.LOG_EPOCH: _REASON
+    | record(
+        {
+            "agreed": count,
+            "anchored": _TREE | _ORIGIN,
+            "held": _TREE | _ORIGIN,
+            "number": count,
+            "origin": text,
+            "why": text,
+        }
+    ),
+    EntryType.BODY_SHREDDED: _RANGES,
     EntryType.EXPORT_MADE: _TREE | record({"from": instant, "to": instant}),
     EntryType.ACCESS_READ: record({"rows": count, "what": text}),
 }
