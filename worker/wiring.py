@@ -18,6 +18,7 @@ from worker import __version__
 from worker.anchors.base import Anchor
 from worker.anchors.folder import FolderAnchor
 from worker.anchors.git import GitAnchor
+from worker.audit.actors import system_actor
 from worker.audit.note import Ed25519Signer, Signer
 from worker.flows.activate import Activated, Source, activate, recompute
 from worker.flows.compare import FRESH
@@ -44,6 +45,7 @@ from worker.store.engine import Database, open_database, reachable
 _SEED_BYTES = 32
 # Beat compares at each of its rounds, and may miss some.
 _TICKS = 4
+_HOST_NAME = 64
 SANDBOX_PROJECTS = "sandbox.yaml"
 
 
@@ -81,6 +83,7 @@ class Tenure:
         return Sealer(
             origin=settings.audit_origin,
             signer=lambda: read_signer(settings),
+            others=lambda: read_signers(settings)[1:],
             actor=self.actor,
             anchors=read_anchors(settings),
             fresh=max(FRESH, _TICKS * timedelta(seconds=settings.tick_seconds)),
@@ -157,8 +160,14 @@ def wire(settings: Settings, *, role: str) -> Tenure:
         database=open_database(settings.database),
         clock=SystemClock(),
         pacer=pacer,
-        actor=f"{role}:{socket.gethostname()}:{os.getpid()} tenure/{__version__}",
+        actor=_actor(role),
     )
+
+
+def _actor(role: str) -> str:
+    """Name this process: role, host and process id, and the version. A host may call itself anything."""
+    host = "".join(char if char.isalnum() or char in "._-" else "-" for char in socket.gethostname())
+    return system_actor(f"{role}:{host[:_HOST_NAME] or 'unnamed'}:{os.getpid()}", __version__)
 
 
 def check_roles(settings: Settings, role: str) -> None:
@@ -218,21 +227,51 @@ class PoliciesRefused(TenureError):
 
 
 def read_signer(settings: Settings) -> Signer:
-    """Read the seed of the log's key; the data folder's own is made on first use.
+    """Return the first signer of the key's file; raises Unavailable."""
+    return read_signers(settings)[0]
 
-    Raises Unavailable for a missing or malformed file: a second key would look like a second log.
+
+def read_signers(settings: Settings) -> list[Signer]:
+    """Read the seeds of the log's keys, one a line; the data folder's own file is made on first use.
+
+    More than one stands there while keys are rotated; which of them sign is the log's to say. Raises
+    Unavailable for a missing or malformed file: a second key would look like a second log.
     """
     path = settings.signing_key
     if settings.signing_key_file is None:
         _make_seed(path)
     try:
-        seed = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        seeds = [bytes.fromhex(line) for line in path.read_text(encoding="ascii").split()]
     except (OSError, ValueError) as e:
         problem = f"The signing key {path} cannot be read."
         raise Unavailable(problem, repair="It holds 64 hex digits; `openssl rand -hex 32` makes one.") from e
-    if len(seed) != _SEED_BYTES:
+    if not seeds or any(len(seed) != _SEED_BYTES for seed in seeds):
         problem = f"The signing key {path} does not hold 64 hex digits."
         raise Unavailable(problem, repair="`openssl rand -hex 32` makes one.")
+    return [Ed25519Signer.from_seed(settings.audit_origin, seed) for seed in seeds]
+
+
+def add_seed(settings: Settings) -> Signer:
+    """Add a new seed to the key's file, behind those that are there, and return its signer.
+
+    It signs nothing until the log announces it. Raises Unavailable where the file cannot be written.
+    """
+    path = settings.signing_key.resolve()
+    before = path.read_text(encoding="ascii").split()
+    seed = random_bytes(_SEED_BYTES)
+    beside = path.parent / f".{path.name}.new"
+    try:
+        # Whole beside its place, then moved there: nobody ever reads a file that lacks the old seed.
+        beside.touch(mode=0o600)
+        with beside.open("w", encoding="ascii") as file:
+            file.write("".join(f"{line}\n" for line in (*before, seed.hex())))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as e:
+        problem = f"The signing key {path} cannot be written: {e.strerror}."
+        repair = "Add a line made by `openssl rand -hex 32` below the old one yourself, and run this again."
+        raise Unavailable(problem, repair=repair) from e
     return Ed25519Signer.from_seed(settings.audit_origin, seed)
 
 

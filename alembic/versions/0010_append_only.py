@@ -13,7 +13,7 @@ a later migration together with a trigger on audit_body that lets that owner's f
 nothing deletes a body. A later table whose name begins with `audit_` takes its own grants and triggers.
 
 Revision: 0010
-Before: 0008
+Before: 0009
 """
 
 from __future__ import annotations
@@ -23,16 +23,23 @@ from alembic import op
 from sqlalchemy.exc import ProgrammingError
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
-_ADDED_TO = ("audit_leaf", "audit_body", "audit_checkpoint", "audit_epoch")
+_ADDED_TO = ("audit_leaf", "audit_body", "audit_checkpoint", "audit_epoch", "audit_tile", "audit_key")
 _LOG = (*_ADDED_TO, "audit_head")
 _OWNER, _APP, _AUDITOR = "tenure_owner", "tenure_app", "tenure_auditor"
 # PostgreSQL: insufficient_privilege.
 _INSUFFICIENT_PRIVILEGE = "42501"
-_KEYS = {"audit_leaf": "idx", "audit_body": "idx", "audit_checkpoint": "size", "audit_epoch": "number"}
+_KEYS = {
+    "audit_leaf": ("idx",),
+    "audit_body": ("idx",),
+    "audit_checkpoint": ("size",),
+    "audit_epoch": ("number",),
+    "audit_tile": ("level", "n"),
+    "audit_key": ("origin", "since"),
+}
 
 
 def upgrade() -> None:
@@ -71,8 +78,8 @@ def _sqlite_triggers() -> None:
         _sqlite(f"{table}_no_update", f"BEFORE UPDATE ON {table}", table)
         _sqlite(f"{table}_no_delete", f"BEFORE DELETE ON {table}", table)
         # INSERT OR REPLACE deletes a row without asking the trigger above.
-        key = _KEYS[table]
-        there = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608 - names of this file
+        same = " AND ".join(f"{key} = NEW.{key}" for key in _KEYS[table])
+        there = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608 - names of this file
         _sqlite(f"{table}_no_replace", f"BEFORE INSERT ON {table} {there}", table)
     _sqlite("audit_head_no_delete", "BEFORE DELETE ON audit_head", "audit_head")
     there = "WHEN EXISTS (SELECT 1 FROM audit_head WHERE id = NEW.id)"

@@ -14,10 +14,17 @@ from worker.audit import bodies
 from worker.audit.bodies import Graded, Intent, Tried
 from worker.audit.bundle import Scope, write_bundle
 from worker.audit.checkpoint import Checkpoint, sign_checkpoint
-from worker.audit.entry import Entry
-from worker.audit.envelope import Leaf, make_leaf, project_pseudonym
+from worker.audit.entry import BodyRefused, Entry, instant
+from worker.audit.envelope import (
+    Leaf,
+    canonical,
+    make_leaf,
+    owner_commitment,
+    project_pseudonym,
+    subject_pseudonym,
+)
 from worker.audit.findings import Report
-from worker.audit.merkle import root_of
+from worker.audit.merkle import leaf_hash, root_of
 from worker.audit.note import Ed25519Signer
 from worker.audit.verify import verify_bundle
 from worker.model.decision import Decision, Hold, HoldScope, Outcome
@@ -104,7 +111,7 @@ def _observations(passes: Sequence[Pass], at: datetime) -> list[Observation]:
 
 
 def _story(thread: Thread, passes: Sequence[Pass], reread: Reread | None, at: datetime) -> list[Entry]:
-    made = [bodies.thread_registered(thread, at=at, actor="key_1")]
+    made = [bodies.thread_registered(thread, at=at, actor="key:1")]
     tried = [Tried(item="itm_1", fence=fence, saw=one) for fence, one in enumerate(passes, 1)]
     for one in tried:
         if one.saw.armed:
@@ -118,7 +125,7 @@ def _story(thread: Thread, passes: Sequence[Pass], reread: Reread | None, at: da
                 before=_seen(Step.BEFORE, one.saw.before, at),
                 protection_version=1,
             )
-            made.append(bodies.delete_intended(thread, intent, at=at, actor="worker"))
+            made.append(bodies.delete_intended(thread, intent, at=at, actor="worker tenure/0"))
         if one.saw.armed and one.saw.answer is not Class.NONE:
             answer = _seen(Step.DELETE, one.saw.answer, at)
             made.append(
@@ -129,7 +136,7 @@ def _story(thread: Thread, passes: Sequence[Pass], reread: Reread | None, at: da
                     stage=Stage.CONTAINER,
                     answer=answer,
                     at=at,
-                    actor="worker",
+                    actor="worker tenure/0",
                 )
             )
     graded = Graded(
@@ -147,14 +154,14 @@ def _story(thread: Thread, passes: Sequence[Pass], reread: Reread | None, at: da
         reread=reread,
         eligible_at=at,
     )
-    return [*made, bodies.thread_graded(thread, graded, at=at, actor="worker")]
+    return [*made, bodies.thread_graded(thread, graded, at=at, actor="worker tenure/0")]
 
 
 @pytest.fixture(scope="session")
 def entries() -> list[Entry]:
     """Every story for the exported project, in between a foreign project and entries of none."""
     hold = Hold(id=HoldId("hld_1"), matter="M-1", scope=HoldScope(ids=("thr_other",)))
-    made = [bodies.bundle_activated(DIGEST, previous=None, policies=1, at=START, actor="beat")]
+    made = [bodies.bundle_activated(DIGEST, previous=None, policies=1, at=START, actor="beat tenure/0")]
     for day, (name, (passes, reread)) in enumerate(STORIES.items()):
         at = START + timedelta(days=day, microseconds=7)
         made += _story(_thread(name, PROJECT), passes, reread, at)
@@ -167,22 +174,50 @@ def entries() -> list[Entry]:
             too_late=[],
             uncertain=[],
             at=START,
-            actor="key_2",
+            actor="key:2",
             project=PROJECT,
         )
     )
     return made
 
 
+def _leaf(entry: Entry, entry_id: str, salt: bytes) -> Leaf:
+    try:
+        return make_leaf(entry, entry_id=entry_id, salt=salt, pseudonym_key=PSEUDONYM_KEY)
+    except BodyRefused:
+        pass
+    fields = {
+        **entry.body,
+        "actor": entry.actor,
+        "project": entry.project,
+        "salt": salt.hex(),
+        "subject": entry.subject,
+        "type": entry.type.value,
+    }
+    owner = entry.body.get("owner")
+    if isinstance(owner, str):
+        fields["owner_commitment"] = owner_commitment(salt, owner)
+    body = canonical(fields)
+    envelope = canonical(
+        {
+            "body": hashlib.sha256(body).hexdigest(),
+            "id": entry_id,
+            "project": entry.project and project_pseudonym(PSEUDONYM_KEY, entry.project),
+            "subject": entry.subject and subject_pseudonym(PSEUDONYM_KEY, entry.subject),
+            "t": instant(entry.at),
+            "type": entry.type.value,
+            "v": 1,
+        }
+    )
+    return Leaf(envelope=envelope, body=body, hash=leaf_hash(envelope))
+
+
 @pytest.fixture(scope="session")
 def as_leaves() -> Callable[[Sequence[Entry]], list[Leaf]]:
-    """Write entries with fixed ids and salts."""
+    """Write entries with fixed ids and salts; one that Tenure would refuse is written as a liar would."""
 
     def made(entries: Sequence[Entry]) -> list[Leaf]:
-        return [
-            make_leaf(entry, entry_id=f"{n:032x}", salt=n.to_bytes(16, "big"), pseudonym_key=PSEUDONYM_KEY)
-            for n, entry in enumerate(entries)
-        ]
+        return [_leaf(entry, f"{n:032x}", n.to_bytes(16, "big")) for n, entry in enumerate(entries)]
 
     return made
 

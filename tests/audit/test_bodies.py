@@ -56,19 +56,21 @@ GAP = bodies.Gap(
     agreed=3,
 )
 ENTRIES: list[Entry] = [
-    bodies.thread_registered(THREAD, at=AT, actor="key_1"),
-    bodies.thread_changed(THREAD, changes={"ttl": (None, "P30D")}, at=AT, actor="key_1"),
-    bodies.thread_withdrawn(THREAD, reason="mistake", at=AT, actor="key_1"),
-    bodies.thread_retried(THREAD, reason="fixed", at=AT, actor="key_1"),
-    bodies.thread_accepted(THREAD, reason="known", at=AT, actor="key_1"),
-    bodies.delete_intended(THREAD, INTENT, at=AT, actor="worker"),
-    bodies.delete_spared(THREAD, item="itm_1", fence=1, decision=DUE, reason="held", at=AT, actor="worker"),
-    bodies.delete_answered(
-        THREAD, item="itm_1", fence=1, stage=Stage.CHILDREN, answer=SEEN, at=AT, actor="worker"
+    bodies.thread_registered(THREAD, at=AT, actor="key:1"),
+    bodies.thread_changed(THREAD, changes={"ttl": (None, "P30D")}, at=AT, actor="key:1"),
+    bodies.thread_withdrawn(THREAD, reason="mistake", at=AT, actor="key:1"),
+    bodies.thread_retried(THREAD, reason="fixed", at=AT, actor="key:1"),
+    bodies.thread_accepted(THREAD, reason="known", at=AT, actor="key:1"),
+    bodies.delete_intended(THREAD, INTENT, at=AT, actor="worker tenure/0"),
+    bodies.delete_spared(
+        THREAD, item="itm_1", fence=1, decision=DUE, reason="held", at=AT, actor="worker tenure/0"
     ),
-    bodies.thread_preread(THREAD, item="itm_1", fence=1, seen=SEEN, at=AT, actor="worker"),
+    bodies.delete_answered(
+        THREAD, item="itm_1", fence=1, stage=Stage.CHILDREN, answer=SEEN, at=AT, actor="worker tenure/0"
+    ),
+    bodies.thread_preread(THREAD, item="itm_1", fence=1, seen=SEEN, at=AT, actor="worker tenure/0"),
     bodies.thread_reread(
-        THREAD, item="itm_1", fence=1, seen=SEEN, control=Control.GOOD, at=AT, actor="worker"
+        THREAD, item="itm_1", fence=1, seen=SEEN, control=Control.GOOD, at=AT, actor="worker tenure/0"
     ),
     bodies.control_probed(
         "support-eu",
@@ -77,21 +79,21 @@ ENTRIES: list[Entry] = [
         seen=[SEEN],
         supports=["thr_1"],
         at=AT,
-        actor="worker",
+        actor="worker tenure/0",
     ),
     bodies.delete_late_result(
-        THREAD, item="itm_1", fence=1, stage=Stage.CONTAINER, late=SEEN, at=AT, actor="worker"
+        THREAD, item="itm_1", fence=1, stage=Stage.CONTAINER, late=SEEN, at=AT, actor="worker tenure/0"
     ),
-    bodies.hold_placed(HOLD, reason="r", matched=2, too_late=["thr_2"], uncertain=[], at=AT, actor="key_1"),
-    bodies.hold_released(HOLD, reason="r", at=AT, actor="key_1"),
+    bodies.hold_placed(HOLD, reason="r", matched=2, too_late=["thr_2"], uncertain=[], at=AT, actor="key:1"),
+    bodies.hold_released(HOLD, reason="r", at=AT, actor="key:1"),
     bodies.erasure_ordered(
-        Erasure(at=AT, owner="team"), id="era_1", reason="asked", threads=3, at=AT, actor="key_1"
+        Erasure(at=AT, owner="team"), id="era_1", reason="asked", threads=3, at=AT, actor="key:1"
     ),
-    bodies.sweep_planned(PLAN, state="releasing", at=AT, actor="beat"),
-    bodies.sweep_blocked(PLAN, guard="max_deletes 500 < 501", at=AT, actor="beat"),
-    bodies.sweep_approved(PLAN, reason="seen", at=AT, actor="key_2"),
-    bodies.bundle_activated("sha256:0", previous=None, policies=2, at=AT, actor="beat"),
-    bodies.bundle_refused(digest=None, problems=["a.yaml:1:1 RP001 no"], at=AT, actor="beat"),
+    bodies.sweep_planned(PLAN, state="releasing", at=AT, actor="beat tenure/0"),
+    bodies.sweep_blocked(PLAN, guard="max_deletes 500 < 501", at=AT, actor="beat tenure/0"),
+    bodies.sweep_approved(PLAN, reason="seen", at=AT, actor="key:2"),
+    bodies.bundle_activated("sha256:0", previous=None, policies=2, at=AT, actor="beat tenure/0"),
+    bodies.bundle_refused(digest=None, problems=["a.yaml:1:1 RP001 no"], at=AT, actor="beat tenure/0"),
     bodies.bundle_approved(
         "sha256:1",
         base="sha256:0",
@@ -101,16 +103,33 @@ ENTRIES: list[Entry] = [
         expires_at=AT,
         reason="seen",
         at=AT,
-        actor="key_2",
+        actor="key:2",
     ),
-    bodies.switch_changed(enabled=False, reason="incident", at=AT, actor="key_1"),
-    bodies.key_created(key="k1", label="ci", scopes=["audit:read"], projects=["*"], at=AT, actor="key_1"),
-    bodies.key_revoked(key="k1", at=AT, actor="key_1"),
-    bodies.log_sealed(origin="example.org/log", size=4, root=bytes(32), at=AT, actor="beat"),
+    bodies.switch_changed(enabled=False, reason="incident", at=AT, actor="key:1"),
+    bodies.key_created(key="k1", label="ci", scopes=["audit:read"], projects=["*"], at=AT, actor="key:1"),
+    bodies.key_revoked(key="k1", at=AT, actor="key:1"),
+    bodies.notice_delivered(
+        THREAD, channel="webhook", promised=AT, policies=["p"], at=AT, actor="beat tenure/0"
+    ),
+    bodies.erasure_answered(
+        id="era_1", deleted=1, refused=1, pending=0, threads=["thr_1 deleted"], at=AT, actor="beat tenure/0"
+    ),
+    bodies.access_read(what="GET /v1/threads", rows=20, at=AT, actor="key:1"),
+    bodies.key_rotated(
+        origin="example.org/log",
+        vkey="example.org/log+1+A",
+        previous="example.org/log+0+A",
+        since=5,
+        both_sign=24,
+        reason="yearly",
+        at=AT,
+        actor="key:1",
+    ),
+    bodies.log_sealed(origin="example.org/log", size=4, root=bytes(32), at=AT, actor="beat tenure/0"),
     bodies.log_epoch(
-        number=2, origin="example.org/log/2", gap=GAP, reason="restored", at=AT, actor="cli:host"
+        number=2, origin="example.org/log/2", gap=GAP, reason="restored", at=AT, actor="cli:host tenure/0"
     ),
-    bodies.export_made("support-eu", window=(AT, AT), size=4, root=bytes(32), at=AT, actor="key_1"),
+    bodies.export_made("support-eu", window=(AT, AT), size=4, root=bytes(32), at=AT, actor="key:1"),
 ]
 
 
@@ -127,7 +146,7 @@ def test_every_builder_is_tried() -> None:
 
 
 def test_an_intent_holds_what_was_decided_and_what_was_seen_before() -> None:
-    body = bodies.delete_intended(THREAD, INTENT, at=AT, actor="worker").body
+    body = bodies.delete_intended(THREAD, INTENT, at=AT, actor="worker tenure/0").body
     assert body["before"] == {
         "at": "2026-11-22T08:00:00Z",
         "class": "present",
@@ -153,7 +172,7 @@ def test_a_long_list_is_cut_with_its_length_and_digest() -> None:
     ids = tuple(f"thr_{n:032x}" for n in range(5000))
     hold = Hold(id=HoldId("hld_1"), matter="M-1", scope=HoldScope(ids=ids))
     entry = bodies.hold_placed(
-        hold, reason="🧵" * 9000, matched=1, too_late=ids, uncertain=ids, at=AT, actor="k"
+        hold, reason="🧵" * 9000, matched=1, too_late=ids, uncertain=ids, at=AT, actor="key:1"
     )
     assert entry.body["ids_count"] == 5000
     make_leaf(entry, entry_id="0" * 32, salt=bytes(16), pseudonym_key=b"k")

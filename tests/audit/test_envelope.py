@@ -35,9 +35,19 @@ VALUES: st.SearchStrategy[Json] = st.recursive(
 )
 
 
+def _body(**changes: Any) -> dict[str, Any]:
+    fields = {"covers_until": "2026-11-22T08:00:00Z", "erasure": "era_1", "ids": [], "owner": "team"}
+    return {**fields, "reason": "asked", "threads": 1, **changes}
+
+
 def _leaf(body: dict[str, Any], **changes: Any) -> Leaf:
     entry = Entry(
-        type=EntryType.THREAD_GRADED, at=AT, actor="worker", project="support-eu", subject="thr_1", body=body
+        type=EntryType.ERASURE_ORDERED,
+        at=AT,
+        actor="worker tenure/0",
+        project="support-eu",
+        subject="thr_1",
+        body=body,
     )
     given: dict[str, Any] = {"entry_id": "0" * 32, "salt": SALT, "pseudonym_key": KEY, **changes}
     return make_leaf(entry, **given)
@@ -57,7 +67,7 @@ def test_the_bytes_equal_rfc_8785_within_the_profile(body: dict[str, Json]) -> N
 
 
 def test_an_envelope_has_exactly_its_keys_and_no_name() -> None:
-    leaf = _leaf({"owner": "person@example.org", "grade": "confirmed"})
+    leaf = _leaf(_body(owner="person@example.org"))
     envelope = json.loads(leaf.envelope)
     assert list(envelope) == ["body", "id", "project", "subject", "t", "type", "v"]
     assert envelope["t"] == "2026-11-22T08:00:00.000000Z"
@@ -68,26 +78,24 @@ def test_an_envelope_has_exactly_its_keys_and_no_name() -> None:
     for name in (b"person", b"support-eu", b"thr_1"):
         assert name not in leaf.envelope
         assert name in leaf.body
-    assert parse_envelope(leaf.envelope).type == "thread.graded"
+    assert parse_envelope(leaf.envelope).type == "erasure.ordered"
 
 
 def test_a_body_holds_salt_actor_type_and_what_the_entry_is_about() -> None:
-    body = json.loads(_leaf({"owner": "team", "n": 1}).body)
+    body = json.loads(_leaf(_body()).body)
     assert body == {
-        "actor": "worker",
-        "n": 1,
-        "owner": "team",
+        **_body(),
+        "actor": "worker tenure/0",
         "owner_commitment": owner_commitment(SALT, "team"),
         "project": "support-eu",
         "salt": SALT.hex(),
         "subject": "thr_1",
-        "type": "thread.graded",
+        "type": "erasure.ordered",
     }
 
 
 def test_bytes_are_fixed_for_ever() -> None:
-    leaf = _leaf({"owner": "team", "n": 1})
-    assert leaf.hash.hex() == "716f177cefc6161646d26ffa15b09e010a95b20288eed1db12bace25564387a1"
+    assert _leaf(_body()).hash.hex() == "e1abd4e0b4a9668fff90defc9b01871e697a83cdd7ef3dd8db13e64f4c7b05cf"
 
 
 def test_pseudonyms_differ_by_key_name_and_sort() -> None:
@@ -103,12 +111,12 @@ def test_pseudonyms_differ_by_key_name_and_sort() -> None:
 
 def test_another_salt_hides_the_same_body_and_owner() -> None:
     other = bytes(16)
-    assert _leaf({"owner": "team"}).envelope != _leaf({"owner": "team"}, salt=other).envelope
+    assert _leaf(_body()).envelope != _leaf(_body(), salt=other).envelope
     assert owner_commitment(SALT, "team") != owner_commitment(other, "team")
 
 
 def test_an_entry_about_nothing_in_particular_has_nulls() -> None:
-    entry = Entry(type=EntryType.LOG_SEALED, at=AT, actor="beat")
+    entry = Entry(type=EntryType.KEY_REVOKED, at=AT, actor="beat tenure/0", body={"key": "k1"})
     envelope = parse_envelope(make_leaf(entry, entry_id="0" * 32, salt=SALT, pseudonym_key=KEY).envelope)
     assert (envelope.project, envelope.subject) == (None, None)
 
@@ -127,35 +135,39 @@ def test_an_entry_about_nothing_in_particular_has_nulls() -> None:
         {"s": {1, 2}},
         {"x": "\ud800"},
         {"long": "x" * 9000},
-        {"a": ["x" * 8000] * 3},
         {"a": [[[[[[[[[1]]]]]]]]]},
-        {"type": "thread.graded"},
-        {"salt": "00"},
-        {"owner_commitment": "mine"},
     ],
     ids=repr,
 )
 def test_what_other_languages_could_write_otherwise_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(BodyRefused):
-        _leaf(body)
+        canonical(body)
+
+
+@pytest.mark.parametrize("name", ["actor", "owner_commitment", "project", "salt", "subject", "type"])
+def test_what_the_entry_writes_itself_is_no_field_of_its_body(name: str) -> None:
+    with pytest.raises(BodyRefused, match="which the entry itself writes"):
+        _leaf(_body(**{name: "mine"}))
 
 
 @pytest.mark.parametrize("changes", [{"salt": b"short"}, {"entry_id": "1"}, {"entry_id": "G" * 32}])
 def test_ids_and_salts_have_their_size(changes: dict[str, Any]) -> None:
     with pytest.raises(BodyRefused):
-        _leaf({}, **changes)
+        _leaf(_body(), **changes)
 
 
 def test_a_naive_time_is_refused() -> None:
-    entry = Entry(type=EntryType.LOG_SEALED, at=AT.replace(tzinfo=None), actor="beat")
+    entry = Entry(type=EntryType.LOG_SEALED, at=AT.replace(tzinfo=None), actor="beat tenure/0")
     with pytest.raises(BodyRefused):
         make_leaf(entry, entry_id="0" * 32, salt=SALT, pseudonym_key=KEY)
 
 
-def test_a_body_of_the_largest_size_is_written() -> None:
-    empty = len(_leaf({"a": ["", "", ""]}).body)
+def test_a_body_of_the_largest_size_is_written_and_a_larger_one_refused() -> None:
+    empty = len(_leaf(_body(ids=["", "", ""])).body)
     room = MAX_BODY - empty
-    assert len(_leaf({"a": ["x" * 8000, "x" * 8000, "x" * (room - 16000)]}).body) == MAX_BODY
+    assert len(_leaf(_body(ids=["x" * 8000, "x" * 8000, "x" * (room - 16000)])).body) == MAX_BODY
+    with pytest.raises(BodyRefused, match="16385 bytes"):
+        _leaf(_body(ids=["x" * 8000, "x" * 8000, "x" * (room - 15999)]))
 
 
 @pytest.mark.parametrize(
@@ -179,4 +191,4 @@ def test_json_outside_the_form_is_not_read(raw: bytes) -> None:
 )
 def test_an_envelope_of_any_other_form_is_not_read(old: bytes, new: bytes) -> None:
     with pytest.raises(Misshapen):
-        parse_envelope(_leaf({}).envelope.replace(old, new))
+        parse_envelope(_leaf(_body()).envelope.replace(old, new))

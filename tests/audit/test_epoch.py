@@ -27,7 +27,7 @@ GAP = Gap(
 
 def entry(gap: Gap = GAP) -> Entry:
     return bodies.log_epoch(
-        number=2, origin="example.org/log/2", gap=gap, reason="disk failed", at=AT, actor="cli:host"
+        number=2, origin="example.org/log/2", gap=gap, reason="disk failed", at=AT, actor="cli:host tenure/0"
     )
 
 
@@ -80,10 +80,11 @@ def test_one_that_says_it_is_a_projects_own_is_a_defect() -> None:
     assert told == []
 
 
-def test_one_that_lacks_a_field_is_a_defect() -> None:
+def test_one_that_lacks_a_field_is_a_defect(as_leaves: Callable[[Sequence[Entry]], list[Leaf]]) -> None:
     made = entry()
     less = {name: value for name, value in made.body.items() if name != "anchored"}
-    found, told = judged(leaf(replace(made, body=less)))
+    [lying] = as_leaves([replace(made, body=less)])
+    found, told = judged(lying)
     assert len(found) == 1
     assert told == []
 

@@ -134,7 +134,7 @@ def test_no_answer_however_hostile_makes_a_grade_too_big_to_be_recorded() -> Non
         attempts=50,
     )
     leaf = make_leaf(
-        thread_graded(thread, graded, at=AT, actor="worker"),
+        thread_graded(thread, graded, at=AT, actor="worker tenure/0"),
         entry_id="0" * 32,
         salt=bytes(16),
         pseudonym_key=b"k",

@@ -68,7 +68,7 @@ class Place:
         """Activate the one policy and the one project."""
         (self.folder / "policies.yaml").write_text(_POLICIES.format(base_url=base_url, rate=rate))
         source = Source(folder=self.folder, key_globs=("TENURE_KEY_*",))
-        done = activate(self.database, source, actor="bench", clock=self.clock)
+        done = activate(self.database, source, actor="bench tenure/0", clock=self.clock)
         assert done.changed, done.loaded.findings
         recompute(self.database, clock=self.clock)
 
@@ -82,13 +82,13 @@ class Place:
                 for one in ids[start : start + _AT_ONCE]
             ]
             with self.database.write() as db:
-                register_many(db, wanted, actor="bench", now=self.clock.now(), refused=_refused)
+                register_many(db, wanted, actor="bench tenure/0", now=self.clock.now(), refused=_refused)
 
     def sweep(self) -> int:
         """Plan and release what is due now; returns how many."""
         refresh(self.database, clock=self.clock)
         order = Order(policy=POLICY, slot=None, dry_run=False)
-        made = sweep(self.database, order, actor="bench", clock=self.clock)
+        made = sweep(self.database, order, actor="bench tenure/0", clock=self.clock)
         assert made is not None
         return made.planned
 

@@ -18,7 +18,7 @@ from worker.store.engine import Database, open_database
 
 POLICY = "bench-30d"
 AGE = timedelta(days=40)
-_ACTOR = "bench"
+_ACTOR = "bench tenure/0"
 _POLICY = f"""
 apiVersion: retention/v1
 kind: RetentionPolicy

@@ -35,7 +35,7 @@ from worker.model.work import Lease, Stage, WorkItem
 from worker.store.engine import Database, open_database
 from worker.telemetry import set_up_logging
 
-ACTOR = "worker:bench:1 tenure"
+ACTOR = "worker:bench:1 tenure/0"
 _LEASE = Lease(length=timedelta(seconds=300))
 _DAY = timedelta(hours=24)
 

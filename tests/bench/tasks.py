@@ -90,7 +90,7 @@ def sweep_all(place: Place) -> int:
 
 def _sweep(place: Place, policy: str, *, dry_run: bool) -> int:
     order = Order(policy=policy, slot=None, dry_run=dry_run)
-    made = sweep(place.database, order, actor="bench", clock=place.clock)
+    made = sweep(place.database, order, actor="bench tenure/0", clock=place.clock)
     assert made is not None
     return made.planned
 

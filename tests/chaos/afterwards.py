@@ -110,10 +110,10 @@ def _log_problems(database: Database) -> list[str]:
 
 def _export_problems(database: Database, project: str, folder: Path) -> list[str]:
     signer = Ed25519Signer.from_seed(ORIGIN, bytes.fromhex(SEED))
-    sealer = Sealer(origin=ORIGIN, signer=lambda: signer, actor="chaos")
+    sealer = Sealer(origin=ORIGIN, signer=lambda: signer, actor="chaos tenure/0")
     now, out = _CLOCK.now(), folder / f"{project}.zip"
     window = (now - timedelta(days=1), now + timedelta(days=1))
-    export(database, sealer, project=project, window=window, out=out, actor="chaos", clock=_CLOCK)
+    export(database, sealer, project=project, window=window, out=out, actor="chaos tenure/0", clock=_CLOCK)
     report = verify_bundle(out, keys=[signer.vkey])
     with database.read() as db:
         kept = thread.c.grade.in_(("confirmed", "inferred"))

@@ -98,11 +98,13 @@ def _nothing_ambient_was_sent(fleet: Fleet) -> None:
 
 def _the_export_verifies(fleet: Fleet, *, deleted: int) -> None:
     signer = Ed25519Signer.from_seed(ORIGIN, b"\7" * 32)
-    sealer = Sealer(origin=ORIGIN, signer=lambda: signer, actor="test")
+    sealer = Sealer(origin=ORIGIN, signer=lambda: signer, actor="test tenure/0")
     now = _CLOCK.now()
     out = fleet.folder / "evidence.zip"
     window = (now - timedelta(days=1), now + timedelta(days=1))
-    export(fleet.database, sealer, project=PROJECT, window=window, out=out, actor="test", clock=_CLOCK)
+    export(
+        fleet.database, sealer, project=PROJECT, window=window, out=out, actor="test tenure/0", clock=_CLOCK
+    )
     report = verify_bundle(out, keys=[signer.vkey])
     assert report.verified, report.problems
     assert report.grades == {"confirmed": deleted}

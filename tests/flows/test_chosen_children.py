@@ -265,4 +265,4 @@ def register_anew(world: World, chosen: Sequence[str]) -> None:
         given=frozenset({"children"}),
     )
     with world.database.write() as db:
-        register(db, wanted, actor="test", now=world.clock.now())
+        register(db, wanted, actor="test tenure/0", now=world.clock.now())

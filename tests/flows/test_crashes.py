@@ -218,7 +218,10 @@ def test_a_sweep_that_crashed_while_releasing_is_carried_on(
         world.sweep()
     monkeypatch.setattr(sweeps, "release", released)
     world.clock.move(timedelta(minutes=3))
-    assert flow.resume(world.database, actor="test", clock=world.clock, older_than=timedelta(minutes=2)) == 1
+    assert (
+        flow.resume(world.database, actor="test tenure/0", clock=world.clock, older_than=timedelta(minutes=2))
+        == 1
+    )
     assert {world.item(one).state for one in due} == {ItemState.PLANNED}
     with world.database.read() as db:
         [only] = sweeps.page(db, limit=5)

@@ -149,7 +149,7 @@ def test_only_an_erasure_deletes_without_a_notice(world: World, ordered: bool) -
             ids=(),
             reason="asked",
             at=world.clock.now(),
-            actor="test",
+            actor="test tenure/0",
             clock=world.clock,
         )
     world.tick()

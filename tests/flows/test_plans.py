@@ -394,7 +394,7 @@ def _crashed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _resume(world: World) -> Sweep:
-    flow.resume(world.database, actor="test", clock=world.clock, older_than=timedelta(minutes=2))
+    flow.resume(world.database, actor="test tenure/0", clock=world.clock, older_than=timedelta(minutes=2))
     with world.database.read() as db:
         [only] = sweeps.page(db, limit=5)
     return only

@@ -241,7 +241,7 @@ def test_an_erasure_is_counted_under_its_own_name(world: World, registry: dict[s
         owner=None,
         reason="asked",
         at=None,
-        actor="test",
+        actor="test tenure/0",
         clock=world.clock,
     )
     assert of_policy(look(world, BASE), "erasure")["due"]["now"] == counts(1, 1, 0)
@@ -275,7 +275,7 @@ def test_one_instant_and_one_snapshot_serve_the_whole_preview(
 
     base, now = world.bundle.digest, world.clock.now()
     proposed = propose(world.database, {"p.yaml": whole(world, POLICIES)}, world.source)
-    made = preview(world.database, proposed, actor="test", clock=world.clock, progress=meanwhile)
+    made = preview(world.database, proposed, actor="test tenure/0", clock=world.clock, progress=meanwhile)
     assert looked == [1, 2, 3, 3]
     assert made.base_digest == base
     assert (made.result["threads"], made.result["held"]) == (3, 0)
@@ -293,7 +293,7 @@ def test_more_threads_than_a_page_are_all_counted(world: World, monkeypatch: pyt
     made = preview(
         world.database,
         proposed,
-        actor="test",
+        actor="test tenure/0",
         clock=world.clock,
         progress=lambda done, total: told.append((done, total)),
     )

@@ -60,7 +60,7 @@ def test_what_is_paused_waits_for_a_person_and_not_for_a_worker(world: World) ->
         enabled=False,
         project=PROJECT,
         reason="incident",
-        actor="test",
+        actor="test tenure/0",
         clock=world.clock,
         lease=world.lease,
     )

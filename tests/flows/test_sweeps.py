@@ -187,7 +187,7 @@ def test_one_slot_is_swept_once_however_many_beats_come(world: World) -> None:
 
     def beat(number: int) -> Sweep | None:
         order = Order(policy=POLICY, slot=slot)
-        return sweep(world.database, order, actor=f"beat-{number}", clock=world.clock)
+        return sweep(world.database, order, actor=f"beat-{number} tenure/0", clock=world.clock)
 
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(beat, range(2)))

@@ -120,14 +120,19 @@ class House:
             database=self.database,
             clock=self.clock,
             lease=Lease(length=timedelta(seconds=300)),
-            sealer=Sealer(origin=ORIGIN, signer=lambda: signer, actor="tests"),
+            sealer=Sealer(origin=ORIGIN, signer=lambda: signer, actor="tests tenure/0"),
             wake=self.woken.append,
             source=Source(folder=Path(), key_globs=("TENURE_KEY_*",)),
         )
 
     def key(self, *scopes: str, projects: Sequence[str] = ("*",)) -> str:
         made = create_key(
-            self.database, label="tests", scopes=scopes, projects=projects, actor="tests", clock=self.clock
+            self.database,
+            label="tests",
+            scopes=scopes,
+            projects=projects,
+            actor="tests tenure/0",
+            clock=self.clock,
         )
         return made.text
 

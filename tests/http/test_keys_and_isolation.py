@@ -273,4 +273,4 @@ def test_the_local_caller_needs_no_key(house: Any) -> None:
 
     assert client.post("/v1/threads", json=PLAIN).status_code == 201
     (entry,) = client.get("/v1/audit/entries").json()["data"]
-    assert entry["actor"] == "local"
+    assert entry["actor"] == LOCAL.actor

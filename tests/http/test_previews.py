@@ -196,7 +196,7 @@ def test_the_bundle_that_waits_is_shown_beside_the_one_in_force(
     assert head is not None
     with house.database.write() as db:
         comparison = compare_with(db, base, head)
-        note_awaiting(db, comparison, origin={"commit": COMMIT}, actor="beat", now=house.clock.now())
+        note_awaiting(db, comparison, origin={"commit": COMMIT}, actor="beat tenure/0", now=house.clock.now())
 
     waits = admin.get("/v1/policies").json()["awaiting"]
     assert (waits["digest"], waits["commit"]) == (head.digest, COMMIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,14 +14,23 @@ from tests.servers.postgres import Postgres, connect, postgres
 from tests.world.databases import without_triggers
 from worker.audit import bodies
 from worker.model.ids import random_bytes
-from worker.store import epochs, log, migrate, rails
+from worker.store import epochs, log, log_keys, migrate, rails, tiles
 from worker.store.engine import Database, open_database
 from worker.store.epochs import Epoch
 from worker.store.log import Seal
+from worker.store.tiles import Tile
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
+TILE = Tile(level=0, n=0, hashes=(bytes(32),) * 256)
 # One change of each kind to each table; every one of them must be refused.
-KEYS = {"audit_leaf": "idx", "audit_body": "idx", "audit_checkpoint": "size", "audit_epoch": "number"}
+KEYS = {
+    "audit_leaf": "idx",
+    "audit_body": "idx",
+    "audit_checkpoint": "size",
+    "audit_epoch": "number",
+    "audit_tile": "n",
+    "audit_key": "since",
+}
 CHANGES = [
     *(f"UPDATE {table} SET {key} = {key} + 1" for table, key in KEYS.items()),  # noqa: S608
     *(f"DELETE FROM {table}" for table in (*KEYS, "audit_head")),  # noqa: S608
@@ -33,6 +43,8 @@ REPLACEMENTS = [
     "REPLACE INTO audit_body (idx, type, body) VALUES (0, 'x', x'00')",
     "INSERT OR REPLACE INTO audit_checkpoint VALUES (1, 1, '2026-11-22', 'x')",
     "INSERT OR REPLACE INTO audit_epoch VALUES (2, 7, '2026-11-22')",
+    "INSERT OR REPLACE INTO audit_tile VALUES (0, 0, x'00', x'00')",
+    "REPLACE INTO audit_key VALUES ('example.org/log', 0, 'another', '2026-11-22')",
     "INSERT OR REPLACE INTO audit_head VALUES (1, 0, 0, x'00', x'00')",
 ]
 UPSERT = (
@@ -50,9 +62,11 @@ def filled(database: Database) -> Database:
 def fill(database: Database) -> None:
     with database.write() as db:
         log.create_head(db)
-        log.append(db, [bodies.key_revoked(key="k1", at=AT, actor="test")])
+        log.append(db, [bodies.key_revoked(key="k1", at=AT, actor="test tenure/0")])
         log.store_seal(db, Seal(size=1, news=1, sealed_at=AT, note="note"))
         epochs.open_next(db, Epoch(number=2, first=0), AT)
+        tiles.store_tiles(db, [TILE])
+        log_keys.add_key(db, "example.org/log", "vkey", since=0, at=AT)
 
 
 def dump(database: Database) -> list[list[tuple[object, ...]]]:
@@ -80,10 +94,12 @@ def test_a_row_is_not_replaced_by_way_of_an_insert(filled: Database) -> None:
 
 def test_adding_goes_on_as_before(filled: Database) -> None:
     with filled.write() as db:
-        log.append(db, [bodies.key_revoked(key="k2", at=AT, actor="test")])
+        log.append(db, [bodies.key_revoked(key="k2", at=AT, actor="test tenure/0")])
         assert log.store_seal(db, Seal(size=2, news=2, sealed_at=AT, note="note"))
         # Somebody else's checkpoint of this size is still told by the key and not by a rail.
         assert not log.store_seal(db, Seal(size=2, news=2, sealed_at=AT, note="note"))
+        # A tile that another process stored first is no conflict either.
+        tiles.store_tiles(db, [TILE, replace(TILE, n=1)])
     with filled.read() as db:
         assert log.read_head(db).size == 2
         assert rails.look(db).missing == []
@@ -160,8 +176,10 @@ def test_the_services_login_may_add_to_the_log_and_nothing_else(old: Database, l
             refuses(database, statement)
     refuses(database, "ALTER TABLE audit_leaf ENABLE ALWAYS TRIGGER audit_leaf_no_change")
     with database.write() as db:
-        log.append(db, [bodies.key_revoked(key="k2", at=AT, actor="test")])
+        log.append(db, [bodies.key_revoked(key="k2", at=AT, actor="test tenure/0")])
         log.store_seal(db, Seal(size=2, news=2, sealed_at=AT, note="note"))
+        tiles.store_tiles(db, [TILE, replace(TILE, n=1)])
+        log_keys.add_key(db, "example.org/log", "next", since=2, at=AT)
     migrate.require_current(database)
     with database.read() as db:
         found = rails.look(db)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from tests.world.approving import let_in
 from tests.world.stepping import AfterDelete, BeforeChild
+from worker.audit.actors import system_actor
 from worker.audit.note import Ed25519Signer
 from worker.flows.activate import Activated, Source, activate, recompute, refresh
 from worker.flows.claim import anything_ready
@@ -54,7 +55,7 @@ from worker.store.threads import StoredThread
 
 PROJECT = "demo-support"
 POLICY = "all-30d"
-ACTOR = "test"
+ACTOR = "test tenure/0"
 ORIGIN = "test.local/retention"
 
 POLICIES = """
@@ -284,7 +285,7 @@ class World:
         assert made is not None
         return made
 
-    def tools(self, actor: str = "worker-1") -> Tools:
+    def tools(self, worker: str = "worker-1") -> Tools:
         """Return one worker's tools, to be used on one loop."""
         providers: dict[str, Provider] = {}
         lanes: dict[str, Lane] = {}
@@ -311,7 +312,7 @@ class World:
             database=self.database,
             clock=self.clock,
             lease=self.lease,
-            actor=actor,
+            actor=system_actor(worker, "0"),
             provider_for=provider_for,
             lanes_for=lanes_for,
             close=close,

@@ -21,11 +21,12 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from worker.audit import certificate, deletions, dsse, manifest
-from worker.audit.checkpoint import Checkpoint, parse_checkpoint
+from worker.audit.checkpoint import Checkpoint
 from worker.audit.entry import EntryType, instant
+from worker.audit.keys import open_checkpoint, parse_key
 from worker.audit.manifest import Manifest
 from worker.audit.merkle import Frontier, leaf_hash
-from worker.audit.note import Signer, open_note
+from worker.audit.note import Signer
 from worker.audit.reading import Envelope, join, load, parse_envelope
 from worker.audit.tally import Tally
 from worker.model.errors import TenureError
@@ -95,10 +96,10 @@ def write_bundle(
     ``envelopes`` are the leaves 0 to size-1 (the range starts at leaf 0), ``bodies`` the project's own and
     those of the epochs' first leaves as (index, exact bytes) in order; both are read once, in step.
     ``policies`` map a bundle's digest to the canonical text it is the SHA-256 of. Raises BundleRefused where
-    anything does not fit, NoteRefused for a checkpoint that none of ``vkeys`` signed, Misshapen for a body
-    that is none.
+    anything does not fit, NoteRefused for a checkpoint that none of ``vkeys`` (lines of keys.txt, with the
+    sizes they may sign) signed, Misshapen for a body that is none.
     """
-    checkpoint = parse_checkpoint(open_note(checkpoint_note, vkeys))
+    checkpoint = open_checkpoint(checkpoint_note, [parse_key(one) for one in vkeys])
     tally = Tally(start=instant(scope.window[0]), end=instant(scope.window[1]))
     with TemporaryDirectory(prefix="tenure-export-") as name:
         folder = Path(name)

@@ -38,7 +38,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(origin=lines[0], size=int(lines[1]), root=root)
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
-    """Return the checkpoint as a signed note; raises NoteRefused for an origin with a line break."""
+def sign_checkpoint(checkpoint: Checkpoint, *signers: Signer) -> str:
+    """Return the checkpoint as a signed note, a line for each signer; raises NoteRefused for a bad origin."""
     parse_checkpoint(checkpoint.text)
-    return sign_note(checkpoint.text, signer)
+    return sign_note(checkpoint.text, *signers)

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from worker.audit.actors import is_actor
 from worker.audit.entry import BodyRefused, Entry, Json, instant
 from worker.audit.merkle import leaf_hash
+from worker.audit.schemas import flaw_in
 
 ENVELOPE_VERSION = 1
 MAX_ENVELOPE = 2 * 1024
@@ -42,7 +44,8 @@ class Leaf:
 def make_leaf(entry: Entry, *, entry_id: str, salt: bytes, pseudonym_key: bytes) -> Leaf:
     """Write an entry as a leaf. ``entry_id`` is a UUIDv7 in hex, ``salt`` 16 random bytes.
 
-    Raises BodyRefused for anything outside the profile (floats, foreign keys, sizes).
+    Raises BodyRefused for anything outside the profile (floats, foreign keys, sizes), for a field that the
+    type's schema does not know or that has another form, and for an actor that is none of the three.
     """
     if not _ENTRY_ID.fullmatch(entry_id) or len(salt) != SALT_BYTES:
         raise BodyRefused("An entry needs a UUIDv7 of 32 hex digits and a salt of 16 bytes.")
@@ -106,10 +109,21 @@ def _body_bytes(entry: Entry, salt: bytes) -> bytes:
     owner = entry.body.get("owner")
     if isinstance(owner, str):
         fields["owner_commitment"] = owner_commitment(salt, owner)
+    _check(entry)
     body = canonical(fields)
     if len(body) > MAX_BODY:
         raise BodyRefused(f"The body of {entry.type} has {len(body)} bytes; {MAX_BODY} is the limit.")
     return body
+
+
+def _check(entry: Entry) -> None:
+    if not is_actor(entry.actor):
+        problem = f"{entry.actor[:80]!r} names no actor."
+        raise BodyRefused(problem, repair="Name a key, a policy and commit, or a system and version.")
+    flaw = flaw_in(entry.type, entry.body)
+    if flaw is not None:
+        problem = f"The body of {entry.type} {flaw}."
+        raise BodyRefused(problem, repair="Its schema is in worker/audit/schemas.py.")
 
 
 def _plain(value: Json, depth: int) -> object:

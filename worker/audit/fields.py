@@ -7,6 +7,7 @@ would otherwise keep a deletion from ever being settled.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from worker.model.clock import rfc3339
 
 _LIST_BYTES = 2000
 _SAID_BYTES = 1000
+_LONGEST_CHARACTER = 6  # as in \\u0001
 
 
 def when(at: datetime | None) -> str | None:
@@ -31,7 +33,7 @@ def listing(name: str, values: Iterable[str], *, most: int = _LIST_BYTES) -> dic
     kept: list[Json] = []
     room = most
     for one in whole:
-        room -= 2 * len(one.encode()) + 3
+        room -= max(2 * len(one.encode()) + 3, _written(one))
         if room < 0:
             digest = hashlib.sha256("\n".join(whole).encode()).hexdigest()
             return {name: kept, f"{name}_count": len(whole), f"{name}_sha256": digest}
@@ -41,6 +43,20 @@ def listing(name: str, values: Iterable[str], *, most: int = _LIST_BYTES) -> dic
 
 def said(text: str | None) -> str | None:
     """Cut what a person wrote at 1,000 bytes, visibly."""
-    if text is None or len(text.encode()) <= _SAID_BYTES:
-        return text
-    return text.encode()[:_SAID_BYTES].decode(errors="ignore") + "…"
+    if text is None:
+        return None
+    kept = within(text, _SAID_BYTES)
+    return text if kept == text else kept + "…"
+
+
+def within(text: str, limit: int) -> str:
+    """Return as much of a text as takes at most ``limit`` bytes in JSON, quotation marks around it aside."""
+    kept = text[:limit]
+    while (over := _written(kept) - limit) > 0:
+        # A character takes six bytes at most.
+        kept = kept[: len(kept) - max(1, over // _LONGEST_CHARACTER)]
+    return kept
+
+
+def _written(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode(errors="replace")) - 2

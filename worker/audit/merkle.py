@@ -9,14 +9,18 @@ roots of the published test vectors hold (tests/audit/test_merkle.py).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from worker.model.errors import TenureError
 
 HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 _SIZE_BYTES = 8
+
+# The root over the leaves [low, high); asked for subtrees of the tree alone.
+SubtreeRoot: TypeAlias = Callable[[int, int], bytes]
 
 
 class BadTree(TenureError):
@@ -94,17 +98,24 @@ def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
 
 def inclusion_proof(index: int, size: int, hashes: Sequence[bytes]) -> list[bytes]:
     """Return the audit path of a leaf in the tree of the first ``size`` leaf hashes (RFC 6962 2.1.1)."""
-    if not 0 <= index < size <= len(hashes):
-        raise BadTree(f"Leaf {index} is not in a tree of {size} of {len(hashes)} leaves.")
+    if size > len(hashes):
+        raise BadTree(f"A tree of {size} leaves needs more than {len(hashes)} hashes.")
+    return inclusion_path(index, size, lambda low, high: root_of(hashes[low:high]))
+
+
+def inclusion_path(index: int, size: int, subtree: SubtreeRoot) -> list[bytes]:
+    """Return the audit path of a leaf, the leaf's sibling first, from the roots of subtrees."""
+    if not 0 <= index < size:
+        raise BadTree(f"Leaf {index} is not in a tree of {size} leaves.")
     low, high = 0, size
     path: list[bytes] = []
     while high - low > 1:
         middle = low + _split(high - low)
         if index < middle:
-            path.append(root_of(hashes[middle:high]))
+            path.append(subtree(middle, high))
             high = middle
         else:
-            path.append(root_of(hashes[low:middle]))
+            path.append(subtree(low, middle))
             low = middle
     return path[::-1]
 
@@ -129,8 +140,15 @@ def verify_inclusion(*, index: int, size: int, leaf: bytes, proof: Sequence[byte
 
 def consistency_proof(old: int, new: int, hashes: Sequence[bytes]) -> list[bytes]:
     """Return the proof that the tree of ``old`` leaves is a prefix of that of ``new`` (RFC 6962 2.1.2)."""
-    if not 0 <= old <= new <= len(hashes):
-        raise BadTree(f"A tree of {old} leaves is no prefix of {new} of {len(hashes)} leaves.")
+    if new > len(hashes):
+        raise BadTree(f"A tree of {new} leaves needs more than {len(hashes)} hashes.")
+    return consistency_path(old, new, lambda low, high: root_of(hashes[low:high]))
+
+
+def consistency_path(old: int, new: int, subtree: SubtreeRoot) -> list[bytes]:
+    """Return the same proof from the roots of subtrees."""
+    if not 0 <= old <= new:
+        raise BadTree(f"A tree of {old} leaves is no prefix of {new} leaves.")
     if old in {0, new}:
         return []
     low, high, left, known = 0, new, old, True
@@ -138,13 +156,13 @@ def consistency_proof(old: int, new: int, hashes: Sequence[bytes]) -> list[bytes
     while left != high - low:
         middle = _split(high - low)
         if left <= middle:
-            proof.append(root_of(hashes[low + middle : high]))
+            proof.append(subtree(low + middle, high))
             high = low + middle
         else:
-            proof.append(root_of(hashes[low : low + middle]))
+            proof.append(subtree(low, low + middle))
             low, left, known = low + middle, left - middle, False
     if not known:
-        proof.append(root_of(hashes[low:high]))
+        proof.append(subtree(low, high))
     return proof[::-1]
 
 

@@ -28,6 +28,10 @@ class NoteRefused(TenureError):
     code = "note_refused"
 
 
+class NotSigned(NoteRefused):
+    """None of the known keys signed the note."""
+
+
 class Signer(Protocol):
     """Who signs checkpoints and manifests: a key in a file here, a key service elsewhere."""
 
@@ -113,11 +117,12 @@ def read_keys(text: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def sign_note(text: str, signer: Signer) -> str:
-    """Return the note: the text, an empty line and one signature line."""
+def sign_note(text: str, *signers: Signer) -> str:
+    """Return the note: the text, an empty line and one signature line for each signer."""
     _check_text(text)
-    blob = parse_vkey(signer.vkey).hint + signer.sign(text.encode())
-    return f"{text}\n\u2014 {signer.name} {_b64(blob)}\n"
+    if not signers:
+        raise NoteRefused("A note needs a signature.")
+    return f"{text}\n" + "".join(_sign_line(text, one) for one in signers)
 
 
 def open_note(note: str, vkeys: Sequence[str]) -> str:
@@ -125,18 +130,24 @@ def open_note(note: str, vkeys: Sequence[str]) -> str:
 
     Raises NoteRefused if none of the keys signed it, or if a line of a known key does not verify.
     """
-    text, separator, tail = note.rpartition("\n\n")
-    text += "\n"
-    if not separator or not tail.endswith("\n"):
-        raise NoteRefused("The note has no signature lines behind an empty line.")
-    _check_text(text)
+    text, tail = split_note(note)
     lines = tail[:-1].split("\n")
     if len(lines) > _MAX_SIGNATURES:
         raise NoteRefused(f"The note has {len(lines)} signatures; {_MAX_SIGNATURES} is the limit.")
     known = {(key.name, key.hint): key for key in map(parse_vkey, vkeys)}
     if not _count_verified(map(_signature_line, lines), known, text.encode()):
-        raise NoteRefused("No known key signed this note.", repair="Check keys.txt.")
+        raise NotSigned("No known key signed this note.", repair="Check keys.txt.")
     return text
+
+
+def split_note(note: str) -> tuple[str, str]:
+    """Return text and signature lines, of which nothing is checked yet; raises NoteRefused."""
+    text, separator, tail = note.rpartition("\n\n")
+    text += "\n"
+    if not separator or not tail.endswith("\n"):
+        raise NoteRefused("The note has no signature lines behind an empty line.")
+    _check_text(text)
+    return text, tail
 
 
 def decode_base64(text: str) -> bytes | None:
@@ -146,6 +157,11 @@ def decode_base64(text: str) -> bytes | None:
     except (binascii.Error, UnicodeEncodeError):
         return None
     return raw if _b64(raw) == text else None
+
+
+def _sign_line(text: str, signer: Signer) -> str:
+    blob = parse_vkey(signer.vkey).hint + signer.sign(text.encode())
+    return f"\u2014 {signer.name} {_b64(blob)}\n"
 
 
 def _count_verified(

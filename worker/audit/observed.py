@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from worker.audit.entry import Json
-from worker.audit.fields import listing
+from worker.audit.fields import listing, within
 from worker.audit.reading import Misshapen, flag, items, mapping, number, text
 from worker.model.chosen import ChosenChild, ChosenState
 from worker.model.clock import rfc3339
@@ -149,10 +149,12 @@ def telling_passes(tried: Sequence[Tried]) -> list[Tried]:
 
 
 def cut(value: str | None, limit: int) -> str | None:
-    """Cut a text from outside to a length and to printable ASCII."""
+    """Cut a text from outside to printable ASCII, and to so many bytes as JSON writes it."""
     if value is None:
         return None
-    return "".join(char if " " <= char <= "~" else "?" for char in value[:limit])
+    printable = "".join(char if " " <= char <= "~" else "?" for char in value[:limit])
+    # A quotation mark and a backslash take two bytes: a provider that sends only those must not fill a body.
+    return within(printable, limit)
 
 
 def _with_telling_reads(one: Tried) -> Tried:

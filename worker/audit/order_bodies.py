@@ -75,6 +75,28 @@ def erasure_ordered(
     return _entry(EntryType.ERASURE_ORDERED, fields, at, actor, project=project)
 
 
+def erasure_answered(
+    *,
+    id: str,
+    deleted: int,
+    refused: int,
+    pending: int,
+    threads: Sequence[str],
+    at: datetime,
+    actor: str,
+    project: str | None = None,
+) -> Entry:
+    """Record an order's receipt; of ``threads`` each is an id and what became of it."""
+    fields: dict[str, Json] = {
+        "deleted": deleted,
+        "erasure": id,
+        "pending": pending,
+        "refused": refused,
+        **listing("threads", threads),
+    }
+    return _entry(EntryType.ERASURE_ANSWERED, fields, at, actor, project=project)
+
+
 def sweep_planned(plan: Plan, *, state: str, at: datetime, actor: str, project: str | None = None) -> Entry:
     """Record a stored plan and the state it goes on in."""
     return _entry(EntryType.SWEEP_PLANNED, {**_plan(plan), "state": state}, at, actor, project=project)
@@ -174,6 +196,29 @@ def key_revoked(*, key: str, at: datetime, actor: str) -> Entry:
     return _entry(EntryType.KEY_REVOKED, {"key": key}, at, actor)
 
 
+def key_rotated(
+    *,
+    origin: str,
+    vkey: str,
+    previous: str,
+    since: int,
+    both_sign: int,
+    reason: str,
+    at: datetime,
+    actor: str,
+) -> Entry:
+    """Record the key that signs the log from a tree size on, and how long the one before signs with it."""
+    fields: dict[str, Json] = {
+        "both_sign": both_sign,
+        "origin": origin,
+        "previous": previous,
+        "reason": said(reason),
+        "since": since,
+        "vkey": vkey,
+    }
+    return _entry(EntryType.KEY_ROTATED, fields, at, actor)
+
+
 def log_sealed(*, origin: str, size: int, root: bytes, at: datetime, actor: str) -> Entry:
     """Record the checkpoint that was signed; it is the leaf after that tree."""
     fields: dict[str, Json] = {"origin": origin, "root": root.hex(), "size": size}
@@ -232,6 +277,11 @@ def export_made(
         "to": rfc3339(window[1]),
     }
     return _entry(EntryType.EXPORT_MADE, fields, at, actor, project=project)
+
+
+def access_read(*, what: str, rows: int, at: datetime, actor: str, project: str | None = None) -> Entry:
+    """Record that somebody read of the log or the registry: which route, and how many rows."""
+    return _entry(EntryType.ACCESS_READ, {"rows": rows, "what": said(what)}, at, actor, project=project)
 
 
 def _entry(

@@ -106,6 +106,24 @@ def thread_accepted(thread: Thread, *, reason: str, at: datetime, actor: str) ->
     return _about(EntryType.THREAD_ACCEPTED, thread, {**_identity(thread), "reason": said(reason)}, at, actor)
 
 
+def notice_delivered(
+    thread: Thread,
+    *,
+    channel: str,
+    promised: datetime | None,
+    policies: Sequence[str],
+    at: datetime,
+    actor: str,
+) -> Entry:
+    """Record that a notice of the coming deletion was delivered, and the date that it promised."""
+    fields: dict[str, Json] = {
+        "channel": said(channel),
+        "promised": when(promised),
+        **listing("policies", policies),
+    }
+    return _about(EntryType.NOTICE_DELIVERED, thread, fields, at, actor)
+
+
 def delete_intended(thread: Thread, intent: Intent, *, at: datetime, actor: str) -> Entry:
     """Record the intent to DELETE, before anything is sent."""
     fields = {

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from worker.audit import deletions, dsse, epoch, manifest
 from worker.audit.archive import Archive, BadArchive
-from worker.audit.checkpoint import Checkpoint, parse_checkpoint
+from worker.audit.checkpoint import Checkpoint
 from worker.audit.entry import EntryType
 from worker.audit.findings import Findings, Report, Table, until_damage
+from worker.audit.keys import LogKey, keys_at, open_checkpoint, parse_key
 from worker.audit.manifest import Manifest
 from worker.audit.merkle import leaf_hash
-from worker.audit.note import NoteRefused, open_note, parse_vkey, read_keys
+from worker.audit.note import NoteRefused, read_keys
 from worker.audit.reading import Body, Envelope, Misshapen, join, load, number, parse_envelope, text
 from worker.audit.tally import Tally
 from worker.audit.trail import Trail
@@ -33,6 +34,7 @@ def verify_bundle(
 ) -> Report:
     """Check a bundle against verifier keys; without ``keys``, against those it brings itself.
 
+    A key is a line of keys.txt, with the tree sizes that it may sign.
     ``progress`` is told (entries done, entries in all). Raises FileNotFoundError only.
     """
     found = Findings()
@@ -97,12 +99,11 @@ def _report(
     )
 
 
-def _usable_keys(archive: Archive, found: Findings, keys: Sequence[str] | None) -> list[str]:
+def _usable_keys(archive: Archive, found: Findings, keys: Sequence[str] | None) -> list[LogKey]:
     usable = []
     for one in keys if keys is not None else read_keys(_small_text(archive, found, manifest.KEYS)):
         try:
-            parse_vkey(one)
-            usable.append(one)
+            usable.append(parse_key(one))
         except NoteRefused as refused:
             found.add(manifest.KEYS, refused.problem)
     if not usable:
@@ -110,28 +111,31 @@ def _usable_keys(archive: Archive, found: Findings, keys: Sequence[str] | None) 
     return usable
 
 
-def _read_manifest(archive: Archive, found: Findings, keys: Sequence[str]) -> Manifest | None:
-    """Read the manifest; one whose signature fails is still read, so that more can be told."""
+def _read_manifest(archive: Archive, found: Findings, keys: Sequence[LogKey]) -> Manifest | None:
+    """Read the manifest; one whose signature fails is still read, so that more can be told.
+
+    Its key must be one of its tree's size: a retired one vouches for nothing later.
+    """
     if manifest.MANIFEST not in archive.names:
         return None
     try:
         raw = archive.read(manifest.MANIFEST)
-        try:
-            payload = dsse.unseal(raw, keys)
-        except NoteRefused as refused:
-            found.add(manifest.MANIFEST, refused.problem)
-            payload = dsse.payload_of(raw)
-        return Manifest.from_bytes(payload)
+        stated = Manifest.from_bytes(dsse.payload_of(raw))
     except (BadArchive, NoteRefused, Misshapen) as broken:
         found.add(manifest.MANIFEST, broken.problem)
         return None
+    try:
+        dsse.unseal(raw, keys_at(keys, stated.size))
+    except NoteRefused as refused:
+        found.add(manifest.MANIFEST, refused.problem)
+    return stated
 
 
-def _read_checkpoint(archive: Archive, found: Findings, keys: Sequence[str]) -> Checkpoint | None:
+def _read_checkpoint(archive: Archive, found: Findings, keys: Sequence[LogKey]) -> Checkpoint | None:
     if manifest.CHECKPOINT not in archive.names:
         return None
     try:
-        return parse_checkpoint(open_note(_small_text(archive, found, manifest.CHECKPOINT), keys))
+        return open_checkpoint(_small_text(archive, found, manifest.CHECKPOINT), keys)
     except NoteRefused as refused:
         found.add(manifest.CHECKPOINT, refused.problem)
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli import audit_proof
 from worker.cli.client import open_client, refuse_remote
 from worker.cli.exits import Ended, Exit, Misused
 from worker.cli.options import read_instant
@@ -145,22 +146,34 @@ def export_window(
     show_one({"file": str(out), **shown}, output)
 
 
+app.command("prove")(audit_proof.prove_entry)
+app.command("rotate-key")(audit_proof.rotate_key)
+
+
 @app.command("verify")
 def verify(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The bundle.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The bundle, or the proof of one entry.")
+    ],
     keys: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="The keys to trust, one verifier key a line."),
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Verify an export offline, without settings, database or network: exit 6 on any defect.
+    """Verify an export or a proof offline, without settings, database or network: exit 6 on any defect.
 
     Example: tenure audit verify november.zip --keys keys.txt
     """
+    from worker.audit.tlog_proof import HEADER
     from worker.audit.verify import verify_bundle
 
     trusted = None if keys is None else _read_keys(keys)
+    with file.open("rb") as opened:
+        is_proof = opened.read(len(HEADER)) == HEADER.encode()
+    if is_proof:
+        audit_proof.verify_proof(file, trusted, output)
+        return
     with progress("verifying") as tell:
         report = verify_bundle(file, keys=trusted, progress=tell)
     _show_report(report, output)
@@ -173,12 +186,11 @@ def verify(
 
 
 def _read_keys(path: Path) -> Sequence[str]:
-    from worker.audit.note import NoteRefused, parse_vkey, read_keys
+    from worker.audit.keys import parse_keys
+    from worker.audit.note import NoteRefused
 
     try:
-        found = read_keys(path.read_text(encoding="utf-8"))
-        for one in found:
-            parse_vkey(one)
+        found = [one.line for one in parse_keys(path.read_text(encoding="utf-8"))]
     except (OSError, UnicodeDecodeError, NoteRefused) as e:
         raise Misused(
             f"{path} holds no verifier keys: {e}", repair="Write one key a line, NAME+HASH+KEY."

@@ -219,7 +219,7 @@ def _export(running: Running) -> tuple[Path, Any, list[str]]:
         project=SUPPORT,
         window=window,
         out=out,
-        actor="demo",
+        actor=tenure.actor,
         clock=running.clock,
     )
     tenure.database.dispose()

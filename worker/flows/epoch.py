@@ -17,6 +17,7 @@ from worker.audit import bodies
 from worker.flows.anchor import anchor
 from worker.flows.compare import LogBroken, LogRefused, forget, judge, own_marks
 from worker.flows.seal import Sealer, seal
+from worker.flows.sign import known_keys, signers_at
 from worker.model.clock import Clock
 from worker.model.errors import TenureError
 from worker.store import epochs, log
@@ -48,9 +49,11 @@ def open_epoch(database: Database, sealer: Sealer, *, reason: str, actor: str, c
     """Open the next epoch of a refused log, seal it and anchor that checkpoint.
 
     Raises EpochNotNeeded where every anchor agrees, LogUncompared where none can be read,
-    LogBroken where the leaves do not give the head.
+    LogBroken where the leaves do not give the head, SigningKeyMissing.
     """
-    sealer.signer()  # a missing key is told before anything changes
+    with database.read() as db:
+        # A missing key is told before anything changes.
+        signers_at(sealer, known_keys(db, sealer), log.read_head(db).size + 1)
     marks, _ = own_marks(sealer.log)
     with database.write() as db:
         # Nobody appends between what is judged here and the epoch's first leaf.

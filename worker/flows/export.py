@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 from worker import __version__
 from worker.audit import bodies
 from worker.audit.bundle import Scope, write_bundle
-from worker.audit.checkpoint import parse_checkpoint
 from worker.audit.envelope import project_pseudonym
+from worker.audit.keys import open_checkpoint
 from worker.audit.manifest import Manifest
-from worker.audit.note import open_note
 from worker.flows.anchor import anchor, anchored_line
 from worker.flows.seal import Sealer, seal
+from worker.flows.sign import known_keys, signers_at
 from worker.model.clock import Clock
 from worker.model.errors import NotFound
 from worker.store import epochs, log
@@ -41,22 +41,25 @@ def export(
     """Seal, write the bundle beside ``out`` and move it there whole; the export itself is an entry.
 
     The log is read in one snapshot; nothing that is appended meanwhile is part of it. Raises NotFound
-    for a project that has no entries, LogRefused for a log that its anchors do not know.
+    for a project that has no entries, LogRefused for a log that its anchors do not know, and
+    SigningKeyMissing.
     """
     newest = seal(database, sealer, clock=clock, force=True)
     anchor(database, sealer.log, clock=clock)
     if newest is None:
         problem = "The log is empty: there is nothing to export."
         raise NotFound(problem, repair="Register a thread first.")
-    signer = sealer.signer()
     with database.read() as db:
+        keys = known_keys(db, sealer)
+        checkpoint = open_checkpoint(newest.note, keys)
+        signer = signers_at(sealer, keys, newest.size)[0]
         scope = _scope(db, sealer, project, window, size=newest.size, now=clock.now())
         with _beside(out) as file:
             manifest = write_bundle(
                 file,
                 scope=scope,
                 checkpoint_note=newest.note,
-                vkeys=[signer.vkey],
+                vkeys=[one.line for one in keys],
                 signer=signer,
                 envelopes=log.envelopes(db, newest.size),
                 # An epoch's first leaf belongs to no project, and to every export: it names what is missing.
@@ -67,7 +70,6 @@ def export(
                 # digest is in each decision, and its text in the repository of policies.
                 policies={},
             )
-    checkpoint = parse_checkpoint(open_note(newest.note, [signer.vkey]))
     with database.write() as db:
         entry = bodies.export_made(
             project, window=window, size=newest.size, root=checkpoint.root, at=clock.now(), actor=actor

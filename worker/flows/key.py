@@ -15,7 +15,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from worker import __version__
 from worker.audit import bodies
+from worker.audit.actors import key_actor, system_actor
 from worker.model.clock import Clock
 from worker.model.errors import Invalid, TenureError
 from worker.model.ids import random_token
@@ -75,7 +77,8 @@ class Principal:
         return self.projects is None or project in self.projects
 
 
-LOCAL = Principal(actor="local", scopes=frozenset(ALL_SCOPES), projects=None)
+# Without host and process: who ordered something locally is who approves it locally.
+LOCAL = Principal(actor=system_actor("local", __version__), scopes=frozenset(ALL_SCOPES), projects=None)
 
 
 def create_key(
@@ -114,7 +117,7 @@ def first_admin_key(database: Database, *, clock: Clock) -> NewKey | None:
             label=_FIRST_ADMIN,
             scopes=ADMIN_SCOPES,
             projects=[EVERY_PROJECT],
-            actor="system",
+            actor=system_actor("system", __version__),
             now=clock.now(),
         )
 
@@ -178,7 +181,7 @@ def authenticate(db: Session, text: str, *, now: datetime) -> Principal:
         raise _refused()
     every = EVERY_PROJECT in found.projects
     return Principal(
-        actor=f"key:{found.id}", scopes=frozenset(found.scopes), projects=None if every else found.projects
+        actor=key_actor(found.id), scopes=frozenset(found.scopes), projects=None if every else found.projects
     )
 
 

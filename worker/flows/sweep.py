@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from worker.audit import bodies
+from worker.audit.actors import policy_actor
 from worker.flows.decide import bundle_in_force, read_bundle
 from worker.flows.plan import digest_of, plan_window
 from worker.model.clock import Clock, rfc3339
@@ -182,14 +183,27 @@ def _judge(db: Session, one: Sweep, bundle: Bundle, *, actor: str, now: datetime
         planned=planned,
         population=population,
     )
+    acting = _acting(db, one, actor)
     if state is SweepState.BLOCKED:
         guard = "; ".join(verdict.reasons)
-        log.append(db, [bodies.sweep_blocked(plan, guard=guard, at=now, actor=actor)])
+        log.append(db, [bodies.sweep_blocked(plan, guard=guard, at=now, actor=acting)])
         raise_alert("sweep.blocked", sweep=one.id, policy=one.policy, planned=planned, guard=guard)
     elif planned or one.slot.startswith("manual:"):
         # A scheduled slot with nothing due is no news: its row says that it ran.
-        log.append(db, [bodies.sweep_planned(plan, state=state.value, at=now, actor=actor)])
+        log.append(db, [bodies.sweep_planned(plan, state=state.value, at=now, actor=acting)])
     logger().info("sweep.planned", sweep=one.id, policy=one.policy, planned=planned, state=state.value)
+
+
+def _acting(db: Session, one: Sweep, actor: str) -> str:
+    """Whom the entry of a plan names: who ordered it or, for a slot, the policy at its commit.
+
+    The bundle's row is shared with this transaction, so it is the one that the plan was made under.
+    """
+    known = bundles.in_force(db)
+    # The built-in policy of erasures stands in no document.
+    if known is None or one.policy == ERASURE or one.slot.startswith("manual:"):
+        return actor
+    return policy_actor(one.policy, commit=known.origin.get("commit"), bundle=known.digest)
 
 
 def _population(db: Session, bundle: Bundle, policy: str) -> int:

@@ -16,6 +16,7 @@ from worker.flows.decide import bundle_in_force, decide_now
 from worker.flows.notify import alert_undeliverable
 from worker.flows.seal import Sealer, seal
 from worker.flows.sweep import NotRecomputed, Order, resume, sweep
+from worker.flows.tile import ROUNDS_PER_LOOK, lay_tiles
 from worker.model.clock import Clock
 from worker.model.decision import ERASURE, Outcome
 from worker.model.errors import TenureError
@@ -63,11 +64,12 @@ class Ticker:
 
 
 def keep_house(beat: Beat) -> None:
-    """Put a changed policies folder in force with every stored date, seal the log in time, and anchor it."""
+    """Put a changed policies folder in force with every stored date; seal, anchor, lay tiles."""
     if activate(beat.database, beat.source, actor=beat.actor, clock=beat.clock).changed:
         recompute(beat.database, clock=beat.clock)
     seal(beat.database, beat.sealer, clock=beat.clock)
     anchor(beat.database, beat.sealer.log, clock=beat.clock)
+    lay_tiles(beat.database, rounds=ROUNDS_PER_LOOK)
 
 
 def note_house(beat: Beat, problem: TenureError | None) -> None:

@@ -25,6 +25,8 @@ from worker.store.engine import changed
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
 
 _PAGE = 2000
+# Where the 32 hex digits of an id begin in an envelope of version 1, counted from 1.
+_ID_AT = len('{"body":"","id":"') + 64 + 1
 
 
 class LogRaced(TenureError):
@@ -248,3 +250,16 @@ def body_at(db: Session, index: int) -> bytes | None:
     """Return the exact body of one entry, or None where it is not kept any more."""
     found = db.execute(select(audit_body.c.body).where(audit_body.c.idx == index)).scalar_one_or_none()
     return None if found is None else bytes(found)
+
+
+def envelope_at(db: Session, index: int) -> bytes | None:
+    """Return the exact bytes of one leaf, or None behind the last."""
+    found = db.execute(select(audit_leaf.c.envelope).where(audit_leaf.c.idx == index)).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def index_of(db: Session, entry_id: str) -> int | None:
+    """Return the index of the entry with this id, or None. Every leaf is looked at: an index is quicker."""
+    named = func.substr(audit_leaf.c.envelope, _ID_AT, len(entry_id)) == entry_id.encode("ascii")
+    found: int | None = db.execute(select(audit_leaf.c.idx).where(named)).scalar_one_or_none()
+    return found

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 APP = "tenure_app"
-ADDED_TO = ("audit_leaf", "audit_body", "audit_checkpoint", "audit_epoch")
+ADDED_TO = ("audit_leaf", "audit_body", "audit_checkpoint", "audit_epoch", "audit_tile", "audit_key")
 LOG = (*ADDED_TO, "audit_head")
 _SQLITE = frozenset(
     {f"{table}_{rest}" for table in ADDED_TO for rest in ("no_update", "no_delete", "no_replace")}

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from worker.store.tables.base import metadata
 from worker.store.tables.coverage import coverage, coverage_look
-from worker.store.tables.log import audit_body, audit_checkpoint, audit_epoch, audit_head, audit_leaf
+from worker.store.tables.log import (
+    audit_body,
+    audit_checkpoint,
+    audit_epoch,
+    audit_head,
+    audit_key,
+    audit_leaf,
+    audit_tile,
+)
 from worker.store.tables.policy import bundle, bundle_in_force, policy_since
 from worker.store.tables.preview import bundle_approval, preview
 from worker.store.tables.protection import erasure, erasure_thread, hold, notice, protection
@@ -23,7 +31,9 @@ __all__ = [
     "audit_checkpoint",
     "audit_epoch",
     "audit_head",
+    "audit_key",
     "audit_leaf",
+    "audit_tile",
     "bundle",
     "bundle_approval",
     "bundle_in_force",

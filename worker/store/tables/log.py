@@ -67,3 +67,23 @@ audit_epoch = Table(
     given("opened_at", UtcDateTime),
     UniqueConstraint("first"),
 )
+
+audit_tile = Table(
+    "audit_tile",
+    metadata,
+    given("level", Integer, primary_key=True, autoincrement=False),
+    given("n", BigId, primary_key=True, autoincrement=False),
+    # The root over the tile's hashes is a hash of the tile above, which is not full for long.
+    given("root", LargeBinary),
+    given("data", LargeBinary),
+)
+
+audit_key = Table(
+    "audit_key",
+    metadata,
+    given("origin", String(200), primary_key=True),
+    # The first tree size that the key may sign.
+    given("since", BigId, primary_key=True, autoincrement=False),
+    given("vkey", Text),
+    given("at", UtcDateTime),
+)
