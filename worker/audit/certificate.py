@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from string import Template
 
-from worker.audit.manifest import Manifest
+from worker.audit.manifest import PROJECT, Manifest
 from worker.audit.tally import MAX_EXCEPTIONS, Tally
 
 _MEANINGS = {
@@ -49,7 +49,7 @@ pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; font-size: .85rem; 
 </head>
 <body>
 <h1>Certificate of deletion evidence</h1>
-<p class="lead">Project <strong>$project</strong>, $start to $end (UTC, the end not included)</p>
+<p class="lead">Project <strong>$project</strong>$of, $start to $end (UTC, the end not included)</p>
 <h2>Exceptions</h2>
 $exceptions
 <h2>Threads by grade</h2>
@@ -70,7 +70,7 @@ read present within five minutes. A 404 alone proves nothing. $controls Grades a
 observations (grader version $grader); the verifier computes them again.</p>
 <h2>Checkpoint</h2>
 <pre>$note</pre>
-<p>$entries entries of this project in the period; the log has $size. Root (hex): <code>$root</code>.
+<p>$entries entries of this project in the period; the log has $size. $range Root (hex): <code>$root</code>.
 Check offline with
 <code>tenure audit verify FILE.zip --keys keys.txt</code>, with keys that came another way.</p>
 <p class="lead">Made by $tool at $made_at. The evidence is the log's entries in this bundle;
@@ -95,6 +95,8 @@ def render(manifest: Manifest, tally: Tally, *, note: str) -> str:
         "made_at": manifest.made_at,
         "scope": _scope(),
         "controls": _controls(tally),
+        "of": _of(manifest),
+        "range": _range(manifest),
     }
     return _PAGE.substitute(
         {key: escape(value) for key, value in plain.items()},
@@ -114,6 +116,27 @@ def _scope() -> str:
     )
 
 
+def _of(manifest: Manifest) -> str:
+    match manifest.scope:
+        case "owner":
+            return f", single entries of the threads of owner {manifest.of}"
+        case "erasure":
+            return f", single entries of the threads that erasure order {manifest.of} covers"
+        case _:
+            return ""
+
+
+def _range(manifest: Manifest) -> str:
+    if manifest.scope != PROJECT:
+        return "Each entry here has a proof of its own; that there are no others is not shown here."
+    told = []
+    if manifest.first:
+        told.append(f"This bundle begins at leaf {manifest.first} of the log.")
+    if manifest.gone:
+        told.append(f"The bodies of {manifest.gone} entries were shredded or pruned, which the log records.")
+    return " ".join(told)
+
+
 def _exceptions(tally: Tally) -> str:
     if not tally.exceptional:
         return '<p class="good">None: every graded thread of this period may be called deleted.</p>'
@@ -123,7 +146,7 @@ def _exceptions(tally: Tally) -> str:
         (one.grade, one.kind, one.external_id, one.owner, one.graded_at, str(one.entry))
         for one in tally.exceptions.values()
     )
-    told = f"{tally.exceptional} of {len(tally.newest)} graded threads may not be called deleted."
+    told = f"{tally.exceptional} of {tally.graded} graded threads may not be called deleted."
     return (
         f'<p class="stop">{told}</p>'
         + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at", "Entry"), cells)
@@ -132,7 +155,7 @@ def _exceptions(tally: Tally) -> str:
 
 
 def _grades(tally: Tally) -> str:
-    if not tally.newest:
+    if not tally.graded:
         return "<p>No thread was graded in this period.</p>"
     rows = (
         f'<tr><th scope="row">{escape(word)}</th><td class="n">{count}</td>'
@@ -144,10 +167,31 @@ def _grades(tally: Tally) -> str:
 
 def _reconciliation(tally: Tally) -> str:
     counts = tally.reconciliation
-    left = " + ".join(f"{counts[key]} {key}" for key in ("opening", "registered", "unregistered"))
-    closing = {key.removeprefix("closing_"): n for key, n in counts.items() if key.startswith("closing_")}
+    names = ["opening", "registered", "unregistered", *(["earlier"] if tally.first else [])]
+    left = " + ".join(f"{counts[name]} {name}" for name in names)
+    closing = {
+        key.removeprefix("closing_"): n
+        for key, n in counts.items()
+        if key.startswith("closing_") and (n or key != "closing_unknown")
+    }
     right = " + ".join(f"{count} {state}" for state, count in closing.items())
-    return f"<p>{escape(left)} = {escape(right)}</p>"
+    total = sum(closing.values())
+    return f"<p>{escape(left)} = {escape(right)} (both sides: {total} threads)</p>{_words(tally)}"
+
+
+def _words(tally: Tally) -> str:
+    """Say what the words of the balance mean."""
+    told = (
+        "Opening: known and not at an end when the period began. Registered: within the period. "
+        "Unregistered: with entries in the period and without a registration in the log. "
+    )
+    if tally.first:
+        told += (
+            f"Earlier: registered before leaf {tally.first}, where this bundle begins; how they stood at the "
+            "period's beginning is not shown here. "
+        )
+    told += "Right: how they stood at the end."
+    return f'<p class="lead">{escape(told)}</p>'
 
 
 def _semantics(tally: Tally) -> str:
