@@ -5,6 +5,7 @@ from __future__ import annotations
 from worker.audit.observed import Tried
 from worker.audit.order_bodies import (
     Plan,
+    body_shredded,
     bundle_activated,
     bundle_approved,
     bundle_refused,
@@ -15,6 +16,7 @@ from worker.audit.order_bodies import (
     key_created,
     key_revoked,
     key_rotated,
+    log_pruned,
     log_sealed,
     sweep_approved,
     sweep_blocked,
@@ -44,6 +46,7 @@ __all__ = [
     "Intent",
     "Plan",
     "Tried",
+    "body_shredded",
     "bundle_activated",
     "bundle_approved",
     "bundle_refused",
@@ -59,6 +62,7 @@ __all__ = [
     "key_created",
     "key_revoked",
     "key_rotated",
+    "log_pruned",
     "log_sealed",
     "sweep_approved",
     "sweep_blocked",

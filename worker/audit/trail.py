@@ -43,8 +43,8 @@ class Trail:
 
     Keys are 64-bit hashes of the ids under a secret of this process, so that the trails of a million
     threads fit in memory. ``whole`` says that the range begins at leaf 0; in one that begins later, a
-    thread that was registered before it may lean on entries that are not there, which is counted in
-    ``unbacked`` and is no defect.
+    thread that was registered before it may lean on entries that are not there, and so may one of whose
+    bodies some are gone: such grades are counted in ``unbacked`` and are no defect.
     """
 
     whole: bool = True
@@ -53,8 +53,14 @@ class Trail:
     _seen: dict[int, int] = field(default_factory=dict)
     _masks: dict[int, int] = field(default_factory=dict)
     _controlled: set[int] = field(default_factory=set)
+    _lost: set[int] = field(default_factory=set)
 
-    def feed(self, kind: str, body: Body) -> Iterator[str]:
+    def lose(self, subject: str | None) -> None:
+        """Note that a body about this pseudonym is not there."""
+        if subject is not None:
+            self._lost.add(hash(subject))
+
+    def feed(self, kind: str, subject: str | None, body: Body) -> Iterator[str]:
         """Take the next own entry and yield what is wrong with it; raises Misshapen, ValueError."""
         if kind == EntryType.THREAD_REGISTERED:
             self._mark(text(body, "subject"), _REGISTERED)
@@ -66,7 +72,7 @@ class Trail:
             if Control(text(body, "control")) in {Control.GOOD, Control.ROUTE_ONLY}:
                 self._controlled.add(hash(text(body, "kind")))
         elif kind == EntryType.THREAD_GRADED:
-            yield from self._judge(body)
+            yield from self._judge(subject, body)
 
     def _intend(self, body: Body) -> Iterator[str]:
         if text(body, "stage") != Stage.CONTAINER:
@@ -87,7 +93,7 @@ class Trail:
         mask = self._seen.get(key, 0) | bit
         self._seen[key] = self._masks.setdefault(mask, mask)
 
-    def _judge(self, body: Body) -> Iterator[str]:
+    def _judge(self, subject: str | None, body: Body) -> Iterator[str]:
         version = number(body, "grader_version")
         grader = GRADERS.get(version)
         if grader is None:
@@ -99,11 +105,14 @@ class Trail:
         if found.value != stated:
             yield f"the grade is stated as {stated}, but what was seen supports {found.value}"
         lacking = [*self._armed(thread, tried), *self._backed(thread, body, found)]
-        # Registered within the range, it has all of its entries there.
-        if lacking and not self.whole and not self._seen.get(hash(thread), 0) & _REGISTERED:
+        if lacking and (hash(subject) in self._lost or self._began_before(thread)):
             self.unbacked += 1
             return
         yield from lacking
+
+    def _began_before(self, thread: str) -> bool:
+        """Registered within the range, it has all of its entries there."""
+        return not self.whole and not self._seen.get(hash(thread), 0) & _REGISTERED
 
     def _armed(self, thread: str, tried: Sequence[Tried]) -> Iterator[str]:
         for one in tried:

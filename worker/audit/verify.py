@@ -120,8 +120,8 @@ def _walk(
     for what in stated.disagreements(tally):
         found.add(manifest.MANIFEST, what)
     if trail.unbacked:
-        lean = f"{trail.unbacked} grades lean on entries before leaf {stated.first}, which are not here."
-        found.notes.append(f"{lean} An export from leaf 0 shows them.")
+        lean = f"{trail.unbacked} grades lean on entries that are not here: from before leaf {stated.first},"
+        found.notes.append(f"{lean} or with a body that is gone. They follow from what they state themselves.")
 
 
 def _compare_root(found: Findings, growing: Growing, checkpoint: Checkpoint | None) -> None:

@@ -95,6 +95,7 @@ class Walk:
             if own:
                 self.gone.miss(index)
                 self.tally.feed(index, envelope, None)
+                self.trail.lose(envelope.subject)
             return
         if not own and not self._may_come_along(envelope):
             yield "the body belongs to an entry that is not of this project"
@@ -111,7 +112,7 @@ class Walk:
         self.tally.feed(index, envelope, fields)
         if envelope.type == EntryType.THREAD_GRADED and self.tally.covers(envelope.t):
             self.table.expect(deletions.line(deletions.row(index, envelope.t, fields)), index)
-        yield from self.trail.feed(envelope.type, fields)
+        yield from self.trail.feed(envelope.type, envelope.subject, fields)
 
     def _may_come_along(self, envelope: Envelope) -> bool:
         if tells_of_all(envelope):
