@@ -121,7 +121,7 @@ def _walk(
         found.add(manifest.MANIFEST, what)
     if trail.unbacked:
         lean = f"{trail.unbacked} grades lean on entries that are not here: from before leaf {stated.first},"
-        found.notes.append(f"{lean} or with a body that is gone. They follow from what they state themselves.")
+        found.notes.append(f"{lean} or with a body that is gone. They follow from what they state.")
 
 
 def _compare_root(found: Findings, growing: Growing, checkpoint: Checkpoint | None) -> None:
