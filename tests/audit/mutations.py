@@ -1,4 +1,4 @@
-"""Seeded damage to an export: what somebody could do to the file, and what only the holder of the key could."""
+"""Seeded damage to an export: what anybody could do to the file, and what only the key's holder could."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import io
 import json
-import random
+import random  # noqa: TID251 - seeded, so that a run can be repeated
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence

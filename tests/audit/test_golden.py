@@ -22,7 +22,7 @@ from worker.audit.verify import verify_bundle
 
 GOLDEN = Path(__file__).parent / "golden"
 BUNDLE = GOLDEN / "bundle.zip"
-# What the zlib that wrote the golden bundle makes of this text; another build may pack the same bytes otherwise.
+# What the zlib that wrote the golden bundle makes of this text; another one may pack it otherwise.
 _SAMPLE = b"".join(hashlib.sha256(bytes([n])).hexdigest().encode() + b" tenure " for n in range(256))
 _PACKED = "1d8799e7"
 

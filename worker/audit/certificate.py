@@ -9,6 +9,7 @@ from string import Template
 from worker.audit.manifest import PROJECT, Manifest
 from worker.audit.tally import MAX_EXCEPTIONS, Tally
 
+_COUNTED = "Threads"
 _MEANINGS = {
     "confirmed": "read present, DELETE acknowledged, then read absent beside a control that was read present",
     "sustained": "as confirmed or inferred, and read absent again 24 hours later or more beside a control",
@@ -36,15 +37,16 @@ h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #999; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ddd;
   overflow-wrap: anywhere; }
+p { text-wrap: pretty; }
 th[scope=row] { font-weight: 600; white-space: nowrap; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; font-size: .85rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 .lead { color: #444; margin-top: 0; }
 .stop { border-left: .3rem solid #b00020; padding-left: .8rem; }
 .good { border-left: .3rem solid #2e7d32; padding-left: .8rem; }
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; }
-  tr, pre { break-inside: avoid; } thead { display: table-header-group; } }
+  tr, pre, p { break-inside: avoid; } @page { margin: 18mm; } thead { display: table-header-group; } }
 </style>
 </head>
 <body>
@@ -84,15 +86,15 @@ def render(manifest: Manifest, tally: Tally, *, note: str) -> str:
     """Return the page; everything from outside is escaped, nothing is loaded or run."""
     plain = {
         "project": manifest.project,
-        "start": manifest.start,
-        "end": manifest.end,
+        "start": _shown(manifest.start),
+        "end": _shown(manifest.end),
         "grader": str(manifest.grader_version),
         "note": note,
         "entries": str(manifest.entries),
         "size": str(manifest.size),
         "root": manifest.root,
         "tool": manifest.tool,
-        "made_at": manifest.made_at,
+        "made_at": f"{_shown(manifest.made_at)} UTC",
         "scope": _scope(),
         "controls": _controls(tally),
         "of": _of(manifest),
@@ -114,6 +116,11 @@ def _scope() -> str:
         "X and Y are listed here, T is its absent_at in deletions.csv. "
         "Nothing is claimed of other credentials, of other routes, or of what happened after T."
     )
+
+
+def _shown(instant: str) -> str:
+    """Write an envelope's instant for reading: to the second, in UTC; entries hold it whole."""
+    return instant[: len("2026-11-22T08:00:00")].replace("T", " ")
 
 
 def _of(manifest: Manifest) -> str:
@@ -143,13 +150,13 @@ def _exceptions(tally: Tally) -> str:
     more = tally.exceptional - len(tally.exceptions)
     rest = f"<p>{more} more are in deletions.csv; {MAX_EXCEPTIONS} are shown.</p>" if more else ""
     cells = (
-        (one.grade, one.kind, one.external_id, one.owner, one.graded_at, str(one.entry))
+        (one.grade, one.kind, one.external_id, one.owner, _shown(one.graded_at), str(one.entry))
         for one in tally.exceptions.values()
     )
     told = f"{tally.exceptional} of {tally.graded} graded threads may not be called deleted."
     return (
         f'<p class="stop">{told}</p>'
-        + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at", "Entry"), cells)
+        + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at (UTC)", "Entry"), cells)
         + rest
     )
 
@@ -162,7 +169,7 @@ def _grades(tally: Tally) -> str:
         f"<td>{escape(_MEANINGS.get(word, ''))}</td></tr>"
         for word, count in tally.grades.items()
     )
-    return _framed(("Grade", "Threads", "Means"), "".join(rows))
+    return _framed(("Grade", _COUNTED, "Means"), "".join(rows))
 
 
 def _reconciliation(tally: Tally) -> str:
@@ -216,5 +223,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _framed(head: Sequence[str], lines: str) -> str:
-    columns = "".join(f'<th scope="col">{escape(one)}</th>' for one in head)
+    columns = "".join(
+        f'<th scope="col"{" class=n" if one == _COUNTED else ""}>{escape(one)}</th>' for one in head
+    )
     return f"<table><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table>"
