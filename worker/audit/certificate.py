@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from string import Template
 
@@ -35,8 +35,8 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; m
 h1 { font-size: 1.7rem; line-height: 1.2; margin-bottom: .25rem; }
 h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #999; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ddd;
-  overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ddd; }
+td.w { overflow-wrap: anywhere; min-width: 6em; }
 p { text-wrap: pretty; }
 th[scope=row] { font-weight: 600; white-space: nowrap; }
 th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -46,7 +46,8 @@ pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; font-size: .85rem; 
 .stop { border-left: .3rem solid #b00020; padding-left: .8rem; }
 .good { border-left: .3rem solid #2e7d32; padding-left: .8rem; }
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; }
-  tr, pre, p { break-inside: avoid; } @page { margin: 18mm; } thead { display: table-header-group; } }
+  table { font-size: 8.5pt; } tr, pre, p { break-inside: avoid; } thead { display: table-header-group; }
+  @page { margin: 18mm; } }
 </style>
 </head>
 <body>
@@ -156,7 +157,7 @@ def _exceptions(tally: Tally) -> str:
     told = f"{tally.exceptional} of {tally.graded} graded threads may not be called deleted."
     return (
         f'<p class="stop">{told}</p>'
-        + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at (UTC)", "Entry"), cells)
+        + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at (UTC)", "Entry"), cells, wide=(2, 3))
         + rest
     )
 
@@ -208,7 +209,7 @@ def _semantics(tally: Tally) -> str:
 
 def _accounts(tally: Tally) -> str:
     rows = sorted(tally.accounts)
-    return _table(("API (X)", "Credential (Y), by name"), rows) if rows else ""
+    return _table(("API (X)", "Credential (Y), by name"), rows, wide=(0, 1)) if rows else ""
 
 
 def _controls(tally: Tally) -> str:
@@ -216,10 +217,14 @@ def _controls(tally: Tally) -> str:
     return f"Controls recorded on their own in the period: {told}." if told else ""
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return _framed(
-        head, "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    )
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, wide: Sequence[int] = ()) -> str:
+    """Write a table; cells of the ``wide`` columns may hold long words, which are broken anywhere."""
+    return _framed(head, "".join(f"<tr>{''.join(_cells(row, wide))}</tr>" for row in rows))
+
+
+def _cells(row: Sequence[str], wide: Sequence[int]) -> Iterator[str]:
+    for number, cell in enumerate(row):
+        yield f"<td{' class=w' if number in wide else ''}>{escape(cell)}</td>"
 
 
 def _framed(head: Sequence[str], lines: str) -> str:

@@ -29,6 +29,7 @@ from worker.flows.sign import known_keys, signers_at
 from worker.flows.tile import lay_tiles
 from worker.model.clock import Clock
 from worker.model.errors import NotFound
+from worker.policy.canonical import digested_text
 from worker.store import bundles, log
 from worker.store.engine import Database
 from worker.store.tiles import StoredTiles
@@ -95,7 +96,7 @@ def export(
             bodies=(one for one in log.bodies_of_export(db, project, size) if one[0] >= wanted.begin_at),
             # A bundle names every project, so it travels only where that was asked for; its digest is in
             # each decision, and its text in the repository of policies.
-            policies=bundles.texts_before(db, window[1]) if wanted.policies else {},
+            policies=_policies(db, window[1]) if wanted.policies else {},
             beginning=beginning,
             anchors=wanted.anchors,
         )
@@ -168,6 +169,10 @@ def scope_of(
         kind=kind,
         of=of,
     )
+
+
+def _policies(db: Session, end: datetime) -> dict[str, str]:
+    return {digest: digested_text(text) for digest, text in bundles.texts_before(db, end).items()}
 
 
 def _beginning(db: Session, sealed: Sealed, size: int) -> Beginning | None:
