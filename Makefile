@@ -49,8 +49,8 @@ check: .venv/.test ## Lint, format, types and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --cache-dir $(CACHE)/imports
 
-bench: .venv/.test ## Measure planning, sweeping and recomputing, and write docs/benchmarks.md (BENCH_THREADS=1000000)
-	@$(BIN)/python -m pytest -s tests/bench $(ARGS)
+bench: .venv/.test ## Measure everything in docs/benchmarks.md, or the part in ARGS=tests/bench/test_speed.py
+	@$(BIN)/python -m pytest -s $(or $(ARGS),tests/bench)
 
 lock: $(UV) ## Write the three locks again; ARGS="--upgrade-package NAME" moves a pin
 	@echo uv | $(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate $(ARGS) -o bootstrap.lock -

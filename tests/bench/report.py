@@ -1,4 +1,7 @@
-"""Figures and goals as tables: on the terminal, and in the generated block of docs/benchmarks.md."""
+"""Figures and goals as tables: on the terminal, and in the generated blocks of docs/benchmarks.md.
+
+Each part of `make bench` has a block of its own and replaces only that: a run of one part keeps the others.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,19 @@ import platform
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+import psycopg
+from redis import Redis
+from sqlalchemy import make_url
+
 from tests.bench.tasks import Measured
+from worker.model.clock import SystemClock
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
+PLANNING = "planning"
 MOST_MEGABYTES = 256
 
 
@@ -82,7 +91,7 @@ class Report:
     @property
     def note(self) -> str:
         """How busy the machine was: others' work slows all of it, and commits most."""
-        return f"Load average at the end: {os.getloadavg()[1]:.1f}."
+        return f"Measured on {_today()}. {_load()}"
 
     @property
     def text(self) -> str:
@@ -105,10 +114,137 @@ class Report:
         )
 
     def write(self) -> None:
-        """Replace the generated block of the document."""
-        before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{self.text}\n\n{END}{after}", encoding="utf-8")
+        """Replace the generated block of planning."""
+        write_block(PLANNING, self.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """A measured value beside its goal: at least, at most, or neither; ``why`` tells of a miss."""
+
+    what: str
+    value: float
+    least: float | None = None
+    most: float | None = None
+    unit: str = "x"
+    why: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether no goal is missed."""
+        too_little = self.least is not None and self.value < self.least
+        return not too_little and (self.most is None or self.value <= self.most)
+
+    @property
+    def row(self) -> list[str]:
+        """The cells: what, seen, goal, verdict."""
+        seen = f"{self.value:,.2f}{self.unit}"
+        if self.least is None and self.most is None:
+            return [self.what, seen, "", ""]
+        least = [f"at least {self.least:g}{self.unit}"] if self.least is not None else []
+        most = [f"at most {self.most:g}{self.unit}"] if self.most is not None else []
+        verdict = "met" if self.met else f"**missed**{': ' if self.why else ''}{self.why}"
+        return [self.what, seen, ", ".join(least + most), verdict]
+
+
+@dataclass(slots=True, kw_only=True)
+class Section:
+    """One part of the report, written by its own test into its own block of the document.
+
+    The document must have the block's two lines already (see `write_block`).
+    """
+
+    name: str
+    servers: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    aims: list[Aim] = field(default_factory=list)
+
+    def say(self, sentence: str) -> None:
+        """Add a paragraph."""
+        self.lines += [sentence, ""]
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Add a table."""
+        self.lines += [*_table(columns, rows), ""]
+
+    def aim(
+        self,
+        what: str,
+        value: float,
+        *,
+        least: float | None = None,
+        most: float | None = None,
+        unit: str = "x",
+        why: str = "",
+    ) -> None:
+        """Add a line to the goals, which come first."""
+        self.aims.append(Aim(what=what, value=value, least=least, most=most, unit=unit, why=why))
+
+    @property
+    def text(self) -> str:
+        """Where it was measured, the goals, then what was added."""
+        where = "; ".join([*_machine(), *self.servers])
+        goals = (
+            [*_table(["what", "seen", "goal", ""], [one.row for one in self.aims]), ""] if self.aims else []
+        )
+        parts = [f"Measured on {_today()}: {where}. {_load()}", "", *goals, *self.lines]
+        return "\n".join(parts).rstrip()
+
+    def write(self) -> None:
+        """Replace this part's block in the document, and print it."""
+        write_block(self.name, self.text)
+        print(f"\n\n{self.name}\n{self.text}\n", flush=True)
+
+
+def write_block(name: str, text: str) -> None:
+    """Replace the generated block of that name; a document without it is refused, so that none is lost."""
+    begin, end = f"<!-- make bench {name}: begin -->", f"<!-- make bench {name}: end -->"
+    before, found, rest = DOCUMENT.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise BlockMissing(f"{DOCUMENT.name} has no block {begin} … {end}: write both lines where it belongs")
+    DOCUMENT.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
+class BlockMissing(LookupError):
+    """The document does not say where this part goes."""
+
+
+def describe_postgres(url: str) -> str:
+    """Return version and the settings that matter of the server at this SQLAlchemy URL."""
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as connection:
+        version, buffers, fsync = (
+            (connection.execute("select current_setting(%s)", [one]).fetchone() or ("",))[0]
+            for one in ("server_version", "shared_buffers", "fsync")
+        )
+    return f"PostgreSQL {version.split()[0]} (shared_buffers {buffers}, fsync {fsync})"
+
+
+def describe_redis(url: str) -> str:
+    """Return name and version of the server."""
+    with Redis.from_url(url) as client:
+        told = client.info("server")
+    name = str(told.get("server_name", "redis")).capitalize()
+    return f"{name} {told.get('valkey_version', told['redis_version'])}"
+
+
+def describe_packages(*names: str) -> str:
+    """Return the versions of these installed packages."""
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    cells = [columns, ["---"] * len(columns), *rows]
+    return [f"| {' | '.join(one)} |" for one in cells]
+
+
+def _today() -> str:
+    return SystemClock().now().date().isoformat()
+
+
+def _load() -> str:
+    return f"Load average at the end: {os.getloadavg()[1]:.1f}."
 
 
 def _machine() -> list[str]:

@@ -14,12 +14,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
 from tests.bench.registry import Registry, fill
-from tests.bench.report import MOST_MEGABYTES, Figure, Goal, Report
+from tests.bench.report import MOST_MEGABYTES, Figure, Goal, Report, describe_postgres
 from tests.bench.tasks import Measured, Task
 from tests.servers.postgres import Postgres
 
@@ -113,14 +111,10 @@ def bench(
 
 def _describe(server: Postgres) -> str:
     name = server.create()
-    url = make_url(server.url(name)).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url) as connection:
-        version, buffers, fsync = (
-            (connection.execute("select current_setting(%s)", [one]).fetchone() or ("",))[0]
-            for one in ("server_version", "shared_buffers", "fsync")
-        )
-    server.drop(name)
-    return f"PostgreSQL {version.split()[0]} (shared_buffers {buffers}, fsync {fsync})"
+    try:
+        return describe_postgres(server.url(name))
+    finally:
+        server.drop(name)
 
 
 def test_planning_costs_little_more_than_the_select_of_its_predicate(bench: Bench) -> None:
