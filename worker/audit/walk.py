@@ -159,15 +159,17 @@ class Walk:
                 self.found.add(manifest.BODIES, f"line {at + 1}: {broken.problem}")
 
 
-def _compare_layers(envelope: Envelope, body: Body, project: str | None) -> Iterator[str]:
-    if text(body, "type") != envelope.type:
-        yield "body and envelope are of different types"
+def _compare_layers(envelope: Envelope, body: Body, project: str | None) -> list[str]:
+    unlike = []
+    if body.get("type") != envelope.type:
+        unlike.append("body and envelope are of different types")
     if body.get("project") != project:
-        yield "the body names another project than the manifest"
+        unlike.append("the body names another project than the manifest")
     if (body.get("subject") is None) != (envelope.subject is None):
-        yield "body and envelope are not about the same"
+        unlike.append("body and envelope are not about the same")
     owner = body.get("owner")
     if isinstance(owner, str):
         opened = hashlib.sha256(bytes.fromhex(text(body, "salt")) + b"owner:" + owner.encode())
         if body.get("owner_commitment") != opened.hexdigest():
-            yield "the owner is not the one that was committed to"
+            unlike.append("the owner is not the one that was committed to")
+    return unlike
