@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from worker.audit import manifest
 from worker.audit.archive import Archive, BadArchive
-from worker.audit.checkpoint import Checkpoint
+from worker.audit.checkpoint import Checkpoint, parse_checkpoint
 from worker.audit.findings import Findings
 from worker.audit.growing import Growing
 from worker.audit.keys import LogKey, open_checkpoint
 from worker.audit.manifest import Manifest
 from worker.audit.merkle import BadTree, Frontier, verify_consistency
-from worker.audit.note import NoteRefused, decode_base64
+from worker.audit.note import NoteRefused, NotSigned, decode_base64, split_note
 
 _MOST_ANCHORS = 1000
 
@@ -39,11 +39,21 @@ def read_head(archive: Archive, found: Findings, keys: Sequence[LogKey], name: s
     """Return the checkpoint of a member that a known key signed."""
     if name not in archive.names:
         return None
+    note = read_text(archive, found, name)
     try:
-        return open_checkpoint(read_text(archive, found, name), keys)
+        return open_checkpoint(note, keys)
+    except NotSigned as refused:
+        found.add(name, f"{refused.problem} {_whose(note, keys)}")
     except NoteRefused as refused:
         found.add(name, refused.problem)
-        return None
+    return None
+
+
+def _whose(note: str, keys: Sequence[LogKey]) -> str:
+    """Say whose log it is where the keys are of others: the usual mistake."""
+    origin = parse_checkpoint(split_note(note)[0]).origin
+    names = sorted({one.vkey.partition("+")[0] for one in keys})
+    return f"It is of the log {origin}, the keys are of {', '.join(names) or 'none'}."
 
 
 def read_start(

@@ -11,6 +11,8 @@ from worker.audit.archive import Archive, BadArchive
 from worker.audit.observed import cut
 
 MAX_PROBLEMS = 100
+# After so many the rest of a bundle has nothing to say, and a hostile one could say it without end.
+MAX_DEFECTS = 10_000
 _SAID = 300
 
 
@@ -61,6 +63,11 @@ class Findings:
     bodies: int = 0
     first_bad: int | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so much is wrong that nothing more is read."""
+        return self.count >= MAX_DEFECTS
 
     def in_order(self) -> tuple[Problem, ...]:
         """Return what was found of entries in the order of the log, then the rest."""

@@ -44,6 +44,8 @@ class Walk:
         """Go through the leaves of the range, and grow the tree by them."""
         last = self.stated.size
         for index, raw, body in join(self._envelopes(), self._bodies(), first=self.stated.first):
+            if self.found.hopeless:
+                break
             if raw is None:
                 what = "the body is doubled, out of order or without an envelope"
                 self.found.add(manifest.BODIES, what, index)
@@ -157,6 +159,8 @@ class Walk:
                 yield load_body_line(line)
             except Misshapen as broken:
                 self.found.add(manifest.BODIES, f"line {at + 1}: {broken.problem}")
+                if self.found.hopeless:
+                    return
 
 
 def _compare_layers(envelope: Envelope, body: Body, project: str | None) -> list[str]:
