@@ -356,3 +356,36 @@ def test_a_manifest_of_before_reads_as_a_whole_project_from_leaf_0(whole: bytes)
     del statement["predicate"]["log"]["first"]
     read = Manifest.from_bytes(json.dumps(statement).encode())
     assert (read.scope, read.of, read.first, read.gone) == ("project", None, 0, 0)
+
+
+def test_a_frontier_or_proof_that_was_changed_by_the_holder_of_the_key_is_found(
+    *,
+    leaves: Sequence[Leaf],
+    signer: Ed25519Signer,
+    pseudonym: str,
+    crash: list[int],
+    check: Callable[[bytes], Report],
+) -> None:
+    from tests.audit.mutations import signed_again
+
+    parts = members(write(leaves, signer, pseudonym, beginning=beginning(leaves, signer, 13)))
+    hashes = parts["frontier.start"].splitlines(keepends=True)
+    turned = {**parts, "frontier.start": b"".join(hashes[::-1])}
+    told = {one.what for one in check(signed_again(turned, signer)).problems}
+    assert "the frontier is not that of checkpoint.start" in told
+    other = members(write(leaves, signer, pseudonym, beginning=beginning(leaves, signer, 11)))
+    told = {
+        one.what
+        for one in check(
+            signed_again({**parts, "consistency.txt": other["consistency.txt"]}, signer)
+        ).problems
+    }
+    assert told == {"the checkpoint does not continue checkpoint.start"}
+    parts = members(single(leaves, signer, pseudonym, crash))
+    name = f"proofs/{crash[0]}.tlog-proof"
+    lines = parts[name].split(b"\n")
+    lines[3], lines[4] = lines[4], lines[3]
+    report = check(signed_again({**parts, name: b"\n".join(lines)}, signer))
+    assert [one.what for one in report.problems] == [
+        "the proof does not lead from the entry to the checkpoint"
+    ]
