@@ -8,8 +8,9 @@ import pytest
 
 from worker.audit import bodies
 from worker.audit.bodies import Intent, Plan
-from worker.audit.entry import Entry
+from worker.audit.entry import BodyRefused, Entry
 from worker.audit.envelope import make_leaf
+from worker.audit.order_bodies import MOST_RANGES
 from worker.model.decision import Decision, Erasure, Hold, HoldScope, Outcome, TagSelector
 from worker.model.evidence import Class, Control, Observation, Step
 from worker.model.ids import HoldId, ThreadId
@@ -129,6 +130,8 @@ ENTRIES: list[Entry] = [
     bodies.log_epoch(
         number=2, origin="example.org/log/2", gap=GAP, reason="restored", at=AT, actor="cli:host tenure/0"
     ),
+    bodies.body_shredded("support-eu", leaves=[(0, 2), (5, 6)], reason="order", at=AT, actor="key:1"),
+    bodies.log_pruned(leaves=[(0, 4)], reason="400 days", at=AT, actor="beat tenure/0"),
     bodies.export_made("support-eu", window=(AT, AT), size=4, root=bytes(32), at=AT, actor="key:1"),
 ]
 
@@ -176,3 +179,11 @@ def test_a_long_list_is_cut_with_its_length_and_digest() -> None:
     )
     assert entry.body["ids_count"] == 5000
     make_leaf(entry, entry_id="0" * 32, salt=bytes(16), pseudonym_key=b"k")
+
+
+def test_the_ranges_of_one_entry_are_bounded_and_all_of_them_fit() -> None:
+    widest = [(10**15 + 2 * n, 10**15 + 2 * n + 1) for n in range(MOST_RANGES)]
+    entry = bodies.log_pruned(leaves=widest, reason="x" * 2000, at=AT, actor="beat tenure/0")
+    make_leaf(entry, entry_id="0" * 32, salt=bytes(16), pseudonym_key=b"k")
+    with pytest.raises(BodyRefused, match="too many"):
+        bodies.log_pruned(leaves=[*widest, (0, 1)], reason="x", at=AT, actor="beat tenure/0")

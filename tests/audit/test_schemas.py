@@ -112,13 +112,7 @@ SMALL = bodies.thread_graded(
     at=AT,
     actor="worker tenure/0",
 )
-GONE: dict[str, Any] = {"count": 3, "leaves": [[0, 2], [5, 6]], "reason": "order"}
-# Facts that no flow records yet.
-TO_COME = [
-    Entry(type=EntryType.LOG_PRUNED, at=AT, actor="key:1", body=GONE),
-    Entry(type=EntryType.BODY_SHREDDED, at=AT, actor="key:1", project="support-eu", body=GONE),
-]
-EXAMPLES = [*ENTRIES, SMALL, *TO_COME]
+EXAMPLES = [*ENTRIES, SMALL]
 BY_TYPE = {entry.type: entry for entry in EXAMPLES}
 
 

@@ -175,10 +175,10 @@ def measure(task: Task) -> Measured:
     rows = TASKS[task.name](place)
     seconds = time.perf_counter() - begun
     place.database.dispose()
-    return Measured(seconds=seconds, rows=rows, megabytes=_peak())
+    return Measured(seconds=seconds, rows=rows, megabytes=peak())
 
 
-def _peak() -> float:
+def peak() -> float:
     """Return the most memory that this process held, in MB (2**20 bytes)."""
     status = Path("/proc/self/status")
     if status.exists():

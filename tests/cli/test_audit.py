@@ -87,3 +87,53 @@ def test_a_project_without_entries_has_no_export(tenure: Run, register: Callable
     register("conv_1")
     args = ("audit", "export", "--project", "demo-finance", "--from", "2026-01-01", "--to", "2027-01-01")
     assert "no entries" in tenure(*args, "--out", "e.zip", code=1).err
+
+
+def test_the_report_is_for_people_and_names_the_first_bad_entry(bundle: Path, offline: Run) -> None:
+    import gzip
+    import zipfile
+
+    done = offline("audit", "verify", str(bundle))
+    assert "VERIFIED" in done.out
+    assert "came with the bundle: not authenticated" in done.out
+    with zipfile.ZipFile(bundle) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    lines = gzip.decompress(members["envelopes.jsonl.gz"]).splitlines()
+    lines[1] = lines[1].replace(b"thread.registered", b"thread.withdrawn")
+    members["envelopes.jsonl.gz"] = gzip.compress(b"".join(line + b"\n" for line in lines), mtime=0)
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for name, raw in members.items():
+            archive.writestr(name, raw)
+    done = offline("audit", "verify", str(bundle), code=6)
+    assert "NOT VERIFIED" in done.out
+    assert "first bad entry 1" in done.out
+    assert offline("audit", "verify", str(bundle), "-o", "json", code=6).json["first_bad_entry"] == 1
+
+
+def test_a_bundle_is_compared_with_a_checkpoint_that_was_kept(
+    bundle: Path, offline: Run, tmp_path: Path
+) -> None:
+    import zipfile
+
+    kept = tmp_path / "kept"
+    with zipfile.ZipFile(bundle) as archive:
+        kept.write_bytes(archive.read("checkpoint"))
+    assert offline("audit", "verify", str(bundle), "--anchor", str(kept), "-o", "json").json["verified"]
+    kept.write_text("no checkpoint\n")
+    offline("audit", "verify", str(bundle), "--anchor", str(kept), code=6)
+
+
+def test_an_owners_answer_needs_no_period_and_goes_with_nothing_else(
+    tenure: Run, register: Callable[..., Any], folder: Path
+) -> None:
+    thread = register("conv_1")
+    args = ("audit", "export", "--project", "demo-support", "--out", "o.zip")
+    made = tenure(*args, "--owner", thread["owner"], "-o", "json").json
+    assert (made["scope"], made["of"], made["entries"]) == ("owner", thread["owner"], 1)
+    told = tenure("audit", "verify", str(folder / "o.zip"), "-o", "json").json
+    assert (told["verified"], told["scope"], told["bodies"]) == (True, "owner", 1)
+    assert "no others" in " ".join(told["notes"])
+    for more in (("--erasure", "era_1"), ("--begin-at", "1"), ("--with-policies",)):
+        assert "not with each other" in tenure(*args, "--owner", "team", *more, code=2).err
+    assert "--from and --to" in tenure(*args, code=2).err
+    assert "No erasure" in tenure(*args, "--erasure", "era_1", code=1).err

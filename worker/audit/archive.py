@@ -12,7 +12,7 @@ from pathlib import Path
 
 from worker.model.errors import TenureError
 
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 100_000
 MAX_SMALL = 16 * 1024 * 1024
 _MAX_EXPANSION = 1000  # more than a member of real rows reaches
 _CHUNK = 1 << 16
@@ -47,6 +47,9 @@ class Archive:
             raise
         except _UNREADABLE as broken:
             raise BadArchive(f"This is no readable zip file ({broken}).") from broken
+        # All that is ever unpacked together, so that neither gzip within deflate nor members that share
+        # their bytes can cost more than a bundle of this length can hold.
+        self._budget = MAX_SMALL + _MAX_EXPANSION * path.stat().st_size
         self._members = {one.filename: one for one in self._zip.infolist()}
 
     def close(self) -> None:
@@ -82,6 +85,7 @@ class Archive:
         try:
             with self._zip.open(self._members[name]) as member:
                 raw = member.read(MAX_SMALL + 1)
+                self._spend(len(raw))
         except _UNREADABLE as broken:
             raise _damaged(name, broken) from broken
         if len(raw) > MAX_SMALL:
@@ -93,6 +97,7 @@ class Archive:
         try:
             with self._zip.open(self._members[name]) as member:
                 while chunk := member.read(_CHUNK):
+                    self._spend(len(chunk))
                     yield chunk
         except _UNREADABLE as broken:
             raise _damaged(name, broken) from broken
@@ -108,16 +113,32 @@ class Archive:
         """Yield the lines of a gzip member without their newlines; raises BadArchive, also over ``limit``."""
         try:
             with self._zip.open(self._members[name]) as member, gzip.GzipFile(fileobj=member) as plain:
-                yield from _lines(plain, name, limit)
+                yield from self._lines(plain, name, limit)
         except _UNREADABLE as broken:
             raise _damaged(name, broken) from broken
 
+    def _lines(self, plain: gzip.GzipFile, name: str, limit: int) -> Iterator[bytes]:
+        rest = b""
+        while chunk := plain.read(_CHUNK):
+            self._spend(len(chunk))
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if len(line) > limit:
+                    raise _endless(name, limit)
+                yield line
+            if len(rest) > limit:
+                raise _endless(name, limit)
+        if rest:
+            raise _endless(name, limit)
 
-def _lines(plain: gzip.GzipFile, name: str, limit: int) -> Iterator[bytes]:
-    while line := plain.readline(limit + 2):
-        if not line.endswith(b"\n"):
-            raise BadArchive(f"{name} has a line that is longer than {limit} bytes or has no end.")
-        yield line[:-1]
+    def _spend(self, unpacked: int) -> None:
+        self._budget -= unpacked
+        if self._budget < 0:
+            raise BadArchive("The members unpack to more than a bundle of this length can hold.")
+
+
+def _endless(name: str, limit: int) -> BadArchive:
+    return BadArchive(f"{name} has a line that is longer than {limit} bytes or has no end.")
 
 
 def _strange_name(one: zipfile.ZipInfo) -> bool:

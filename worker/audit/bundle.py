@@ -6,69 +6,46 @@ bodies are streamed through a temporary folder, never held whole.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import re
-import shutil
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from worker.audit import certificate, deletions, dsse, manifest
+from worker.audit import certificate, deletions, manifest
 from worker.audit.checkpoint import Checkpoint
+from worker.audit.ends import hash_lines
 from worker.audit.entry import EntryType, instant
-from worker.audit.keys import open_checkpoint, parse_key
+from worker.audit.gone import Gone, says_gone, tells_of_all
+from worker.audit.growing import Growing
+from worker.audit.keys import LogKey, open_checkpoint, parse_key
 from worker.audit.manifest import Manifest
-from worker.audit.merkle import Frontier, leaf_hash
+from worker.audit.members import (
+    BundleRefused,
+    anchor_texts,
+    body_line,
+    packed,
+    policy_texts,
+    readme,
+    seal_folder,
+    write_texts,
+)
+from worker.audit.merkle import Frontier, leaf_hash, verify_consistency
 from worker.audit.note import Signer
 from worker.audit.reading import Envelope, join, load, parse_envelope
 from worker.audit.tally import Tally
-from worker.model.errors import TenureError
 from worker.model.evidence import GRADER_VERSION
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_MODE = 0o100644 << 16
-_BATCH = 1024
-_DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-
-_README = """Evidence of deletion, project {project}, {start} to {end} (UTC)
-
-certificate.html     for people: exceptions, counts by grade, what is claimed and what is not
-deletions.csv        one row per graded entry; a view, rebuilt and compared by the verifier
-envelopes.jsonl.gz   every leaf of the log from leaf 0 to the checkpoint's size, exact bytes, one per line
-bodies.jsonl.gz      the bodies of this project's entries (and of log.epoch): leaf index and exact bytes
-checkpoint           the log's signed head (C2SP tlog-checkpoint)
-manifest.dsse.json   digests of all members and the counts, signed by the same key (DSSE, in-toto v1)
-keys.txt             the verifier keys; trust them only if they reached you another way as well
-
-Check it, offline:
-  tenure audit verify FILE.zip --keys keys.txt
-  tenure audit verify FILE.zip -o json
-By hand: a leaf hash is SHA-256(0x00 || line), a node SHA-256(0x01 || left || right) (RFC 6962); the
-root over all lines of envelopes.jsonl.gz is the checkpoint's third line in base64, and each body's SHA-256 is
-the "body" of its envelope.
-
-Envelopes of other projects hold pseudonyms, a type and a time only. They are here so that nothing of this
-project can have been left out. Only the grades confirmed, sustained and inferred are called deleted.
-"""
-
-
-class BundleRefused(TenureError):
-    """What was given to be exported does not fit its checkpoint; nothing is signed."""
-
-    code = "bundle_refused"
+__all__ = ["Beginning", "BundleRefused", "Scope", "body_line", "write_bundle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Whose evidence, for [start, end), and made by what and when. ``pseudonym`` is the project's.
 
+    ``kind`` is ``project``, or ``owner`` or ``erasure`` for single entries of what ``of`` names.
     ``anchored`` is the certificate's sentence on copies of checkpoints that are kept elsewhere.
     """
 
@@ -77,7 +54,32 @@ class Scope:
     window: tuple[datetime, datetime]
     tool: str
     made_at: datetime
+    kind: str = manifest.PROJECT
+    of: str | None = None
     anchored: str = "No anchor is known."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """Where a range begins that leaves out older leaves: the head signed there, and its frontier.
+
+    ``consistency`` is the proof (RFC 6962) that the bundle's checkpoint continues it.
+    """
+
+    note: str
+    frontier: Frontier
+    consistency: Sequence[bytes]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Writing:
+    """One bundle while its entries stream by."""
+
+    folder: Path
+    scope: Scope
+    tally: Tally
+    growing: Growing
+    gone: Gone = field(default_factory=Gone)
 
 
 def write_bundle(
@@ -90,35 +92,49 @@ def write_bundle(
     envelopes: Iterable[bytes],
     bodies: Iterable[tuple[int, bytes]],
     policies: Mapping[str, str],
+    beginning: Beginning | None = None,
+    anchors: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Write the bundle to ``out`` and return its manifest.
 
-    ``envelopes`` are the leaves 0 to size-1 (the range starts at leaf 0), ``bodies`` the project's own and
-    those of the epochs' first leaves as (index, exact bytes) in order; both are read once, in step.
-    ``policies`` map a bundle's digest to the canonical text it is the SHA-256 of. Raises BundleRefused where
+    ``envelopes`` are the leaves up to size-1, from leaf 0 or from ``beginning`` on; ``bodies`` the
+    project's own, and those of ``log.pruned`` and ``log.epoch``, as (index, exact bytes) in order; both are
+    read once, in step. ``policies`` map a bundle's digest to the canonical text it is the SHA-256 of;
+    ``anchors`` map names to copies of checkpoints that are kept elsewhere. Raises BundleRefused where
     anything does not fit, NoteRefused for a checkpoint that none of ``vkeys`` (lines of keys.txt, with the
     sizes they may sign) signed, Misshapen for a body that is none.
     """
-    checkpoint = open_checkpoint(checkpoint_note, [parse_key(one) for one in vkeys])
-    tally = Tally(start=instant(scope.window[0]), end=instant(scope.window[1]))
+    keys = [parse_key(one) for one in vkeys]
+    checkpoint = open_checkpoint(checkpoint_note, keys)
+    start = _begin(beginning, checkpoint, keys)
+    heads = [_copy_of_head(note, checkpoint, keys) for note in (anchors or {}).values()]
     with TemporaryDirectory(prefix="tenure-export-") as name:
-        folder = Path(name)
-        root = _write_entries(folder, tally, scope.pseudonym, envelopes, bodies)
-        if (root.size, root.root()) != (checkpoint.size, checkpoint.root):
-            raise BundleRefused(
-                f"The {root.size} envelopes do not give the checkpoint of size {checkpoint.size}.",
-                repair="Compare the log with its last anchor before anything else is signed.",
-            )
-        made = _manifest(scope, checkpoint, tally)
-        note, anchored = checkpoint_note, scope.anchored
-        _write_texts(folder, made, tally, note=note, anchored=anchored, vkeys=vkeys, policies=policies)
-        made = replace(made, files=_digests(folder))
-        (folder / manifest.MANIFEST).write_bytes(dsse.seal(made.to_bytes(), signer))
-        _write_zip(out, folder)
-    return made
+        writing = _Writing(
+            folder=Path(name),
+            scope=scope,
+            tally=new_tally(scope, first=start.size),
+            growing=Growing(start, {one.size: one.root for one in heads}),
+        )
+        _write_entries(writing, envelopes, bodies)
+        _check(writing, checkpoint)
+        made = state(scope, checkpoint, writing.tally)
+        texts = {
+            **head_texts(made, writing.tally, note=checkpoint_note, vkeys=vkeys, anchored=scope.anchored),
+            **policy_texts(policies),
+            **anchor_texts(anchors or {}),
+            **_beginning_texts(beginning),
+        }
+        write_texts(writing.folder, texts)
+        return seal_folder(out, writing.folder, made, signer)
 
 
-def _manifest(scope: Scope, checkpoint: Checkpoint, tally: Tally) -> Manifest:
+def new_tally(scope: Scope, *, first: int = 0) -> Tally:
+    """Return the tally of the scope's window."""
+    return Tally(start=instant(scope.window[0]), end=instant(scope.window[1]), first=first)
+
+
+def state(scope: Scope, checkpoint: Checkpoint, tally: Tally) -> Manifest:
+    """Return the manifest, as yet without the members' digests."""
     return Manifest(
         tool=scope.tool,
         made_at=instant(scope.made_at),
@@ -134,110 +150,129 @@ def _manifest(scope: Scope, checkpoint: Checkpoint, tally: Tally) -> Manifest:
         grades=tally.grades,
         reconciliation=tally.reconciliation,
         files={},
+        first=tally.first,
+        scope=scope.kind,
+        of=scope.of,
+        gone=tally.gone,
     )
 
 
-def _write_entries(
-    folder: Path,
-    tally: Tally,
-    pseudonym: str,
-    envelopes: Iterable[bytes],
-    bodies: Iterable[tuple[int, bytes]],
-) -> Frontier:
-    """Write the three members that grow with the log, in one pass."""
-    frontier, batch = Frontier(), list[bytes]()
-    with (
-        _gzip(folder / manifest.ENVELOPES) as lines,
-        _gzip(folder / manifest.BODIES) as own,
-        (folder / manifest.DELETIONS).open("w", encoding="utf-8", newline="") as table,
-    ):
-        table.write(deletions.line(deletions.HEADER))
-        for index, raw, body in join(envelopes, bodies):
-            if raw is None:
-                raise BundleRefused(f"The body of leaf {index} is out of order or has no envelope.")
-            lines.write(raw + b"\n")
-            batch.append(leaf_hash(raw))
-            if len(batch) == _BATCH:
-                frontier = frontier.extend(batch)
-                batch.clear()
-            if body is not None:
-                own.write(body_line(index, body))
-                table.write(_account_for(tally, pseudonym, index, parse_envelope(raw), body))
-    return frontier.extend(batch)
+def head_texts(
+    made: Manifest, tally: Tally, *, note: str, vkeys: Sequence[str], anchored: str
+) -> dict[str, str]:
+    """Return the small members that every bundle has."""
+    return {
+        manifest.CHECKPOINT: note,
+        manifest.KEYS: "".join(f"{one}\n" for one in vkeys),
+        manifest.CERTIFICATE: certificate.render(made, tally, note=note, anchored=anchored),
+        manifest.README: readme(made),
+    }
 
 
-def _account_for(tally: Tally, pseudonym: str, index: int, envelope: Envelope, body: bytes) -> str:
-    """Count one own body and return its row of the table, if it has one."""
-    is_epoch = envelope.type == EntryType.LOG_EPOCH
-    if envelope.project != pseudonym and not is_epoch:
-        raise BundleRefused(f"Leaf {index} is not of this project; its body stays here.")
+def own_row(tally: Tally, index: int, envelope: Envelope, body: bytes) -> str:
+    """Count one own body and return its row of the table, if it has one; raises BundleRefused."""
     if hashlib.sha256(body).hexdigest() != envelope.body:
         raise BundleRefused(f"The body of leaf {index} is not the one that its envelope names.")
-    if is_epoch:
-        return ""
     fields = load(body)
-    tally.feed(index, envelope.t, envelope.type, fields)
+    tally.feed(index, envelope, fields)
     if envelope.type != EntryType.THREAD_GRADED or not tally.covers(envelope.t):
         return ""
     return deletions.line(deletions.row(index, envelope.t, fields))
 
 
-def body_line(index: int, body: bytes) -> bytes:
-    """Write a line of ``bodies.jsonl.gz``."""
-    return json.dumps({"i": index, "body": body.decode()}, ensure_ascii=False).encode() + b"\n"
+def _begin(beginning: Beginning | None, checkpoint: Checkpoint, keys: Sequence[LogKey]) -> Frontier:
+    if beginning is None:
+        return Frontier()
+    start = open_checkpoint(beginning.note, keys)
+    frontier = beginning.frontier
+    fits = (start.origin, start.size, start.root) == (checkpoint.origin, frontier.size, frontier.root())
+    if not start.size or not fits:
+        raise BundleRefused("The frontier is not that of the checkpoint at which the range begins.")
+    if not verify_consistency(
+        old=start.size,
+        new=checkpoint.size,
+        old_root=start.root,
+        new_root=checkpoint.root,
+        proof=beginning.consistency,
+    ):
+        raise BundleRefused("The checkpoint does not continue the one at which the range begins.")
+    return frontier
 
 
-def _write_texts(
-    folder: Path,
-    made: Manifest,
-    tally: Tally,
-    *,
-    note: str,
-    anchored: str,
-    vkeys: Sequence[str],
-    policies: Mapping[str, str],
-) -> None:
-    texts = {
-        manifest.CHECKPOINT: note,
-        manifest.KEYS: "".join(f"{one}\n" for one in vkeys),
-        manifest.CERTIFICATE: certificate.render(made, tally, note=note, anchored=anchored),
-        manifest.README: _README.format(project=made.project, start=made.start, end=made.end),
+def _copy_of_head(note: str, checkpoint: Checkpoint, keys: Sequence[LogKey]) -> Checkpoint:
+    head = open_checkpoint(note, keys)
+    if head.origin != checkpoint.origin:
+        raise BundleRefused(
+            f"An anchor is of the log {head.origin}, the export of {checkpoint.origin}.",
+            repair="Give copies of checkpoints of this log, and of the epoch that it is in.",
+        )
+    return head
+
+
+def _beginning_texts(beginning: Beginning | None) -> dict[str, str]:
+    if beginning is None:
+        return {}
+    return {
+        manifest.START: beginning.note,
+        manifest.FRONTIER: hash_lines(beginning.frontier.hashes),
+        manifest.CONSISTENCY: hash_lines(beginning.consistency),
     }
-    for digest, text in policies.items():
-        found = _DIGEST.fullmatch(digest)
-        if not found or hashlib.sha256(text.encode()).hexdigest() != found[1]:
-            raise BundleRefused(f"The policies given as {digest} have another digest.")
-        texts[f"{manifest.POLICY_FOLDER}{found[1]}.json"] = text
-    for name, text in texts.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="")
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in _files(folder):
-        with path.open("rb") as member:
-            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(member, "sha256").hexdigest()
-    return found
+def _check(writing: _Writing, checkpoint: Checkpoint) -> None:
+    """Refuse to sign what a verifier would refuse."""
+    frontier = writing.growing.frontier
+    if (frontier.size, frontier.root()) != (checkpoint.size, checkpoint.root):
+        raise BundleRefused(
+            f"The {frontier.size} envelopes do not give the checkpoint of size {checkpoint.size}.",
+            repair="Compare the log with its last anchor before anything else is signed.",
+        )
+    for size in writing.growing.differing:
+        raise BundleRefused(
+            f"The log had another root at {size} entries when its anchor was kept: it was rewritten.",
+            repair="Compare the log with that anchor before anything else is signed.",
+        )
+    for index in writing.gone.unexcused():
+        raise BundleRefused(
+            f"The body of leaf {index} is missing, and no entry says that it was shredded or pruned.",
+            repair="Restore the database; a body never goes by itself.",
+        )
 
 
-def _write_zip(out: BinaryIO, folder: Path) -> None:
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in _files(folder):
-            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
-            info.create_system, info.external_attr = 3, _MODE
-            info.compress_type = zipfile.ZIP_STORED if path.suffix == ".gz" else zipfile.ZIP_DEFLATED
-            info.file_size = path.stat().st_size
-            with path.open("rb") as member, archive.open(info, "w") as target:
-                shutil.copyfileobj(member, target)
+def _write_entries(
+    writing: _Writing, envelopes: Iterable[bytes], bodies: Iterable[tuple[int, bytes]]
+) -> None:
+    """Write the three members that grow with the log, in one pass."""
+    folder = writing.folder
+    with (
+        packed(folder / manifest.ENVELOPES) as lines,
+        packed(folder / manifest.BODIES) as own,
+        (folder / manifest.DELETIONS).open("w", encoding="utf-8", newline="") as table,
+    ):
+        table.write(deletions.line(deletions.HEADER))
+        for index, raw, body in join(envelopes, bodies, first=writing.tally.first):
+            if raw is None:
+                raise BundleRefused(f"The body of leaf {index} is out of order or has no envelope.")
+            lines.write(raw + b"\n")
+            writing.growing.add(leaf_hash(raw))
+            if body is not None:
+                own.write(body_line(index, body))
+            table.write(_account_for(writing, index, parse_envelope(raw), body))
+    writing.growing.close()
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-@contextmanager
-def _gzip(path: Path) -> Iterator[gzip.GzipFile]:
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-        yield packed
+def _account_for(writing: _Writing, index: int, envelope: Envelope, body: bytes | None) -> str:
+    """Count one entry and return its row of the table, if it has one."""
+    own = envelope.project == writing.scope.pseudonym
+    if body is None:
+        if own:
+            writing.gone.miss(index)
+            writing.tally.feed(index, envelope, None)
+        return ""
+    if not own and not tells_of_all(envelope):
+        raise BundleRefused(f"Leaf {index} is not of this project; its body stays here.")
+    if hashlib.sha256(body).hexdigest() != envelope.body:
+        raise BundleRefused(f"The body of leaf {index} is not the one that its envelope names.")
+    if says_gone(envelope):
+        writing.gone.excuse(index, load(body))
+    return own_row(writing.tally, index, envelope, body) if own else ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from string import Template
 
-from worker.audit.manifest import Manifest
+from worker.audit.manifest import PROJECT, Manifest
 from worker.audit.tally import MAX_EXCEPTIONS, Tally
 
+_COUNTED = "Threads"
 _MEANINGS = {
     "confirmed": "read present, DELETE acknowledged, then read absent beside a control that was read present",
     "sustained": "as confirmed or inferred, and read absent again 24 hours later or more beside a control",
@@ -34,22 +35,24 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; m
 h1 { font-size: 1.7rem; line-height: 1.2; margin-bottom: .25rem; }
 h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #999; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ddd;
-  overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ddd; }
+td.w { overflow-wrap: anywhere; min-width: 6em; }
+p { text-wrap: pretty; }
 th[scope=row] { font-weight: 600; white-space: nowrap; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; font-size: .85rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 .lead { color: #444; margin-top: 0; }
 .stop { border-left: .3rem solid #b00020; padding-left: .8rem; }
 .good { border-left: .3rem solid #2e7d32; padding-left: .8rem; }
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; }
-  tr, pre { break-inside: avoid; } thead { display: table-header-group; } }
+  table { font-size: 8.5pt; } tr, pre, p { break-inside: avoid; } thead { display: table-header-group; }
+  @page { margin: 18mm; } }
 </style>
 </head>
 <body>
 <h1>Certificate of deletion evidence</h1>
-<p class="lead">Project <strong>$project</strong>, $start to $end (UTC, the end not included)</p>
+<p class="lead">Project <strong>$project</strong>$of, $start to $end (UTC, the end not included)</p>
 <h2>Exceptions</h2>
 $exceptions
 <h2>Threads by grade</h2>
@@ -71,7 +74,7 @@ observations (grader version $grader); the verifier computes them again.</p>
 <h2>Checkpoint</h2>
 <pre>$note</pre>
 <p>$anchored</p>
-<p>$entries entries of this project in the period; the log has $size. Root (hex): <code>$root</code>.
+<p>$entries entries of this project in the period; the log has $size. $range Root (hex): <code>$root</code>.
 Check offline with
 <code>tenure audit verify FILE.zip --keys keys.txt</code>, with keys that came another way.</p>
 <p class="lead">Made by $tool at $made_at. The evidence is the log's entries in this bundle;
@@ -85,8 +88,8 @@ def render(manifest: Manifest, tally: Tally, *, note: str, anchored: str) -> str
     """Return the page; everything from outside is escaped, nothing is loaded or run."""
     plain = {
         "project": manifest.project,
-        "start": manifest.start,
-        "end": manifest.end,
+        "start": _shown(manifest.start),
+        "end": _shown(manifest.end),
         "grader": str(manifest.grader_version),
         "note": note,
         "anchored": anchored,
@@ -94,9 +97,11 @@ def render(manifest: Manifest, tally: Tally, *, note: str, anchored: str) -> str
         "size": str(manifest.size),
         "root": manifest.root,
         "tool": manifest.tool,
-        "made_at": manifest.made_at,
+        "made_at": f"{_shown(manifest.made_at)} UTC",
         "scope": _scope(),
         "controls": _controls(tally),
+        "of": _of(manifest),
+        "range": _range(manifest),
     }
     return _PAGE.substitute(
         {key: escape(value) for key, value in plain.items()},
@@ -116,40 +121,87 @@ def _scope() -> str:
     )
 
 
+def _shown(instant: str) -> str:
+    """Write an envelope's instant for reading: to the second, in UTC; entries hold it whole."""
+    return instant[: len("2026-11-22T08:00:00")].replace("T", " ")
+
+
+def _of(manifest: Manifest) -> str:
+    match manifest.scope:
+        case "owner":
+            return f", single entries of the threads of owner {manifest.of}"
+        case "erasure":
+            return f", single entries of the threads that erasure order {manifest.of} covers"
+        case _:
+            return ""
+
+
+def _range(manifest: Manifest) -> str:
+    if manifest.scope != PROJECT:
+        return "Each entry here has a proof of its own; that there are no others is not shown here."
+    told = []
+    if manifest.first:
+        told.append(f"This bundle begins at leaf {manifest.first} of the log.")
+    if manifest.gone:
+        told.append(f"The bodies of {manifest.gone} entries were shredded or pruned, which the log records.")
+    return " ".join(told)
+
+
 def _exceptions(tally: Tally) -> str:
     if not tally.exceptional:
         return '<p class="good">None: every graded thread of this period may be called deleted.</p>'
     more = tally.exceptional - len(tally.exceptions)
     rest = f"<p>{more} more are in deletions.csv; {MAX_EXCEPTIONS} are shown.</p>" if more else ""
     cells = (
-        (one.grade, one.kind, one.external_id, one.owner, one.graded_at, str(one.entry))
+        (one.grade, one.kind, one.external_id, one.owner, _shown(one.graded_at), str(one.entry))
         for one in tally.exceptions.values()
     )
-    told = f"{tally.exceptional} of {len(tally.newest)} graded threads may not be called deleted."
+    told = f"{tally.exceptional} of {tally.graded} graded threads may not be called deleted."
     return (
         f'<p class="stop">{told}</p>'
-        + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at", "Entry"), cells)
+        + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at (UTC)", "Entry"), cells, wide=(2, 3))
         + rest
     )
 
 
 def _grades(tally: Tally) -> str:
-    if not tally.newest:
+    if not tally.graded:
         return "<p>No thread was graded in this period.</p>"
     rows = (
         f'<tr><th scope="row">{escape(word)}</th><td class="n">{count}</td>'
         f"<td>{escape(_MEANINGS.get(word, ''))}</td></tr>"
         for word, count in tally.grades.items()
     )
-    return _framed(("Grade", "Threads", "Means"), "".join(rows))
+    return _framed(("Grade", _COUNTED, "Means"), "".join(rows))
 
 
 def _reconciliation(tally: Tally) -> str:
     counts = tally.reconciliation
-    left = " + ".join(f"{counts[key]} {key}" for key in ("opening", "registered", "unregistered"))
-    closing = {key.removeprefix("closing_"): n for key, n in counts.items() if key.startswith("closing_")}
+    names = ["opening", "registered", "unregistered", *(["earlier"] if tally.first else [])]
+    left = " + ".join(f"{counts[name]} {name}" for name in names)
+    closing = {
+        key.removeprefix("closing_"): n
+        for key, n in counts.items()
+        if key.startswith("closing_") and (n or key != "closing_unknown")
+    }
     right = " + ".join(f"{count} {state}" for state, count in closing.items())
-    return f"<p>{escape(left)} = {escape(right)}</p>"
+    total = sum(closing.values())
+    return f"<p>{escape(left)} = {escape(right)} (both sides: {total} threads)</p>{_words(tally)}"
+
+
+def _words(tally: Tally) -> str:
+    """Say what the words of the balance mean."""
+    told = (
+        "Opening: known and not at an end when the period began. Registered: within the period. "
+        "Unregistered: with entries in the period and without a registration in the log. "
+    )
+    if tally.first:
+        told += (
+            f"Earlier: registered before leaf {tally.first}, where this bundle begins; how they stood at the "
+            "period's beginning is not shown here. "
+        )
+    told += "Right: how they stood at the end."
+    return f'<p class="lead">{escape(told)}</p>'
 
 
 def _semantics(tally: Tally) -> str:
@@ -159,7 +211,7 @@ def _semantics(tally: Tally) -> str:
 
 def _accounts(tally: Tally) -> str:
     rows = sorted(tally.accounts)
-    return _table(("API (X)", "Credential (Y), by name"), rows) if rows else ""
+    return _table(("API (X)", "Credential (Y), by name"), rows, wide=(0, 1)) if rows else ""
 
 
 def _controls(tally: Tally) -> str:
@@ -167,12 +219,18 @@ def _controls(tally: Tally) -> str:
     return f"Controls recorded on their own in the period: {told}." if told else ""
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return _framed(
-        head, "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    )
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, wide: Sequence[int] = ()) -> str:
+    """Write a table; cells of the ``wide`` columns may hold long words, which are broken anywhere."""
+    return _framed(head, "".join(f"<tr>{''.join(_cells(row, wide))}</tr>" for row in rows))
+
+
+def _cells(row: Sequence[str], wide: Sequence[int]) -> Iterator[str]:
+    for number, cell in enumerate(row):
+        yield f"<td{' class=w' if number in wide else ''}>{escape(cell)}</td>"
 
 
 def _framed(head: Sequence[str], lines: str) -> str:
-    columns = "".join(f'<th scope="col">{escape(one)}</th>' for one in head)
+    columns = "".join(
+        f'<th scope="col"{" class=n" if one == _COUNTED else ""}>{escape(one)}</th>' for one in head
+    )
     return f"<table><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table>"

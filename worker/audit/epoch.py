@@ -18,10 +18,11 @@ def begins(raw: bytes) -> bool:
 
 
 def judge(
-    index: int, raw: bytes, body: bytes | None, *, before: Frontier, tell: Callable[[str], None]
+    index: int, raw: bytes, body: bytes | None, *, before: Frontier | None, tell: Callable[[str], None]
 ) -> Iterator[str]:
-    """Yield what is wrong with an epoch's first leaf; tell what it says. ``before`` is the tree before it.
+    """Yield what is wrong with an epoch's first leaf; tell what it says.
 
+    ``before`` is the tree before it, None in a bundle of single entries, which does not hold that tree.
     Its body belongs to no project and to every export, so that nobody can leave out what is missing.
     """
     try:
@@ -37,9 +38,10 @@ def judge(
         yield broken.problem
 
 
-def _compare(index: int, fields: Body, before: Frontier, tell: Callable[[str], None]) -> Iterator[str]:
+def _compare(index: int, fields: Body, before: Frontier | None, tell: Callable[[str], None]) -> Iterator[str]:
     anchored, held = mapping(fields.get("anchored")), mapping(fields.get("held"))
-    if (number(held, "size"), text(held, "root")) != (index, before.root().hex()):
+    stated = number(held, "size"), text(held, "root")
+    if stated != (index, stated[1] if before is None else before.root().hex()):
         yield "the epoch says that it follows another tree than the leaves before it"
     agreed, size, root = number(fields, "agreed"), number(anchored, "size"), text(anchored, "root")
     tell(

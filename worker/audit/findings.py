@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from worker.audit import manifest
 from worker.audit.archive import Archive, BadArchive
-from worker.audit.merkle import Frontier
 from worker.audit.observed import cut
 
 MAX_PROBLEMS = 100
+# After so many the rest of a bundle has nothing to say, and a hostile one could say it without end.
+MAX_DEFECTS = 10_000
 _SAID = 300
 
 
@@ -29,6 +31,7 @@ class Report:
 
     ``verified`` says that nothing contradicts the keys used; only ``key_authenticated`` says that those
     came another way than in the bundle. ``bodies`` are the project's own, ``entries`` all leaves read.
+    ``first_bad_entry`` is the lowest leaf index that a problem is about.
     """
 
     verified: bool
@@ -40,6 +43,11 @@ class Report:
     entries: int = 0
     bodies: int = 0
     grades: dict[str, int] = field(default_factory=dict)
+    scope: str = ""
+    of: str | None = None
+    first: int = 0
+    bodies_gone: int = 0
+    first_bad_entry: int | None = None
     problems: tuple[Problem, ...] = ()
     problem_count: int = 0
     notes: tuple[str, ...] = ()
@@ -53,12 +61,23 @@ class Findings:
     count: int = 0
     entries: int = 0
     bodies: int = 0
+    first_bad: int | None = None
     notes: list[str] = field(default_factory=list)
-    frontier: Frontier = field(default_factory=Frontier)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so much is wrong that nothing more is read."""
+        return self.count >= MAX_DEFECTS
+
+    def in_order(self) -> tuple[Problem, ...]:
+        """Return what was found of entries in the order of the log, then the rest."""
+        return tuple(sorted(self.problems, key=lambda one: inf if one.index is None else one.index))
 
     def add(self, member: str, what: str, index: int | None = None) -> None:
         """Note a defect; what a hostile bundle says of itself is cut to plain text."""
         self.count += 1
+        if index is not None and (self.first_bad is None or index < self.first_bad):
+            self.first_bad = index
         if len(self.problems) < MAX_PROBLEMS:
             told = cut(what, _SAID) or ""
             self.problems.append(Problem(member=cut(member, _SAID) or "", index=index, what=told))
@@ -83,24 +102,26 @@ class Table:
     def __init__(self, archive: Archive, found: Findings) -> None:
         self._found = found
         self._open = manifest.DELETIONS in archive.names
-        self._rest = b""
+        self._rest, self._at = b"", 0
         chunks = archive.chunks(manifest.DELETIONS) if self._open else iter(())
         self._chunks = until_damage(chunks, found, manifest.DELETIONS)
 
     def expect(self, line: str, index: int | None = None) -> None:
         """Compare the next bytes; the first difference is told, the rest then has no meaning."""
+        if not self._open:
+            return
         wanted = line.encode()
-        while self._open and len(self._rest) < len(wanted):
+        while len(self._rest) - self._at < len(wanted):
             chunk = next(self._chunks, b"")
             if not chunk:
                 break
-            self._rest += chunk
-        if self._open and not self._rest.startswith(wanted):
+            self._rest, self._at = self._rest[self._at :] + chunk, 0
+        if not self._rest.startswith(wanted, self._at):
             self._found.add(manifest.DELETIONS, "the table differs from what the bodies give", index)
             self._open = False
-        self._rest = self._rest[len(wanted) :]
+        self._at += len(wanted)
 
     def close(self) -> None:
         """Tell whether anything stands behind the last row."""
-        if self._open and (self._rest or next(self._chunks, b"")):
+        if self._open and (self._rest[self._at :] or next(self._chunks, b"")):
             self._found.add(manifest.DELETIONS, "the table has more rows than the bodies give")

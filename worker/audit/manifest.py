@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.audit.reading import Body, Misshapen, items, load, mapping, number, text
+from worker.audit.reading import Body, Misshapen, items, load, mapping, number, text, text_or_none
 from worker.audit.tally import Tally
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -19,8 +19,25 @@ PREDICATE_TYPE = "urn:tenure:deletion-evidence:v1"
 MANIFEST, CHECKPOINT, KEYS = "manifest.dsse.json", "checkpoint", "keys.txt"
 ENVELOPES, BODIES = "envelopes.jsonl.gz", "bodies.jsonl.gz"
 DELETIONS, CERTIFICATE, README = "deletions.csv", "certificate.html", "README.txt"
-REQUIRED = frozenset({MANIFEST, CHECKPOINT, KEYS, ENVELOPES, BODIES, DELETIONS, CERTIFICATE})
-POLICY_FOLDER = "policies/"
+# Of a range that begins later than leaf 0: the signed head there, and what leads from it to the checkpoint.
+START, FRONTIER, CONSISTENCY = "checkpoint.start", "frontier.start", "consistency.txt"
+STARTING = frozenset({START, FRONTIER, CONSISTENCY})
+_ALWAYS = frozenset({MANIFEST, CHECKPOINT, KEYS, BODIES, DELETIONS, CERTIFICATE})
+POLICY_FOLDER, ANCHOR_FOLDER, PROOF_FOLDER = "policies/", "anchors/", "proofs/"
+PROJECT, OWNER, ERASURE = "project", "owner", "erasure"
+SCOPES = frozenset({PROJECT, OWNER, ERASURE})
+
+
+def proof_name(index: int) -> str:
+    """Return the member that proves one entry."""
+    return f"{PROOF_FOLDER}{index}.tlog-proof"
+
+
+def required(*, scope: str, first: int) -> frozenset[str]:
+    """Return the members that a bundle of this scope and first leaf has to have."""
+    if scope != PROJECT:
+        return _ALWAYS
+    return _ALWAYS | {ENVELOPES} | (STARTING if first else frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +45,10 @@ class Manifest:
     """What a bundle says of itself. ``start`` and ``end`` are envelope instants; ``root`` is hex.
 
     ``entries`` are the project's own in the window, ``grades`` count threads by their newest grade there,
-    ``files`` map every other member to its SHA-256 in hex.
+    ``files`` map every other member to its SHA-256 in hex. ``scope`` is ``project`` (every entry of the
+    range), ``owner`` or ``erasure`` (single entries with a proof each, of the owner or order ``of``).
+    ``first`` is the leaf that the range begins at; ``gone`` are own entries in the range whose body was
+    shredded or pruned.
     """
 
     tool: str
@@ -45,6 +65,10 @@ class Manifest:
     grades: Mapping[str, int]
     reconciliation: Mapping[str, int]
     files: Mapping[str, str]
+    first: int = 0
+    scope: str = PROJECT
+    of: str | None = None
+    gone: int = 0
 
     def to_bytes(self) -> bytes:
         """Write the statement."""
@@ -55,9 +79,11 @@ class Manifest:
             "project": self.project,
             "project_pseudonym": self.pseudonym,
             "period": {"from": self.start, "to": self.end},
-            "log": {"origin": self.origin, "first": 0, "size": self.size, "root": self.root},
+            "scope": {"kind": self.scope, "of": self.of},
+            "log": {"origin": self.origin, "first": self.first, "size": self.size, "root": self.root},
             "grader_version": self.grader_version,
             "entries": self.entries,
+            "bodies_gone": self.gone,
             "grades": dict(self.grades),
             "reconciliation": dict(self.reconciliation),
         }
@@ -77,6 +103,8 @@ class Manifest:
             raise Misshapen("The manifest is no statement of deletion evidence.")
         predicate = mapping(statement.get("predicate"))
         period, log = mapping(predicate.get("period")), mapping(predicate.get("log"))
+        # What a bundle of before does not name yet has the meaning that it had then.
+        scope = mapping(predicate.get("scope", {"kind": PROJECT}))
         return cls(
             tool=text(predicate, "tool"),
             made_at=text(predicate, "made_at"),
@@ -92,20 +120,37 @@ class Manifest:
             grades=_counts(predicate.get("grades")),
             reconciliation=_counts(predicate.get("reconciliation")),
             files=_files(statement),
+            first=number(log, "first") if "first" in log else 0,
+            scope=_scope(scope),
+            of=text_or_none(scope, "of"),
+            gone=number(predicate, "bodies_gone") if "bodies_gone" in predicate else 0,
         )
 
     def disagreements(self, tally: Tally) -> list[str]:
         """Name what the manifest states otherwise than the bodies."""
         pairs: tuple[tuple[str, object, object], ...] = (
             ("entries in the window", self.entries, tally.entries),
+            ("bodies that are gone", self.gone, tally.gone),
             ("counts by grade", dict(self.grades), tally.grades),
-            ("reconciliation", dict(self.reconciliation), tally.reconciliation),
+            ("reconciliation", _counted(self.reconciliation), _counted(tally.reconciliation)),
         )
         return [
             f"the {what} are stated as {stated}, the bodies give {found}"
             for what, stated, found in pairs
             if stated != found
         ]
+
+
+def _scope(scope: Body) -> str:
+    kind = text(scope, "kind")
+    if kind not in SCOPES:
+        raise Misshapen(f"The scope {kind!r} is not known.")
+    return kind
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, int]:
+    """Leave out what is zero: a count that a later version added is zero in a bundle of before."""
+    return {name: count for name, count in counts.items() if count}
 
 
 def _counts(value: object) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from worker.audit.entry import Json
 from worker.audit.fields import listing, within
@@ -20,6 +21,7 @@ from worker.model.evidence import Children, Class, Control, Observation, Pass, R
 MAX_OBSERVATIONS = 12
 MAX_PASSES = 12
 _LONG, _SHORT = 80, 64
+_PAIR = 2
 # A grade holds much else; the digest beside a cut list is that of all names, which the database keeps.
 _OTHERS_BYTES = 600
 
@@ -107,13 +109,13 @@ def read_tried(value: object) -> Tried:
     """Read what ``tried_body`` wrote; raises Misshapen."""
     body = mapping(value)
     try:
-        saw = Pass(
-            before=Class(text(body, "before")),
-            control=Control(text(body, "control")),
+        saw = _pass(
+            text(body, "before"),
+            text(body, "control"),
+            text(body, "answer"),
+            text(body, "children"),
+            tuple(map(_pair, items(body, "afters"))),
             armed=flag(body, "armed"),
-            answer=Class(text(body, "answer")),
-            afters=tuple(_read_after(one) for one in items(body, "afters")),
-            children=Children(text(body, "children")),
         )
     except ValueError as unknown:
         raise Misshapen(f"A pass uses a word that is not known: {unknown}.") from unknown
@@ -167,9 +169,24 @@ def _with_telling_reads(one: Tried) -> Tried:
     return replace(one, saw=replace(one.saw, afters=tuple(reads[at] for at in sorted(kept))))
 
 
-def _read_after(value: object) -> tuple[Class, Control]:
-    match value:
-        case [str(seen), str(control)]:
-            return Class(seen), Control(control)
-        case _:
-            raise Misshapen("A read is not a pair of class and control.")
+@lru_cache(maxsize=1024)
+def _pass(
+    before: str, control: str, answer: str, children: str, afters: tuple[tuple[str, str], ...], *, armed: bool
+) -> Pass:
+    """Read a pass from its words; most threads share one of a few, and a verifier reads a million."""
+    return Pass(
+        before=Class(before),
+        control=Control(control),
+        armed=armed,
+        answer=Class(answer),
+        afters=tuple((Class(seen), Control(support)) for seen, support in afters),
+        children=Children(children),
+    )
+
+
+def _pair(value: object) -> tuple[str, str]:
+    if isinstance(value, list) and len(value) == _PAIR:
+        seen, control = value
+        if isinstance(seen, str) and isinstance(control, str):
+            return seen, control
+    raise Misshapen("A read is not a pair of class and control.")

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.audit.entry import Entry, EntryType, Json
+from worker.audit.entry import BodyRefused, Entry, EntryType, Json
 from worker.audit.fields import listing, said
 from worker.model.clock import rfc3339
 from worker.model.decision import Erasure, Hold
+
+# Two numbers of 16 digits each fit so often into a body.
+MOST_RANGES = 350
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +285,32 @@ def export_made(
 def access_read(*, what: str, rows: int, at: datetime, actor: str, project: str | None = None) -> Entry:
     """Record that somebody read of the log or the registry: which route, and how many rows."""
     return _entry(EntryType.ACCESS_READ, {"rows": rows, "what": said(what)}, at, actor, project=project)
+
+
+def body_shredded(
+    project: str, *, leaves: Sequence[tuple[int, int]], reason: str, at: datetime, actor: str
+) -> Entry:
+    """Record that the bodies of a project's entries in these leaf ranges are gone; no identity is named.
+
+    ``leaves`` are (start, end), the end not included, all before this entry; where there are too many for
+    one entry (MOST_RANGES), write several.
+    """
+    return _entry(EntryType.BODY_SHREDDED, _leaves(leaves, reason), at, actor, project=project)
+
+
+def log_pruned(*, leaves: Sequence[tuple[int, int]], reason: str, at: datetime, actor: str) -> Entry:
+    """Record that the bodies of all entries in these leaf ranges, of whichever project, are gone."""
+    return _entry(EntryType.LOG_PRUNED, _leaves(leaves, reason), at, actor)
+
+
+def _leaves(leaves: Sequence[tuple[int, int]], reason: str) -> dict[str, Json]:
+    if len(leaves) > MOST_RANGES:
+        raise BodyRefused(f"{len(leaves)} ranges are too many for one entry; {MOST_RANGES} are the limit.")
+    return {
+        "count": sum(end - start for start, end in leaves),
+        "leaves": [[start, end] for start, end in leaves],
+        "reason": said(reason),
+    }
 
 
 def _entry(

@@ -7,29 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker.audit.entry import EntryType
-from worker.audit.reading import Body, mapping, text, text_or_none
+from worker.audit.reading import Body, Envelope, mapping, text, text_or_none
+from worker.audit.standings import STATES, Standings
 from worker.model.evidence import Grade
 
 MAX_EXCEPTIONS = 1000
+# Of what a hostile bundle could invent without end: kinds, accounts, words for controls.
+_MOST_WORDS = 1000
 _DELETED = frozenset(one.value for one in Grade if one.deleted)
 _ENDED = frozenset({"deleted", "absent", "withdrawn"})
-_STATES = ("open", "deleted", "absent", "acknowledged", "parked", "withdrawn")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How one thread stood at the window's start (None: not known then) and at its end."""
-
-    start: str | None
-    end: str
-    registered: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exceptional:
     """A thread whose newest grade in the window is not one that may be called deleted."""
 
-    thread: str
     kind: str
     external_id: str
     owner: str
@@ -40,73 +32,115 @@ class Exceptional:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """Counts for the window [start, end), both as envelope instants. Counts are of threads, newest grade."""
+    """Counts for the window [start, end), both as envelope instants. Counts are of threads, newest grade.
+
+    ``first`` is the leaf that the range begins at: of what lies before it nothing is known. ``gone`` are
+    own entries whose body was shredded or pruned.
+    """
 
     start: str
     end: str
+    first: int = 0
     entries: int = 0
-    newest: dict[str, str] = field(default_factory=dict)
-    exceptions: dict[str, Exceptional] = field(default_factory=dict)
+    gone: int = 0
+    exceptions: dict[int, Exceptional] = field(default_factory=dict)
     semantics: dict[str, str] = field(default_factory=dict)
     accounts: set[tuple[str, str]] = field(default_factory=set)
     controls: Counter[str] = field(default_factory=Counter)
-    standing: dict[str, Standing] = field(default_factory=dict)
+    standings: Standings = field(default_factory=Standings)
 
     def covers(self, t: str) -> bool:
         """Tell whether an envelope's time is in the window."""
         return self.start <= t < self.end
 
-    def feed(self, index: int, t: str, kind: str, body: Body) -> None:
-        """Count one own entry; raises Misshapen."""
-        self._stand(t, kind, body)
-        if not self.covers(t):
+    def feed(self, index: int, envelope: Envelope, body: Body | None) -> None:
+        """Count one own entry, without a body where that is gone; raises Misshapen."""
+        self.gone += body is None
+        thread = int(envelope.subject, 16) if envelope.subject else None
+        if thread is not None and envelope.t < self.end:
+            state = _state(envelope.type, body)
+            if state is not None:
+                registered = envelope.type == EntryType.THREAD_REGISTERED
+                early = envelope.t < self.start
+                self.standings.enter(thread, state, early=early, registered=registered)
+        if not self.covers(envelope.t):
             return
         self.entries += 1
-        if kind == EntryType.THREAD_GRADED:
-            self._grade(index, t, body)
-        elif kind == EntryType.CONTROL_PROBED:
-            self.controls[text(body, "control")] += 1
+        if body is None:
+            return
+        if envelope.type == EntryType.THREAD_GRADED and thread is not None:
+            self._grade(thread, index, envelope.t, body)
+        elif envelope.type == EntryType.CONTROL_PROBED:
+            self._control(text(body, "control"))
+
+    @property
+    def graded(self) -> int:
+        """How many threads have a grade in the window."""
+        return sum(self._newest().values())
 
     @property
     def grades(self) -> dict[str, int]:
         """How many threads have which grade, by the word before the slash."""
-        return dict(sorted(Counter(grade.partition("/")[0] for grade in self.newest.values()).items()))
+        words: Counter[str] = Counter()
+        for grade, count in self._newest().items():
+            words[grade.partition("/")[0]] += count
+        return dict(sorted(words.items()))
 
     @property
     def exceptional(self) -> int:
         """How many threads may not be called deleted; ``exceptions`` lists the first thousand."""
-        return sum(1 for grade in self.newest.values() if grade not in _DELETED)
+        return sum(count for grade, count in self._newest().items() if grade not in _DELETED)
 
     @property
     def reconciliation(self) -> dict[str, int]:
-        """``opening + registered + unregistered`` = the sum of the states at the end.
+        """``opening + registered + unregistered + earlier`` = the sum of the states at the end.
 
         ``opening`` were known and not at an end when the window began; ``unregistered`` have entries in
-        the window but no registration in the log.
+        the window but no registration in the log; ``earlier``, in a range that begins later than leaf 0,
+        were registered before it, and what they were then is not for this range to say.
         """
-        part = [one for one in self.standing.values() if one.start not in _ENDED]
-        ends = Counter(one.end for one in part)
-        new = [one for one in part if one.start is None]
-        registered = sum(1 for one in new if one.registered)
+        begun, ends = Counter[str](), Counter[str]()
+        for one, count in self.standings.counted():
+            if one.end is None or one.start in _ENDED:
+                continue
+            ends[one.end] += count
+            if one.start is not None:
+                begun["opening"] += count
+            elif one.registered:
+                begun["registered"] += count
+            else:
+                begun["earlier" if self.first else "unregistered"] += count
         return {
-            "opening": len(part) - len(new),
-            "registered": registered,
-            "unregistered": len(new) - registered,
-            **{f"closing_{state}": ends[state] for state in _STATES},
+            **{name: begun[name] for name in ("opening", "registered", "unregistered", "earlier")},
+            **{f"closing_{state}": ends[state] for state in STATES},
         }
 
-    def _grade(self, index: int, t: str, body: Body) -> None:
-        thread, grade = text(body, "subject"), text(body, "grade")
+    def _newest(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for one, count in self.standings.counted():
+            if one.grade is not None:
+                found[one.grade] += count
+        return found
+
+    def _control(self, word: str) -> None:
+        if word in self.controls or len(self.controls) < _MOST_WORDS:
+            self.controls[word] += 1
+
+    def _grade(self, thread: int, index: int, t: str, body: Body) -> None:
+        grade = text(body, "grade")
         account: Mapping[str, object] = mapping(body["account"]) if body.get("account") is not None else {}
-        self.accounts.add((text_or_none(account, "base_url") or "", text(body, "credential")))
-        self.semantics[text(body, "kind")] = text(body, "deletion_semantics")
-        self.newest[thread] = grade
+        known = (text_or_none(account, "base_url") or "", text(body, "credential"))
+        if known not in self.accounts and len(self.accounts) < _MOST_WORDS:
+            self.accounts.add(known)
+        kind = text(body, "kind")
+        if kind in self.semantics or len(self.semantics) < _MOST_WORDS:
+            self.semantics[kind] = text(body, "deletion_semantics")
+        self.standings.grade(thread, grade)
         if grade in _DELETED:
             self.exceptions.pop(thread, None)
         elif thread in self.exceptions or len(self.exceptions) < MAX_EXCEPTIONS:
             self.exceptions[thread] = Exceptional(
-                thread=thread,
-                kind=text(body, "kind"),
+                kind=kind,
                 external_id=text(body, "external_id"),
                 owner=text(body, "owner"),
                 grade=grade,
@@ -114,20 +148,8 @@ class Tally:
                 entry=index,
             )
 
-    def _stand(self, t: str, kind: str, body: Body) -> None:
-        state = _state(kind, body)
-        if state is None or t >= self.end:
-            return
-        thread = text(body, "subject")
-        before = self.standing.get(thread)
-        self.standing[thread] = Standing(
-            start=state if t < self.start else before.start if before else None,
-            end=state,
-            registered=kind == EntryType.THREAD_REGISTERED or bool(before and before.registered),
-        )
 
-
-def _state(kind: str, body: Body) -> str | None:
+def _state(kind: str, body: Body | None) -> str | None:
     """Return the state that an entry leaves a thread in; None where it changes none."""
     if kind in {EntryType.THREAD_REGISTERED, EntryType.THREAD_RETRIED}:
         return "open"
@@ -135,6 +157,8 @@ def _state(kind: str, body: Body) -> str | None:
         return "withdrawn"
     if kind != EntryType.THREAD_GRADED:
         return None
+    if body is None:
+        return "unknown"
     grade = text(body, "grade")
     if grade in _DELETED:
         return "deleted"

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from worker.audit.entry import EntryType
 from worker.audit.observed import Tried, read_reread, read_tried
 from worker.audit.reading import Body, items, mapping, number, text
-from worker.model.evidence import GRADER_VERSION, Class, Control, Grade, Step, fold, grade
+from worker.model.evidence import Class, Control, Grade, Pass, Reread, Step, fold, grade
 from worker.model.work import Stage
+
+Grader: TypeAlias = Callable[[Sequence[Pass], Reread | None], Grade]
+
+
+def _grader_1(passes: Sequence[Pass], reread: Reread | None) -> Grade:
+    return grade(fold(passes, reread=reread))
+
+
+# A grade is judged by the version that it names. One that was ever written here stays.
+GRADERS: Mapping[int, Grader] = {1: _grader_1}
 
 _NEEDS_ABSENT_READ = frozenset({Grade.CONFIRMED, Grade.SUSTAINED, Grade.INFERRED, Grade.ABSENT})
 _OBSERVED = frozenset(
@@ -22,28 +33,46 @@ _OBSERVED = frozenset(
 )
 
 
+_BITS = {one.value: 1 << number for number, one in enumerate(Class)}
+_REGISTERED = 1 << len(_BITS)
+
+
 @dataclass(slots=True, kw_only=True)
 class Trail:
     """Remembers intents and observations, and judges each grade by them.
 
     Keys are 64-bit hashes of the ids under a secret of this process, so that the trails of a million
-    threads fit in memory.
+    threads fit in memory. ``whole`` says that the range begins at leaf 0; in one that begins later, a
+    thread that was registered before it may lean on entries that are not there, and so may one of whose
+    bodies some are gone: such grades are counted in ``unbacked`` and are no defect.
     """
 
+    whole: bool = True
+    unbacked: int = 0
     _intents: dict[int, Class] = field(default_factory=dict)
-    _seen: set[int] = field(default_factory=set)
+    _seen: dict[int, int] = field(default_factory=dict)
+    _masks: dict[int, int] = field(default_factory=dict)
+    _controlled: set[int] = field(default_factory=set)
+    _lost: set[int] = field(default_factory=set)
 
-    def feed(self, kind: str, body: Body) -> Iterator[str]:
+    def lose(self, subject: str | None) -> None:
+        """Note that a body about this pseudonym is not there."""
+        if subject is not None:
+            self._lost.add(hash(subject))
+
+    def feed(self, kind: str, subject: str | None, body: Body) -> Iterator[str]:
         """Take the next own entry and yield what is wrong with it; raises Misshapen, ValueError."""
-        if kind == EntryType.DELETE_INTENDED:
+        if kind == EntryType.THREAD_REGISTERED:
+            self._mark(text(body, "subject"), _REGISTERED)
+        elif kind == EntryType.DELETE_INTENDED:
             yield from self._intend(body)
         elif kind in _OBSERVED:
             self._see(text(body, "subject"), mapping(body.get("observation")))
         elif kind == EntryType.CONTROL_PROBED:
             if Control(text(body, "control")) in {Control.GOOD, Control.ROUTE_ONLY}:
-                self._seen.add(hash(("control", text(body, "kind"))))
+                self._controlled.add(hash(text(body, "kind")))
         elif kind == EntryType.THREAD_GRADED:
-            yield from self._judge(body)
+            yield from self._judge(subject, body)
 
     def _intend(self, body: Body) -> Iterator[str]:
         if text(body, "stage") != Stage.CONTAINER:
@@ -57,35 +86,49 @@ class Trail:
 
     def _see(self, thread: str, observation: Body) -> None:
         if observation.get("child") is None:
-            self._seen.add(hash((thread, text(observation, "class"))))
+            self._mark(thread, _BITS.get(text(observation, "class"), 0))
 
-    def _judge(self, body: Body) -> Iterator[str]:
+    def _mark(self, thread: str, bit: int) -> None:
+        key = hash(thread)
+        mask = self._seen.get(key, 0) | bit
+        self._seen[key] = self._masks.setdefault(mask, mask)
+
+    def _judge(self, subject: str | None, body: Body) -> Iterator[str]:
         version = number(body, "grader_version")
-        if version != GRADER_VERSION:
+        grader = GRADERS.get(version)
+        if grader is None:
             yield f"grader version {version} is not known here, so the grade could not be checked"
             return
         thread, stated = text(body, "subject"), text(body, "grade")
         tried = [read_tried(one) for one in items(body, "passes")]
-        evidence = fold([one.saw for one in tried], reread=read_reread(body.get("reread")))
-        found = grade(evidence)
+        found = grader([one.saw for one in tried], read_reread(body.get("reread")))
         if found.value != stated:
             yield f"the grade is stated as {stated}, but what was seen supports {found.value}"
-        for one in tried:
-            yield from self._armed(thread, one)
-        yield from self._backed(thread, body, found)
-
-    def _armed(self, thread: str, one: Tried) -> Iterator[str]:
-        if not one.saw.armed:
+        lacking = [*self._armed(thread, tried), *self._backed(thread, body, found)]
+        if lacking and (hash(subject) in self._lost or self._began_before(thread)):
+            self.unbacked += 1
             return
-        before = self._intents.get(hash((thread, one.item, one.fence)))
-        if before is None:
-            yield f"no intent for item {one.item} with fence {one.fence} stands before this grade"
-        elif before is not one.saw.before:
-            yield f"the intent of item {one.item} saw {before.value}, the grade says {one.saw.before.value}"
+        yield from lacking
+
+    def _began_before(self, thread: str) -> bool:
+        """Registered within the range, it has all of its entries there."""
+        return not self.whole and not self._seen.get(hash(thread), 0) & _REGISTERED
+
+    def _armed(self, thread: str, tried: Sequence[Tried]) -> Iterator[str]:
+        for one in tried:
+            if not one.saw.armed:
+                continue
+            before = self._intents.get(hash((thread, one.item, one.fence)))
+            if before is None:
+                yield f"no intent for item {one.item} with fence {one.fence} stands before this grade"
+            elif before is not one.saw.before:
+                yield (
+                    f"the intent of item {one.item} saw {before.value}, the grade says {one.saw.before.value}"
+                )
 
     def _backed(self, thread: str, body: Body, found: Grade) -> Iterator[str]:
         """Demand that what a grade leans on was also recorded as an observation."""
-        controlled = hash(("control", text(body, "kind"))) in self._seen
+        controlled = hash(text(body, "kind")) in self._controlled
         for one in map(mapping, items(body, "observations")):
             if text(one, "step") != Step.CONTROL:
                 self._see(thread, one)
@@ -93,9 +136,10 @@ class Trail:
                 controlled = True
         if found not in _NEEDS_ABSENT_READ:
             return
-        if hash((thread, Class.OBJECT_ABSENT.value)) not in self._seen:
+        seen = self._seen.get(hash(thread), 0)
+        if not seen & _BITS[Class.OBJECT_ABSENT]:
             yield f"the grade {found.value} leans on a read that no entry holds"
         if not controlled:
             yield f"the grade {found.value} leans on a control that no entry holds"
-        if found is Grade.CONFIRMED and hash((thread, Class.ACKNOWLEDGED.value)) not in self._seen:
+        if found is Grade.CONFIRMED and not seen & _BITS[Class.ACKNOWLEDGED]:
             yield "the grade confirmed leans on an acknowledged DELETE that no entry holds"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -15,17 +15,54 @@ from sqlalchemy.orm import Session
 
 from worker import __version__
 from worker.audit import bodies
-from worker.audit.bundle import Scope, write_bundle
+from worker.audit.bundle import Beginning, Scope, write_bundle
+from worker.audit.checkpoint import Checkpoint
 from worker.audit.envelope import project_pseudonym
-from worker.audit.keys import open_checkpoint
-from worker.audit.manifest import Manifest
+from worker.audit.keys import LogKey, open_checkpoint
+from worker.audit.manifest import PROJECT, Manifest
+from worker.audit.merkle import Frontier
+from worker.audit.note import Signer
+from worker.audit.tiles import subtree_root
 from worker.flows.anchor import anchor, anchored_line
+from worker.flows.prove import prove_continuation
 from worker.flows.seal import Sealer, seal
 from worker.flows.sign import known_keys, signers_at
+from worker.flows.tile import lay_tiles
 from worker.model.clock import Clock
 from worker.model.errors import NotFound
-from worker.store import epochs, log
+from worker.policy.canonical import digested_text
+from worker.store import bundles, log
 from worker.store.engine import Database
+from worker.store.tiles import StoredTiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What an export may hold beside the project's entries.
+
+    ``begin_at`` is the tree size of a stored checkpoint that the range begins at; ``policies`` adds the
+    texts of all bundles of policies, which name every project; ``anchors`` are copies of checkpoints that
+    are kept elsewhere, by name.
+    """
+
+    begin_at: int = 0
+    policies: bool = False
+    anchors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """The checkpoint that an export leads to, the log's keys, and who signs the manifest."""
+
+    note: str
+    checkpoint: Checkpoint
+    keys: tuple[LogKey, ...]
+    signer: Signer
+
+    @property
+    def vkeys(self) -> list[str]:
+        """The lines of ``keys.txt``."""
+        return [one.line for one in self.keys]
 
 
 def export(
@@ -37,50 +74,92 @@ def export(
     out: Path,
     actor: str,
     clock: Clock,
+    extras: Extras | None = None,
 ) -> Manifest:
     """Seal, write the bundle beside ``out`` and move it there whole; the export itself is an entry.
 
-    The log is read in one snapshot; nothing that is appended meanwhile is part of it. Raises NotFound
-    for a project that has no entries, LogRefused for a log that its anchors do not know, and
-    SigningKeyMissing.
+    The log is read in one snapshot; nothing that is appended meanwhile is part of it. Raises NotFound for a
+    project that has no entries and for a checkpoint that was never made, BundleRefused where the log does
+    not hold what was signed, LogRefused for a log that its anchors do not know, and SigningKeyMissing.
     """
+    wanted = extras or Extras()
+
+    def write(db: Session, sealed: Sealed, file: BinaryIO) -> Manifest:
+        size = sealed.checkpoint.size
+        beginning = _beginning(db, sealed, wanted.begin_at)
+        return write_bundle(
+            file,
+            scope=scope_of(db, sealer, project, window, size=size, now=clock.now()),
+            checkpoint_note=sealed.note,
+            vkeys=sealed.vkeys,
+            signer=sealed.signer,
+            envelopes=log.envelopes(db, size, first=wanted.begin_at),
+            bodies=(one for one in log.bodies_of_export(db, project, size) if one[0] >= wanted.begin_at),
+            # A bundle names every project, so it travels only where that was asked for; its digest is in
+            # each decision, and its text in the repository of policies.
+            policies=_policies(db, window[1]) if wanted.policies else {},
+            beginning=beginning,
+            anchors=wanted.anchors,
+        )
+
+    return exported(
+        database, sealer, write, project=project, window=window, out=out, actor=actor, clock=clock
+    )
+
+
+def exported(
+    database: Database,
+    sealer: Sealer,
+    write: Callable[[Session, Sealed, BinaryIO], Manifest],
+    *,
+    project: str,
+    window: tuple[datetime, datetime],
+    out: Path,
+    actor: str,
+    clock: Clock,
+) -> Manifest:
+    """Seal, let ``write`` fill the file, move it to ``out``, and record the export."""
     newest = seal(database, sealer, clock=clock, force=True)
     anchor(database, sealer.log, clock=clock)
     if newest is None:
         problem = "The log is empty: there is nothing to export."
         raise NotFound(problem, repair="Register a thread first.")
+    lay_tiles(database)
     with database.read() as db:
         keys = known_keys(db, sealer)
-        checkpoint = open_checkpoint(newest.note, keys)
-        signer = signers_at(sealer, keys, newest.size)[0]
-        scope = _scope(db, sealer, project, window, size=newest.size, now=clock.now())
+        sealed = Sealed(
+            note=newest.note,
+            checkpoint=open_checkpoint(newest.note, keys),
+            keys=tuple(keys),
+            signer=signers_at(sealer, keys, newest.size)[0],
+        )
         with _beside(out) as file:
-            manifest = write_bundle(
-                file,
-                scope=scope,
-                checkpoint_note=newest.note,
-                vkeys=[one.line for one in keys],
-                signer=signer,
-                envelopes=log.envelopes(db, newest.size),
-                # An epoch's first leaf belongs to no project, and to every export: it names what is missing.
-                bodies=heapq.merge(
-                    log.bodies_of_project(db, project, newest.size), epochs.bodies(db, newest.size)
-                ),
-                # A bundle names every project, so it may not travel with one project's evidence; its
-                # digest is in each decision, and its text in the repository of policies.
-                policies={},
-            )
+            manifest = write(db, sealed, file)
     with database.write() as db:
         entry = bodies.export_made(
-            project, window=window, size=newest.size, root=checkpoint.root, at=clock.now(), actor=actor
+            project,
+            window=window,
+            size=newest.size,
+            root=sealed.checkpoint.root,
+            at=clock.now(),
+            actor=actor,
         )
         log.append(db, [entry])
     return manifest
 
 
-def _scope(
-    db: Session, sealer: Sealer, project: str, window: tuple[datetime, datetime], *, size: int, now: datetime
+def scope_of(
+    db: Session,
+    sealer: Sealer,
+    project: str,
+    window: tuple[datetime, datetime],
+    *,
+    size: int,
+    now: datetime,
+    kind: str = PROJECT,
+    of: str | None = None,
 ) -> Scope:
+    """Return the scope of a project's export; raises NotFound for one without entries."""
     if next(log.bodies_of_project(db, project, size), None) is None:
         problem = f"The log has no entries of project {project}."
         raise NotFound(problem, repair="Check the name; `tenure threads list` shows projects.")
@@ -90,7 +169,38 @@ def _scope(
         window=window,
         tool=f"tenure {__version__}",
         made_at=now,
+        kind=kind,
+        of=of,
         anchored=anchored_line(db, sealer.anchors, now),
+    )
+
+
+def _policies(db: Session, end: datetime) -> dict[str, str]:
+    return {digest: digested_text(text) for digest, text in bundles.texts_before(db, end).items()}
+
+
+def _beginning(db: Session, sealed: Sealed, size: int) -> Beginning | None:
+    """Return what leads from the checkpoint of that size to the newest; None for leaf 0."""
+    if not size:
+        return None
+    found = log.seal_at(db, size)
+    if found is None or size > sealed.checkpoint.size:
+        problem = f"No checkpoint was made of {size} entries."
+        raise NotFound(problem, repair="Give the size that an earlier export's checkpoint names.")
+    old = open_checkpoint(found.note, sealed.keys)
+    if old.origin != sealed.checkpoint.origin:
+        problem = f"The checkpoint of {size} entries is of {old.origin}, before the epoch that the log is in."
+        raise NotFound(problem, repair="Begin at leaf 0: what an epoch follows belongs to its export.")
+    read = StoredTiles(db=db, size=sealed.checkpoint.size)
+    hashes, low = [], 0
+    for height in reversed(range(size.bit_length())):
+        if size >> height & 1:
+            hashes.append(subtree_root(low, low + (1 << height), read))
+            low += 1 << height
+    return Beginning(
+        note=found.note,
+        frontier=Frontier(size=size, hashes=tuple(hashes)),
+        consistency=prove_continuation(db, old, sealed.checkpoint),
     )
 
 

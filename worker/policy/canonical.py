@@ -51,6 +51,11 @@ def make_bundle(
     )
 
 
+def digested_text(canonical: str) -> str:
+    """Return the text that the digest of a bundle is the SHA-256 of, from its canonical text."""
+    return _json(json.loads(canonical)["bundle"])
+
+
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 

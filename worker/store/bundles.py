@@ -68,6 +68,12 @@ def digest_in_force(db: Session) -> str | None:
     return db.execute(select(bundle_in_force.c.digest)).scalar_one_or_none()
 
 
+def texts_before(db: Session, end: datetime) -> dict[str, str]:
+    """Return the canonical text of every bundle that was known before ``end``, by its digest."""
+    rows = db.execute(select(bundle.c.digest, bundle.c.canonical).where(bundle.c.first_seen_at < end))
+    return {row.digest: row.canonical for row in rows}
+
+
 def activate(db: Session, *, digest: str, canonical: str, origin: Mapping[str, Any], now: datetime) -> None:
     """Put a bundle in force; its recompute begins at the first thread."""
     _come_first(db)

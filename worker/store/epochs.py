@@ -6,14 +6,13 @@ Epoch 1 has no row: it is the log from its first leaf on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from worker.store.tables import audit_body, audit_epoch
+from worker.store.tables import audit_epoch
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
@@ -51,13 +50,6 @@ def number_of(base: str, origin: str) -> int | None:
     return int(tail) if head == base and _NUMBER.fullmatch(tail) and tail != "1" else None
 
 
-def bodies(db: Session, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield (index, exact body) of every epoch's first leaf below ``size``, in order."""
-    query = (
-        select(audit_body.c.idx, audit_body.c.body)
-        .join(audit_epoch, audit_epoch.c.first == audit_body.c.idx)
-        .where(audit_body.c.idx < size)
-        .order_by(audit_body.c.idx)
-    )
-    for row in db.execute(query):
-        yield row.idx, bytes(row.body)
+def firsts(db: Session) -> list[int]:
+    """Return the index of every epoch's first leaf, in order."""
+    return list(db.execute(select(audit_epoch.c.first).order_by(audit_epoch.c.first)).scalars())

@@ -11,20 +11,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from worker.audit.entry import NO_NEWS, Entry
+from worker.audit.entry import NO_NEWS, Entry, EntryType
 from worker.audit.envelope import make_leaf
 from worker.audit.merkle import Frontier, leaf_hash
+from worker.audit.reading import load
 from worker.model.errors import TenureError
 from worker.model.ids import random_bytes, uuid7
 from worker.store.engine import changed
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
 
 _PAGE = 2000
+_AT_ONCE = 500
+# What was pruned, and what an epoch follows: every export holds these bodies.
+_OF_ALL = (EntryType.LOG_PRUNED.value, EntryType.LOG_EPOCH.value)
 # Where the 32 hex digits of an id begin in an envelope of version 1, counted from 1.
 _ID_AT = len('{"body":"","id":"') + 64 + 1
 
@@ -190,9 +195,9 @@ def store_seal(db: Session, seal: Seal) -> bool:
     return True
 
 
-def envelopes(db: Session, size: int) -> Iterator[bytes]:
-    """Yield the envelopes of the first ``size`` leaves in order, a page at a time."""
-    for start in range(0, size, _PAGE):
+def envelopes(db: Session, size: int, *, first: int = 0) -> Iterator[bytes]:
+    """Yield the envelopes of the leaves from ``first`` up to ``size`` in order, a page at a time."""
+    for start in range(first, size, _PAGE):
         end = min(start + _PAGE, size)
         page = select(audit_leaf.c.envelope).where(audit_leaf.c.idx >= start, audit_leaf.c.idx < end)
         for (envelope,) in db.execute(page.order_by(audit_leaf.c.idx)):
@@ -216,6 +221,38 @@ def bodies_of_project(db: Session, project: str, size: int) -> Iterator[tuple[in
         if len(rows) < _PAGE:
             return
         last = rows[-1].idx
+
+
+def bodies_of_export(db: Session, project: str, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield what an export of the project holds: its own bodies, and those that tell of every project."""
+    of_all = select(audit_body.c.idx, audit_body.c.body).where(
+        audit_body.c.project.is_(None),
+        audit_body.c.type.in_(_OF_ALL),
+        audit_body.c.idx < size,
+    )
+    told = [(row.idx, bytes(row.body)) for row in db.execute(of_all.order_by(audit_body.c.idx))]
+    yield from merge(told, bodies_of_project(db, project, size))
+
+
+def bodies_of_subjects(db: Session, project: str, subjects: Sequence[str]) -> list[int]:
+    """Return the indices of the entries about these threads of a project, in order."""
+    found: list[int] = []
+    for at in range(0, len(subjects), _AT_ONCE):
+        query = select(audit_body.c.idx).where(
+            audit_body.c.project == project, audit_body.c.subject.in_(subjects[at : at + _AT_ONCE])
+        )
+        found.extend(db.execute(query).scalars())
+    return sorted(found)
+
+
+def bodies_of_erasure(db: Session, erasure: str) -> list[int]:
+    """Return the indices of the entries about an order itself, in order."""
+    told = (EntryType.ERASURE_ORDERED.value, EntryType.ERASURE_ANSWERED.value)
+    query = select(audit_body.c.idx, audit_body.c.body).where(
+        audit_body.c.project.is_(None), audit_body.c.type.in_(told)
+    )
+    rows = db.execute(query.order_by(audit_body.c.idx))
+    return [row.idx for row in rows if load(bytes(row.body)).get("erasure") == erasure]
 
 
 def entries_after(

@@ -1,0 +1,190 @@
+"""The second verifier, in another language, agrees with the first about good exports and damaged ones."""
+
+from __future__ import annotations
+
+import json
+import random  # noqa: TID251 - seeded, so that a run can be repeated
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.audit.mutations import Mutator
+from tests.audit.test_lies import LIES
+from tests.audit.test_ranges import beginning, own, single, write
+from worker.audit import bodies
+from worker.audit.entry import Entry
+from worker.audit.envelope import Leaf
+from worker.audit.note import Ed25519Signer
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "contrib" / "verify.mjs"
+# It does not rebuild the table, nor the balance: those kinds are for `tenure audit verify` alone.
+NOT_ITS_OWN = {"table changed, signed again", "manifest changed, signed again"}
+EACH = 4
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="absent: node")
+Told = tuple[int, dict[str, Any]]
+
+
+@pytest.fixture
+def node(tmp_path: Path, signer: Ed25519Signer) -> Callable[[bytes], Told]:
+    def run(raw: bytes) -> Told:
+        bundle, keys = tmp_path / "bundle.zip", tmp_path / "keys.txt"
+        bundle.write_bytes(raw)
+        keys.write_text(f"{signer.vkey}\n")
+        done = subprocess.run(
+            ["node", PROGRAM, bundle, keys], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.stderr == ""
+        return done.returncode, json.loads(done.stdout)
+
+    return run
+
+
+def test_it_is_short_enough_to_be_read() -> None:
+    assert len(PROGRAM.read_text().splitlines()) <= 300
+
+
+def test_it_verifies_a_fresh_export_and_says_what_it_read(
+    node: Callable[[bytes], Told], whole: bytes, leaves: Sequence[Leaf], signer: Ed25519Signer
+) -> None:
+    code, told = node(whole)
+    assert (code, told["problems"], told["verified"], told["key_authenticated"]) == (0, [], True, True)
+    assert (told["origin"], told["entries"], told["size"]) == (signer.name, len(leaves), len(leaves))
+    assert told["grades"]["confirmed"] == 1
+
+
+def test_it_verifies_a_later_range_single_entries_and_pruned_bodies(
+    *,
+    node: Callable[[bytes], Told],
+    entries: Sequence[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    leaves: Sequence[Leaf],
+    signer: Ed25519Signer,
+    pseudonym: str,
+) -> None:
+    later = write(leaves, signer, pseudonym, beginning=beginning(leaves, signer, 13))
+    assert node(later)[1]["problems"] == []
+    crash = [n for n, one in enumerate(entries) if one.subject == "thr_crash"]
+    assert node(single(leaves, signer, pseudonym, crash))[1]["problems"] == []
+    at = entries[-1].at
+    said = bodies.body_shredded("support-eu", leaves=[(0, 5)], reason="x", at=at, actor="cli tenure/0")
+    made = as_leaves([*entries, said])
+    kept = [one for one in own(made, pseudonym) if one[0] >= 5]
+    code, told = node(write(made, signer, pseudonym, bodies=kept))
+    assert (code, told["problems"]) == (0, [])
+    assert told["bodies_gone"] == 4
+
+
+def test_it_finds_what_was_done_to_an_export(
+    node: Callable[[bytes], Told], whole: bytes, leaves: Sequence[Leaf], signer: Ed25519Signer
+) -> None:
+    dice = random.Random(7)  # noqa: S311 - chooses damage
+    mutator = Mutator(whole=whole, leaves=leaves, signer=signer, dice=dice)
+    missed = [
+        kind
+        for kind in sorted(mutator.kinds.keys() - NOT_ITS_OWN)
+        for _ in range(EACH)
+        if node(mutator.make(kind))[0] != 6
+    ]
+    assert missed == []
+
+
+@pytest.mark.parametrize(
+    "lie", ["a better grade", "a grade that is none", "another grader", "a pass left out"]
+)
+def test_it_computes_every_grade_again(
+    lie: str,
+    node: Callable[[bytes], Told],
+    entries: Sequence[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    bundled: Callable[[Sequence[Leaf]], bytes],
+) -> None:
+    rewrite, _ = LIES[lie]
+    code, told = node(bundled(as_leaves([new for new in map(rewrite, entries) if new is not None])))
+    assert code == 6
+    assert any("grade" in one["what"] for one in told["problems"])
+
+
+def test_it_grades_as_the_table_of_grades_says(tmp_path: Path) -> None:
+    """Every combination that the words allow, compared with the grader itself."""
+    from itertools import product
+
+    from worker.audit.observed import Tried, reread_body, tried_body
+    from worker.model.evidence import Children, Class, Control, Pass, Reread, fold, grade
+
+    befores = (Class.PRESENT, Class.OBJECT_ABSENT, Class.ROUTE_ABSENT, Class.ERROR, Class.NONE)
+    answers = (Class.ACKNOWLEDGED, Class.LOST, Class.DENIED, Class.UNSENT, Class.NONE)
+    afters: tuple[tuple[tuple[Class, Control], ...], ...] = (
+        (),
+        ((Class.OBJECT_ABSENT, Control.GOOD),),
+        ((Class.ERROR, Control.NONE), (Class.OBJECT_ABSENT, Control.ROUTE_ONLY)),
+        ((Class.PRESENT, Control.NONE),),
+    )
+    passes = [
+        Pass(before=before, control=control, armed=armed, answer=answer, afters=after, children=children)
+        for before, control, armed, answer, after, children in product(
+            befores,
+            (Control.GOOD, Control.FAILED),
+            (True, False),
+            answers,
+            afters,
+            (Children.ALL, Children.SOME),
+        )
+    ]
+    earlier = [
+        Pass(before=Class.PRESENT, armed=True),
+        Pass(before=Class.PRESENT, armed=True, answer=Class.DENIED),
+    ]
+    rereads = (None, Reread(seen=Class.OBJECT_ABSENT, control=Control.GOOD))
+    cases = [
+        (tried, reread)
+        for one in passes
+        for tried in ([one], *([before, one] for before in earlier))
+        for reread in rereads
+    ]
+    given = [
+        {
+            "passes": [tried_body(Tried(item="i", fence=1, saw=one)) for one in tried],
+            "reread": reread_body(reread),
+        }
+        for tried, reread in cases
+    ]
+    (tmp_path / "cases.json").write_text(json.dumps(given))
+    source = PROGRAM.read_text()
+    begin, end = source.index("// --- grades"), source.index("// --- entries")
+    (tmp_path / "grades.mjs").write_text(
+        'import { readFileSync } from "node:fs";\n'
+        + source[begin:end]
+        + 'const cases = JSON.parse(readFileSync(process.argv[2], "utf8"));\n'
+        + "console.log(JSON.stringify(cases.map((one) => grade(fold(one.passes, one.reread)))));\n"
+    )
+    command = ["node", str(tmp_path / "grades.mjs"), str(tmp_path / "cases.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    expected = [grade(fold(tried, reread=reread)).value for tried, reread in cases]
+    assert json.loads(done.stdout) == expected
+    assert len(set(expected)) >= 9
+
+
+def test_a_hostile_file_is_refused_by_it_in_bounds(
+    node: Callable[[bytes], Told], whole: bytes, signer: Ed25519Signer
+) -> None:
+    import gzip
+
+    from tests.audit.mutations import signed_again, unzip, zip_up
+
+    members = unzip(whole)
+    bomb = gzip.compress(b"x" * 50_000_000)
+    for changed in (
+        b"",
+        b"PK",
+        b"no zip at all" * 10,
+        zip_up([*members.items(), ("../keys.txt", b"")]),
+        signed_again({**members, "envelopes.jsonl.gz": bomb}, signer),
+        signed_again({**members, "bodies.jsonl.gz": bomb}, signer),
+    ):
+        assert node(changed)[0] == 6

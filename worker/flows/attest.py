@@ -1,0 +1,103 @@
+"""Attest: single entries of one owner, or of one erasure order, each with a proof of its own.
+
+The answer to a data subject holds nobody else's envelopes. It shows that each entry is in the log, and not
+that there are no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy.orm import Session
+
+from worker.audit.manifest import ERASURE, OWNER, Manifest
+from worker.audit.single import MOST_PROOFS, write_single
+from worker.audit.tiles import inclusion_from_tiles
+from worker.audit.tlog_proof import TlogProof
+from worker.flows.export import Sealed, exported, scope_of
+from worker.flows.seal import Sealer
+from worker.model.clock import Clock
+from worker.model.errors import Invalid, NotFound
+from worker.store import epochs, log, protections, threads
+from worker.store.engine import Database
+from worker.store.tiles import StoredTiles
+
+# Nothing was registered before; the end is the export's own instant.
+BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def attest(
+    database: Database,
+    sealer: Sealer,
+    *,
+    project: str,
+    owner: str | None = None,
+    erasure: str | None = None,
+    window: tuple[datetime, datetime],
+    out: Path,
+    actor: str,
+    clock: Clock,
+) -> Manifest:
+    """Write the entries of the owner's threads of a project, or of those that an order covers there.
+
+    An owner's threads are those the owner answers for now. Raises NotFound where there are none or no such
+    order, Invalid for neither or both of owner and erasure, BundleRefused for more than 50,000 entries.
+    """
+    if (owner is None) == (erasure is None):
+        raise Invalid("An answer is about an owner or an erasure order.", repair="Give exactly one of them.")
+
+    def write(db: Session, sealed: Sealed, file: BinaryIO) -> Manifest:
+        kind, of = (OWNER, owner) if owner is not None else (ERASURE, erasure)
+        size = sealed.checkpoint.size
+        scope = scope_of(db, sealer, project, window, size=size, now=clock.now(), kind=kind, of=of)
+        named = _of_order(db, project, erasure) if erasure else _of_owner(db, project, owner or "")
+        # What an epoch follows belongs to every export.
+        named = sorted([*named, *epochs.firsts(db)])
+        return write_single(
+            file,
+            scope=scope,
+            checkpoint_note=sealed.note,
+            vkeys=sealed.vkeys,
+            signer=sealed.signer,
+            proved=_proved(db, sealed, [one for one in named if one < size]),
+        )
+
+    return exported(
+        database, sealer, write, project=project, window=window, out=out, actor=actor, clock=clock
+    )
+
+
+def _of_owner(db: Session, project: str, owner: str) -> list[int]:
+    own = [one.thread.id for one in threads.of_owner(db, owner) if one.thread.project == project]
+    if not own:
+        problem = f"No thread of project {project} has this owner."
+        raise NotFound(problem, repair="`tenure threads list --owner` shows whose threads there are.")
+    return log.bodies_of_subjects(db, project, own)
+
+
+def _of_order(db: Session, project: str, erasure: str) -> list[int]:
+    if protections.get_erasure(db, erasure) is None:
+        raise NotFound("No erasure has this id.", repair="The answer to the order names it.")
+    stored = threads.many(db, protections.threads_of_erasure(db, erasure))
+    own = [one.thread.id for one in stored.values() if one.thread.project == project]
+    if not own:
+        problem = f"The order covers no thread of project {project}."
+        raise NotFound(problem, repair="Its receipt names the projects: GET /v1/erasures/{id}.")
+    return sorted([*log.bodies_of_subjects(db, project, own), *log.bodies_of_erasure(db, erasure)])
+
+
+def _proved(db: Session, sealed: Sealed, indices: list[int]) -> Iterator[tuple[TlogProof, bytes]]:
+    """Yield proof and body of each entry whose body is still kept."""
+    read = StoredTiles(db=db, size=sealed.checkpoint.size)
+    for index in indices[: MOST_PROOFS + 1]:
+        body, envelope = log.body_at(db, index), log.envelope_at(db, index)
+        if body is None:
+            continue
+        path = inclusion_from_tiles(index, sealed.checkpoint.size, read)
+        yield (
+            TlogProof(index=index, hashes=tuple(path), checkpoint=sealed.note, envelope=envelope),
+            body,
+        )
