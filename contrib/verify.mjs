@@ -9,8 +9,7 @@ import { openSync, readFileSync, readSync, fstatSync } from "node:fs";
 import { createGunzip, inflateRawSync } from "node:zlib";
 import { Readable } from "node:stream";
 const MOST_SMALL = 16 << 20, MOST_LINE = 6 * 16384 + 64, MOST_PROBLEMS = 100;
-const problems = [], notes = [];
-let problemCount = 0;
+const problems = [], notes = []; let problemCount = 0;
 const add = (member, what, index = null) => {
   problemCount += 1;
   if (problems.length < MOST_PROBLEMS) problems.push({ member, index, what });
@@ -58,10 +57,8 @@ function openZip(path) {
     }
     for (let done = 0; done < one.packed; done += 65536) yield at(from + done, Math.min(65536, one.packed - done));
   }
-  const read = (name) => {
-    if (!members.has(name) || members.get(name).plain > MOST_SMALL) refuse(`${name}: the member is missing or too large`);
-    return Buffer.concat([...chunks(name)]);
-  };
+  const isSmall = (name) => members.has(name) && members.get(name).plain <= MOST_SMALL;
+  const read = (name) => isSmall(name) ? Buffer.concat([...chunks(name)]) : refuse(`${name}: the member is missing or too large`);
   return { names: [...members.keys()], has: (name) => members.has(name), chunks, read, size };
 }
 async function* lines(zip, name) {
@@ -193,14 +190,18 @@ function grade(e) {
 // --- entries -----------------------------------------------------------------------------------------------
 const ENVELOPE = /^\{"body":"([0-9a-f]{64})","id":"[0-9a-f]{32}","project":(?:null|"([0-9a-f]{32})"),"subject":(?:null|"([0-9a-f]{32})"),"t":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z)","type":"([a-z]{1,32}\.[a-z_]{1,32})","v":1\}$/;
 const state = { entries: 0, bodies: 0, gone: 0, inWindow: 0, missing: [], excused: [], newest: new Map() };
+function judgeEpoch(index, { held, anchored, origin, reason, agreed }, before) {
+  if (before && (held.size !== index || held.root !== before)) add("bodies.jsonl.gz", "the epoch follows another tree than the leaves before it", index);
+  if (notes.length < MOST_PROBLEMS) notes.push(`Entry ${index} opens the epoch ${origin} (${reason}). It follows ${anchored.origin}, anchored at size ${anchored.size}; behind entry ${agreed} that tree may have held others.`);
+}
 function judge(index, raw, body, stated, before = null) {
   const found = ENVELOPE.exec(raw.toString("latin1"));
+  state.entries += 1;
   if (!found) return add("envelopes.jsonl.gz", "this is no envelope of version 1", index);
   const [, digest, project, subject, t, type] = found;
   const own = project === stated.project_pseudonym, inside = t >= stated.period.from && t < stated.period.to;
-  if (own && inside) state.inWindow += 1;
-  if (type === "log.epoch" && (body === undefined || project))
-    return add(body ? "bodies.jsonl.gz" : "envelopes.jsonl.gz", "the body of an epoch's first leaf is missing, or a project's", index);
+  state.inWindow += own && inside;
+  if (type === "log.epoch" && (body === undefined || project)) return add("bodies.jsonl.gz", "the body of an epoch's first leaf is missing, or a project's", index);
   if (body === undefined) { if (own) state.missing.push(index); return undefined; }
   state.bodies += 1;
   const along = !project && (["log.pruned", "log.epoch"].includes(type) || (stated.scope?.kind === "erasure" && type.startsWith("erasure.")));
@@ -212,17 +213,12 @@ function judge(index, raw, body, stated, before = null) {
     for (const [from, to] of fields.leaves)
       if (from >= 0 && from < to && to <= index) state.excused.push([from, to]);
       else add("bodies.jsonl.gz", "what was shredded or pruned is no range of leaves before the entry", index);
-  if (type === "log.epoch") {
-    const { held, anchored } = fields;
-    if (before && (held.size !== index || held.root !== before)) add("bodies.jsonl.gz", "the epoch follows another tree than the leaves before it", index);
-    if (notes.length < MOST_PROBLEMS) notes.push(`Entry ${index} opens the epoch ${fields.origin} (${fields.reason}). It follows ${anchored.origin}, anchored at size ${anchored.size}; behind entry ${fields.agreed} that tree may have held others.`);
-  }
+  if (type === "log.epoch") judgeEpoch(index, fields, before);
   if (!own || type !== "thread.graded") return undefined;
   if (fields.grader_version !== 1) return add("bodies.jsonl.gz", `grader version ${fields.grader_version} is not known here`, index);
   const seen = grade(fold(fields.passes, fields.reread));
   if (seen !== fields.grade) add("bodies.jsonl.gz", `the grade is stated as ${fields.grade}, but what was seen supports ${seen}`, index);
-  if (inside) state.newest.set(subject, fields.grade.split("/")[0]);
-  return undefined;
+  return inside ? void state.newest.set(subject, fields.grade.split("/")[0]) : undefined;
 }
 const readBody = (line) => { const { i, body } = JSON.parse(line.toString()); return [i, Buffer.from(body)]; };
 async function throughRange(zip, stated, tree) {
@@ -230,14 +226,12 @@ async function throughRange(zip, stated, tree) {
   const next = async () => { const one = await bodies.next(); return one.done ? null : readBody(one.value); };
   let waiting = await next();
   for await (const raw of lines(zip, "envelopes.jsonl.gz")) {
-    const index = tree.size;
+    const index = tree.size, before = raw.includes('"type":"log.epoch"') ? rootOf(tree.stack).toString("hex") : null;
     if (index > stated.log.size) break;
     for (; waiting && waiting[0] < index; waiting = await next()) add("bodies.jsonl.gz", "the body is doubled or out of order", waiting[0]);
     const body = waiting && waiting[0] === index ? waiting[1] : undefined;
     if (body !== undefined) waiting = await next();
-    const before = raw.includes('"type":"log.epoch"') ? rootOf(tree.stack).toString("hex") : null;
     grow(tree, leafHash(raw));
-    state.entries += 1;
     judge(index, raw, body, stated, before);
   }
   if (waiting) add("bodies.jsonl.gz", "a body has no envelope", waiting[0]);
@@ -260,7 +254,6 @@ async function throughProofs(zip, stated, head, note) {
     const good = parts[0] === "c2sp.org/tlog-proof@v1" && parts[2] === `index ${index}` && text.slice(cut + 2) === note;
     if (!good || !included(index, head.size, leafHash(raw), parts.slice(3).map(base64), head.root))
       add(name, "the proof does not lead from the entry to the checkpoint", index);
-    state.entries += 1;
     judge(index, raw, body, stated);
   }
 }
@@ -302,6 +295,6 @@ try { told = await main(process.argv.slice(2)); } catch (broken) {
   if (broken.code === "ENOENT") { console.error(broken.message); process.exit(2); }
   add("", `this cannot be read: ${broken.message}`);
 }
-const { entries, bodies, gone } = state;
-console.log(JSON.stringify({ verified: problemCount === 0, key_authenticated: process.argv.length === 4, ...told, entries, bodies, bodies_gone: gone, problems, problem_count: problemCount, notes }, null, 1));
-process.exitCode = problemCount === 0 ? 0 : 6;
+const { entries, bodies, gone: bodies_gone } = state, verified = problemCount === 0, key_authenticated = process.argv.length === 4;
+console.log(JSON.stringify({ verified, key_authenticated, ...told, entries, bodies, bodies_gone, problems, problem_count: problemCount, notes }, null, 1));
+process.exitCode = verified ? 0 : 6;
