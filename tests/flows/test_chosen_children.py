@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
@@ -174,12 +175,16 @@ def test_what_commits_between_listing_and_arming_keeps_the_child(world: World, w
 
 
 def test_what_commits_while_the_arming_grows_old_keeps_the_next_child(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr(sending, "ARMED_FOR_SECONDS", 0.0)
     first, second = files(world, 2)
     due = thread_with(world, [first, second], [first, second])
-    at_file(world, BEFORE_DELETE, lambda: world.register(second, kind=Kind.FILE, age=3 * DAY))
+
+    def meanwhile() -> None:
+        world.register(second, kind=Kind.FILE, age=3 * DAY)
+        world.clock.jump(timedelta(seconds=sending.ARMED_FOR_SECONDS))
+
+    at_file(world, BEFORE_DELETE, meanwhile)
     hours(world, 0)
     assert there(world, first, second) == [False, True]
     assert kept(world, due) == {second: "shared_reference"}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.world.crash import gate, in_background, until, wait
 from tests.world.world import ACTOR, POLICIES, PROJECT, World, project_document
 from worker.flows import sending
+from worker.flows.arm import Verdict, arm
 from worker.flows.hold import AlreadyReleased, release_hold
 from worker.model.decision import HoldScope, TagSelector
 from worker.model.errors import Invalid
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
+from worker.store import protections
 from worker.store.protections import StoredHold
 from worker.store.tables import attempt
 from worker.store.threads import StoredThread
@@ -224,3 +227,33 @@ def test_no_delete_leaves_under_an_old_arming_even_when_every_seat_is_taken(
         ]
         late.append(sent - armed[one.thread.id])
     assert max(late) < timedelta(seconds=0.3)
+
+
+@pytest.mark.parametrize("kind", [Kind.CONVERSATION, Kind.FILE])
+def test_a_process_that_stood_still_right_after_arming_asks_again_before_it_sends(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    """Its first word is checked when it comes, and so is every later one: all may be old."""
+    due = world.register(kind=kind, children=2 if kind is Kind.CONVERSATION else 0)
+    world.register(kind=kind, age=3 * DAY)
+    world.sweep()
+    stood_still: list[int] = []
+
+    def arm_and_freeze(*given: Any, **named: Any) -> list[Verdict]:
+        verdicts = arm(*given, **named)
+        stood_still.append(len(stood_still))
+        if len(stood_still) == 2:
+            # The answer of a pause waits for what was armed; long before it came, this is committed.
+            with world.database.write() as db:
+                protections.take(db, [protections.EVERYTHING])
+                now = world.clock.now()
+                protections.set_pause(db, protections.EVERYTHING, paused_at=now, by=ACTOR, reason="stop")
+        if len(stood_still) <= 2:
+            world.clock.jump(timedelta(seconds=sending.ARMED_FOR_SECONDS))
+        return verdicts
+
+    monkeypatch.setattr("worker.flows.drain.arm", arm_and_freeze)
+    world.drain(most=1)
+    assert kept(world, due)
+    assert not world.deletes()
+    assert world.item(due).reason == "deletes are paused: stop"

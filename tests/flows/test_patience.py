@@ -67,6 +67,25 @@ def test_what_completes_a_delete_may_leave_for_some_seconds_after_the_stop() -> 
         asyncio.run(_wait_for_ever(patience, Rank.CONTROL))
 
 
+def test_a_wait_that_ends_already_keeps_the_stop_from_no_other() -> None:
+    async def two_waits() -> None:
+        patience = Patience(lambda: True, HandClock())
+        waits = [asyncio.create_task(_wait_for_ever(patience, Rank.DELETE)) for _ in range(2)]
+        await asyncio.sleep(0)
+        bounds = list(patience._waits)
+        first = bounds[0]
+        first.reschedule(0)
+        while not first.expired():  # noqa: ASYNC110 - a timer of the loop says so
+            await asyncio.sleep(0)
+        for bound in bounds:
+            patience._shorten(bound, Rank.DELETE)
+        for wait in waits:
+            with pytest.raises(LeaseShort):
+                await wait
+
+    asyncio.run(two_waits())
+
+
 def test_a_time_out_of_somebody_else_is_not_taken_for_the_stop() -> None:
     async def fails() -> None:
         async with Patience(lambda: False, HandClock()).bound(Rank.READ):

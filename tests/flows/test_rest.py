@@ -14,7 +14,8 @@ import pytest
 from tests.world.world import POLICIES, PROJECT, World, make_world, project_document
 from worker.flows.claim import anything_ready
 from worker.flows.grouping import Grouper
-from worker.flows.rest import place_of
+from worker.flows.pauses import Pauses
+from worker.flows.rest import keep_rest, place_of
 from worker.flows.stall import stalled_for
 from worker.flows.tools import Tools
 from worker.flows.turn import turn
@@ -294,3 +295,46 @@ def test_many_poisoned_threads_that_come_first_sink_and_the_good_ones_go_in_the_
     assert states(world, poisoned) == {ThreadState.PARKED: 100}
     assert {world.grade(one) for one in poisoned} == {"unverifiable/provider_error"}
     assert not any(one.thread.external_id in path for one in poisoned for path in world.deletes())
+
+
+def test_who_hears_nothing_of_a_pause_ends_no_rest_that_another_began(world: World) -> None:
+    heard = Pauses(answered=True)
+    with world.database.write() as db:
+        rests.rest(db, "a", seconds=3600, rounds=3, now=world.clock.now())
+    asyncio.run(keep_rest(world.tools(), "a", heard, rounds=2))
+    with world.database.read() as db:
+        assert "a" in rests.resting(db, world.clock.now())
+    world.clock.jump(timedelta(hours=1, seconds=1))
+    asyncio.run(keep_rest(world.tools(), "a", heard, rounds=3))
+    with world.database.read() as db:
+        assert rests.rounds(db, "a") == 0
+
+
+def test_a_message_that_is_older_than_the_rest_asks_nothing(world: World) -> None:
+    """Also not for what is to be read again after a day, and for canaries that were left."""
+    [read_again] = due(world, 1)
+    world.sweep()
+    world.drain()
+    world.clock.jump(timedelta(hours=25))
+    asked = len(world.sandbox.requests())
+    with world.database.write() as db:
+        rests.rest(db, world.credential, seconds=3600, rounds=0, now=world.clock.now())
+    world.drain()
+    assert len(world.sandbox.requests()) == asked
+    assert world.grade(read_again) == "confirmed"
+    world.clock.jump(timedelta(hours=2))
+    world.drain()
+    assert world.grade(read_again) == "sustained"
+
+
+def test_a_pause_that_deletions_hear_of_keeps_the_same_turn_from_reading_again(world: World) -> None:
+    [read_again] = due(world, 1)
+    world.sweep()
+    world.drain()
+    world.clock.jump(timedelta(hours=25))
+    due(world, 60)
+    world.sweep()
+    world.faults("throttled-silent")
+    asked = world.reads(read_again.thread.external_id)
+    world.drain(most=1)
+    assert world.reads(read_again.thread.external_id) == asked

@@ -25,11 +25,12 @@ def test_reads_have_a_bucket_of_their_own_only_where_the_project_names_their_rat
 
 def test_projects_on_one_credential_have_one_budget_that_of_the_slowest() -> None:
     fast = Rate(limit=100.0, reads=400.0, burst=9, share=1.0)
-    slow = Rate(limit=5.0, reads=1000.0, burst=2, share=0.8)
+    slow = Rate(limit=5.0, reads=1000.0, burst=3, share=0.8)
     for rates in ([fast, slow], [slow, fast]):
         both = buckets(shared_rate(rates), "c0ffee")
         assert both.writes == Bucket(key="c0ffee:writes", per_second=4.0, burst=2)
-        assert both.reads == Bucket(key="c0ffee:reads", per_second=400.0, burst=2)
+        # What comes late in a tenth of a second is more than the burst.
+        assert both.reads == Bucket(key="c0ffee:reads", per_second=400.0, burst=1)
 
 
 def test_one_project_that_counts_all_requests_together_lets_none_count_them_apart() -> None:

@@ -326,3 +326,8 @@ def test_no_sibling_is_on_its_way_out_and_a_claimed_one_is_the_last_resort(datab
     settle(database, first, ItemState.WAITING)
     assert first.thread_id not in siblings(), "nobody has settled what became of it"
     assert second.thread_id in siblings()
+
+
+def test_more_attempts_can_be_looked_for_than_a_statement_has_parameters(database: Database) -> None:
+    with database.read() as db:
+        assert attempts.attempts_named(db, {(f"itm_{n}", 1, "container") for n in range(70_000)}) == []

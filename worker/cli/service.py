@@ -19,7 +19,7 @@ from worker.flows.key import first_admin_key
 from worker.model.clock import SystemClock
 from worker.model.errors import Unavailable
 from worker.settings import Settings, SettingsInvalid, load_settings
-from worker.store import work
+from worker.store import rests, work
 from worker.telemetry import log, set_up_logging
 from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in_force, require_ready, wire
 
@@ -102,13 +102,14 @@ def up(*, sandbox: bool = False) -> None:
 
 
 def _take_up(tenure: Tenure) -> None:
-    """End the leases that a crash left, so that its work goes on at once.
+    """End the leases and places that a crash left, so that its work goes on at once.
 
     On SQLite whoever held one is gone, for the lock is ours; on PostgreSQL others may work elsewhere.
     """
     if tenure.database.is_sqlite:
         with tenure.database.write() as db:
             work.end_leases(db, tenure.clock.now())
+            rests.end_places(db)
 
 
 def _compare(tenure: Tenure) -> None:

@@ -82,6 +82,8 @@ class Patience:
 
     def _shorten(self, bound: asyncio.Timeout, rank: Rank) -> None:
         left = self._note_stop() + self._seconds(rank) - self._clock.monotonic()
+        if bound.expired():
+            return  # it ends already, and a bound that does takes no new time
         bound.reschedule(asyncio.get_running_loop().time() + max(0.0, left))
 
     def _note_stop(self) -> float:

@@ -36,6 +36,12 @@ def place_of(database: Database, credential: str, *, most: int, lease: Lease, cl
                 rests.leave(db, place)
 
 
+def is_left_alone(tools: Tools, credential: str) -> bool:
+    """Whether the credential rests; it blocks, so a loop calls it in a thread."""
+    with tools.database.read() as db:
+        return rests.is_resting(db, credential, tools.clock.now())
+
+
 def pauses(rounds: int) -> Pauses:
     """Return how a batch hears of pauses, a batch after so many rounds of nothing but refusals."""
     return Pauses(rest_seconds=backoff(rounds, jitter()).total_seconds())
@@ -58,4 +64,4 @@ def _rest(tools: Tools, credential: str, seconds: float, rounds: int) -> None:
 
 def _forget(tools: Tools, credential: str) -> None:
     with tools.database.write() as db:
-        rests.forget(db, credential)
+        rests.forget(db, credential, tools.clock.now())

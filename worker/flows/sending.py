@@ -18,10 +18,20 @@ _CONFLICT = 409
 
 
 async def armed_in_time(desk: Desk, intent: Intent, armed: ArmVerdict | None) -> ArmVerdict:
-    """Return the arming if a DELETE may still leave under it, else arm anew (same attempt, new time)."""
-    if isinstance(armed, Armed) and desk.clock.monotonic() - armed.at < ARMED_FOR_SECONDS:
-        return armed
-    return await desk.arm.submit(intent)
+    """Return the arming if a DELETE may still leave under it, else arm anew (same attempt, new time).
+
+    A new one may be old as well when its word comes: the process stood still after it was committed. One that
+    is too old is returned only where no time is left, and then nothing may leave either.
+    """
+    if armed is None:
+        armed = await desk.arm.submit(intent)
+    while isinstance(armed, Armed) and _is_old(desk, armed) and desk.asker.time_left():
+        armed = await desk.arm.submit(intent)
+    return armed
+
+
+def _is_old(desk: Desk, armed: Armed) -> bool:
+    return desk.clock.monotonic() - armed.at >= ARMED_FOR_SECONDS
 
 
 async def delete_container(desk: Desk, course: Course, intent: Intent) -> Observation | ArmVerdict:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Coroutine
 from typing import TypeVar
 
 from worker.flows.canary import delete_left
 from worker.flows.drain import drain
+from worker.flows.rest import is_left_alone
 from worker.flows.reverify import reverify
 from worker.flows.tools import Tools
 from worker.model.errors import TenureError
@@ -18,9 +20,12 @@ T = TypeVar("T")
 
 async def turn(tools: Tools, credential: str) -> Counter[str]:
     """Take the turn; returns the states items ended in and `reverified`, empty when nothing was ready."""
+    if await asyncio.to_thread(is_left_alone, tools, credential):
+        # The message that began this turn is older than the rest.
+        return Counter()
     await _unless_impossible(tools, credential, delete_left(tools, credential))
     told = await drain(tools, credential)
-    if tools.stopping():
+    if tools.stopping() or await asyncio.to_thread(is_left_alone, tools, credential):
         return told
     again = await _unless_impossible(tools, credential, reverify(tools, credential))
     return told + Counter({"reverified": again.total() if again is not None else 0})

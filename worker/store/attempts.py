@@ -38,8 +38,11 @@ class OpenAttempt:
 def attempts_named(db: Session, keys: Collection[AttemptKey]) -> list[OpenAttempt]:
     """Return attempts by (item, fence, stage) as they stand now."""
     items = sorted({item_id for item_id, _, _ in keys})
-    rows = db.execute(select(attempt).where(attempt.c.item_id.in_(items)))
-    return [_to_open(row) for row in rows if (row.item_id, row.fence, row.stage) in keys]
+    found: list[OpenAttempt] = []
+    for start in range(0, len(items), _IDS_AT_ONCE):
+        rows = db.execute(select(attempt).where(attempt.c.item_id.in_(items[start : start + _IDS_AT_ONCE])))
+        found += [_to_open(row) for row in rows if (row.item_id, row.fence, row.stage) in keys]
+    return found
 
 
 def unsettled_keys(db: Session, thread_ids: Collection[str]) -> dict[AttemptKey, str]:

@@ -45,9 +45,10 @@ def rounds(db: Session, credential: str) -> int:
     return int(known[0]["rounds"]) if known else 0
 
 
-def forget(db: Session, credential: str) -> None:
-    """End a credential's rest, and what is known of its past."""
-    db.execute(delete(fact).where(fact.c.name == _REST + credential))
+def forget(db: Session, credential: str, now: datetime) -> None:
+    """Forget a credential's past; a rest in force stays, for somebody heard of it meanwhile."""
+    over = fact.c.at <= lease_clock(db, now)
+    db.execute(delete(fact).where(fact.c.name == _REST + credential, over))
 
 
 def resting(db: Session, now: datetime) -> Mapping[str, datetime]:
@@ -56,6 +57,11 @@ def resting(db: Session, now: datetime) -> Mapping[str, datetime]:
         fact.c.name.startswith(_REST, autoescape=True), fact.c.at > lease_clock(db, now)
     )
     return {row.name.removeprefix(_REST): row.at for row in db.execute(query)}
+
+
+def is_resting(db: Session, credential: str, now: datetime) -> bool:
+    """Whether a credential is to be left alone now."""
+    return credential in resting(db, now)
 
 
 def rests(credential: ColumnElement[str], now: datetime) -> ColumnElement[bool]:
@@ -79,6 +85,11 @@ def enter(db: Session, credential: str, *, most: int, length: timedelta, now: da
             continue
         return place
     return None
+
+
+def end_places(db: Session) -> None:
+    """End every place. Only for whoever knows that nobody works: the lock's holder."""
+    db.execute(delete(fact).where(fact.c.name.startswith(_PLACE, autoescape=True)))
 
 
 def leave(db: Session, place: Place) -> None:
