@@ -8,12 +8,16 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.audit.test_ranges import beginning, own, single, write
 from worker.audit import bodies, epoch
 from worker.audit.bodies import Gap, Tree
+from worker.audit.bundle import BundleRefused
+from worker.audit.checkpoint import Checkpoint, sign_checkpoint
 from worker.audit.entry import Entry
 from worker.audit.envelope import Leaf, make_leaf
 from worker.audit.findings import Report
-from worker.audit.merkle import Frontier, leaf_hash
+from worker.audit.merkle import Frontier, leaf_hash, root_of
+from worker.audit.note import Ed25519Signer
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 BEFORE = Frontier().extend(leaf_hash(bytes([n])) for n in range(5))
@@ -100,3 +104,71 @@ def test_an_export_that_leaves_the_epochs_body_out_does_not_verify(
     [problem] = report.problems
     assert (problem.index, problem.member) == (len(entries), "envelopes.jsonl.gz")
     assert "missing" in problem.what
+
+
+@pytest.fixture
+def opened(
+    entries: list[Entry], leaves: Sequence[Leaf], as_leaves: Callable[[Sequence[Entry]], list[Leaf]]
+) -> list[Leaf]:
+    """A log that goes on in a second epoch, and has an entry in it."""
+    held = Tree(origin="example.org/log", size=len(leaves), root=root_of(one.hash for one in leaves))
+    return as_leaves([*entries, entry(replace(GAP, held=held)), entries[0]])
+
+
+def with_epoch(leaves: Sequence[Leaf], pseudonym: str) -> list[tuple[int, bytes]]:
+    return sorted([*own(leaves, pseudonym), (len(leaves) - 2, leaves[-2].body)])
+
+
+def test_an_export_that_holds_the_epochs_body_verifies_and_tells_what_it_follows(
+    opened: list[Leaf], signer: Ed25519Signer, pseudonym: str, check: Callable[[bytes], Report]
+) -> None:
+    report = check(write(opened, signer, pseudonym, bodies=with_epoch(opened, pseudonym)))
+    assert report.problems == ()
+    [note] = report.notes
+    assert f"Entry {len(opened) - 2} opens the epoch example.org/log/2" in note
+    # The entry of an epoch that begins a range later still stands behind all that the range left out.
+    begun = beginning(opened, signer, 13)
+    later = [one for one in with_epoch(opened, pseudonym) if one[0] >= 13]
+    report = check(write(opened, signer, pseudonym, beginning=begun, bodies=later))
+    assert report.problems == ()
+    assert any("opens the epoch" in one for one in report.notes)
+
+
+def test_an_epoch_that_follows_another_tree_than_the_exports_is_found(
+    entries: list[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    signer: Ed25519Signer,
+    pseudonym: str,
+    check: Callable[[bytes], Report],
+) -> None:
+    bent = as_leaves([*entries, entry(), entries[0]])
+    report = check(write(bent, signer, pseudonym, bodies=with_epoch(bent, pseudonym)))
+    assert [(one.index, one.member) for one in report.problems] == [(len(entries), "bodies.jsonl.gz")]
+    assert "another tree" in report.problems[0].what
+
+
+def test_a_body_of_an_epoch_that_is_not_the_leafs_own_stops_the_export(
+    opened: list[Leaf], signer: Ed25519Signer, pseudonym: str
+) -> None:
+    at = len(opened) - 2
+    other = [*own(opened[:at], pseudonym), (at, opened[at].body.replace(b"disk failed", b"disk filled"))]
+    with pytest.raises(BundleRefused, match=f"leaf {at} is not the one"):
+        write(opened, signer, pseudonym, bodies=other)
+
+
+def test_single_entries_bring_the_epochs_entry_along(
+    opened: list[Leaf], signer: Ed25519Signer, pseudonym: str, check: Callable[[bytes], Report]
+) -> None:
+    mine = [index for index, _ in own(opened, pseudonym)][:3]
+    report = check(single(opened, signer, pseudonym, [*mine, len(opened) - 2]))
+    assert report.problems == ()
+    assert (report.entries, report.bodies) == (4, 4)
+    assert any("opens the epoch" in one for one in report.notes)
+
+
+def test_a_copy_of_a_checkpoint_of_another_epoch_is_refused_when_an_export_is_made(
+    leaves: Sequence[Leaf], signer: Ed25519Signer, pseudonym: str
+) -> None:
+    later = Checkpoint(origin=f"{signer.name}/2", size=5, root=root_of(one.hash for one in leaves[:5]))
+    with pytest.raises(BundleRefused, match="An anchor is of the log"):
+        write(leaves, signer, pseudonym, anchors={"kept": sign_checkpoint(later, signer)})

@@ -173,7 +173,7 @@ def _body_row(number: int, entry: Entry, leaf: Leaf) -> dict[str, object]:
 def export_all(url: str, out: Path) -> Measured:
     """Export the project from leaf 0 and measure this process."""
     database, clock = open_database(url), SystemClock()
-    sealer = Sealer(origin=ORIGIN, signer=lambda: SIGNER, actor="system:bench@1")
+    sealer = Sealer(origin=ORIGIN, signer=lambda: SIGNER, actor="bench tenure/0")
     begun = time.perf_counter()
     made = export(
         database,
@@ -181,7 +181,7 @@ def export_all(url: str, out: Path) -> Measured:
         project=PROJECT,
         window=(START, START + timedelta(days=4000)),
         out=out,
-        actor="system:bench@1",
+        actor="bench tenure/0",
         clock=clock,
     )
     seconds = time.perf_counter() - begun

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from tests.chaos.invariants import broken
 from tests.chaos.people import ASTRAY, MAIN, POLICY, SIDE, People
 from tests.chaos.truth import lay_out
+from worker.anchors.folder import FolderAnchor
 from worker.audit.checkpoint import parse_checkpoint
 from worker.audit.merkle import leaf_hash, root_of
 from worker.audit.note import Ed25519Signer, open_note
@@ -20,7 +21,7 @@ from worker.flows.seal import Sealer
 from worker.model.clock import SystemClock
 from worker.model.work import OPEN_ITEM_STATES
 from worker.sandbox.server import SandboxServer
-from worker.store import log
+from worker.store import log, rails
 from worker.store.engine import Database
 from worker.store.tables import audit_checkpoint, stopped_pair, sweep, thread, work_item
 
@@ -88,6 +89,7 @@ def check(database: Database, people: People, sandbox: SandboxServer, folder: Pa
         db.rollback()
     problems = [f"{name}: {[tuple(row) for row in rows]}" for name, rows in found.items()]
     problems += _log_problems(database)
+    problems += [] if _anchor(folder).newest() else ["beat anchored no checkpoint"]
     problems += [told for project in (MAIN, SIDE) for told in _export_problems(database, project, folder)]
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
@@ -100,7 +102,9 @@ def _log_problems(database: Database) -> list[str]:
         head = log.read_head(db)
         leaves = [leaf_hash(one) for one in log.envelopes(db, head.size)]
         notes = db.execute(select(audit_checkpoint.c.size, audit_checkpoint.c.note)).all()
-    told = [] if root_of(leaves) == head.frontier.root() else ["the head's root is not that of the leaves"]
+        told = [f"the guard rail {one} is gone" for one in rails.look(db).missing]
+    if root_of(leaves) != head.frontier.root():
+        told.append("the head's root is not that of the leaves")
     for row in notes:
         signed = parse_checkpoint(open_note(row.note, [vkey]))
         if signed.size != row.size or signed.root != root_of(leaves[: row.size]):
@@ -108,9 +112,14 @@ def _log_problems(database: Database) -> list[str]:
     return told
 
 
+def _anchor(folder: Path) -> FolderAnchor:
+    """Where beat kept what it signed: an export compares the log with it first."""
+    return FolderAnchor(folder / "data" / "anchors")
+
+
 def _export_problems(database: Database, project: str, folder: Path) -> list[str]:
     signer = Ed25519Signer.from_seed(ORIGIN, bytes.fromhex(SEED))
-    sealer = Sealer(origin=ORIGIN, signer=lambda: signer, actor="chaos tenure/0")
+    sealer = Sealer(origin=ORIGIN, signer=lambda: signer, actor="chaos tenure/0", anchors=[_anchor(folder)])
     now, out = _CLOCK.now(), folder / f"{project}.zip"
     window = (now - timedelta(days=1), now + timedelta(days=1))
     export(database, sealer, project=project, window=window, out=out, actor="chaos tenure/0", clock=_CLOCK)

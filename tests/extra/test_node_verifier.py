@@ -7,6 +7,7 @@ import random  # noqa: TID251 - seeded, so that a run can be repeated
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.audit.test_ranges import beginning, own, single, write
 from worker.audit import bodies
 from worker.audit.entry import Entry
 from worker.audit.envelope import Leaf
+from worker.audit.merkle import root_of
 from worker.audit.note import Ed25519Signer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +80,31 @@ def test_it_verifies_a_later_range_single_entries_and_pruned_bodies(
     code, told = node(write(made, signer, pseudonym, bodies=kept))
     assert (code, told["problems"]) == (0, [])
     assert told["bodies_gone"] == 4
+
+
+def test_it_asks_for_what_an_epoch_follows(
+    *,
+    node: Callable[[bytes], Told],
+    entries: Sequence[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    leaves: Sequence[Leaf],
+    signer: Ed25519Signer,
+    pseudonym: str,
+) -> None:
+    at = len(leaves)
+    held = bodies.Tree(origin="o", size=at, root=root_of(one.hash for one in leaves))
+    for root, code in ((held.root, 0), (bytes(32), 6)):
+        gap = bodies.Gap(why="log_behind", anchored=held, held=replace(held, root=root), agreed=4)
+        opened = bodies.log_epoch(
+            number=2, origin="o/2", gap=gap, reason="restored", at=entries[-1].at, actor="cli tenure/0"
+        )
+        made = as_leaves([*entries, opened])
+        whole = [*own(made, pseudonym), (at, made[at].body)]
+        told = node(write(made, signer, pseudonym, bodies=whole))[1]
+        assert [one["index"] for one in told["problems"]] == ([] if code == 0 else [at])
+        assert ["opens the epoch o/2 (restored)" in one for one in told["notes"]] == [True]
+        assert node(write(made, signer, pseudonym))[0] == 6
+        assert node(single(made, signer, pseudonym, [whole[0][0], at]))[1]["problems"] == []
 
 
 def test_it_finds_what_was_done_to_an_export(

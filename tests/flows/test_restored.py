@@ -18,6 +18,7 @@ from worker.anchors.base import checkpoint_in
 from worker.audit.findings import Report
 from worker.audit.note import Ed25519Signer
 from worker.audit.verify import verify_bundle
+from worker.flows.attest import attest
 from worker.flows.compare import (
     LogBehind,
     LogBroken,
@@ -28,11 +29,11 @@ from worker.flows.compare import (
     why_not_armed,
 )
 from worker.flows.epoch import EpochNotNeeded, Opened, open_epoch
-from worker.flows.export import export
+from worker.flows.export import Extras, export
 from worker.flows.seal import seal
 from worker.flows.tick import Beat, keep_house
 from worker.model.decision import HoldScope
-from worker.model.errors import TenureError
+from worker.model.errors import NotFound, TenureError
 from worker.model.thread import Kind, ThreadState
 from worker.sandbox.options import SandboxOptions
 from worker.store import epochs, log, work
@@ -62,7 +63,7 @@ def kept(urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         yield Restorable(world=world, folder=tmp_path / "anchors", url=url, backup=backup)
 
 
-def exported(kept: Restorable, out: Path) -> Report:
+def exported(kept: Restorable, out: Path, extras: Extras | None = None) -> Report:
     world, now = kept.world, kept.world.clock.now()
     export(
         world.database,
@@ -72,6 +73,7 @@ def exported(kept: Restorable, out: Path) -> Report:
         out=out,
         actor=ACTOR,
         clock=world.clock,
+        extras=extras,
     )
     return verify_bundle(out, keys=[VKEY])
 
@@ -185,6 +187,48 @@ def test_an_export_after_an_epoch_verifies_and_says_what_it_follows(kept: Restor
     [note] = report.notes
     assert f"anchored at size {lost.size}" in note
     assert "disk failed" in note
+
+
+def test_an_owners_answer_after_an_epoch_brings_what_it_follows(kept: Restorable, tmp_path: Path) -> None:
+    kept.world.register(owner="data-subject")
+    kept.seal()
+    kept.back_up()
+    kept.world.register()
+    kept.seal()
+    kept.restore()
+    opened(kept, "disk failed")
+    now = kept.world.clock.now()
+    attest(
+        kept.world.database,
+        kept.sealer,
+        project="demo-support",
+        owner="data-subject",
+        window=(now - 400 * DAY, now + DAY),
+        out=tmp_path / "answer.zip",
+        actor=ACTOR,
+        clock=kept.world.clock,
+    )
+    report = verify_bundle(tmp_path / "answer.zip", keys=[VKEY])
+    assert (report.problems, report.verified) == ((), True)
+    assert any("disk failed" in note for note in report.notes)
+
+
+def test_an_export_begins_at_a_checkpoint_of_the_epoch_that_the_log_is_in(
+    kept: Restorable, tmp_path: Path
+) -> None:
+    kept.world.register()
+    before = kept.seal()
+    kept.back_up()
+    kept.world.register()
+    kept.seal()
+    kept.restore()
+    made = opened(kept)
+    assert made.sealed is not None
+    kept.world.register()
+    with pytest.raises(NotFound, match="before the epoch"):
+        exported(kept, tmp_path / "never.zip", Extras(begin_at=before.size))
+    report = exported(kept, tmp_path / "later.zip", Extras(begin_at=made.sealed.size))
+    assert (report.problems, report.first) == ((), made.sealed.size)
 
 
 def test_a_log_that_grew_past_its_anchor_after_a_restore_differs(kept: Restorable) -> None:
