@@ -198,3 +198,16 @@ def test_a_connection_that_fails_is_no_answer_and_renews_nothing() -> None:
     pauses.heard(seen(Class.THROTTLED, status=429), 1.0, 2.0)
     assert pauses.over
     assert not pauses.answered
+
+
+def test_a_turn_knows_of_a_pause_that_began_within_it() -> None:
+    """Arming happens within a turn, and takes as long as a transaction does."""
+
+    async def scenario() -> None:
+        one = asker(Server())
+        async with one.turn(one.writes, Rank.DELETE) as slot:
+            assert not slot.overtaken
+            await one.writes.cool_down(1.0)
+            assert slot.overtaken
+
+    asyncio.run(scenario())

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
+from tests.world.stepping import Passing
 from tests.world.world import PROJECT, World
-from worker.model.evidence import Control
+from worker.model.evidence import Control, Observation
 from worker.model.thread import Kind, ThreadState
+from worker.providers.base import Provider
 from worker.sandbox.kinds import ObjectKind
 from worker.sandbox.options import parse_faults
 from worker.store import canaries
 from worker.store.canaries import Canary
 from worker.store.tables import canary
+
+_TOO_MANY = 429
 
 
 def _kept(world: World) -> int:
@@ -73,6 +78,71 @@ def test_a_canary_that_fails_for_ever_certifies_nothing_and_is_not_made_for_ever
     world.clock.move(timedelta(days=2))
     world.drain()
     assert len(world.sandbox.requests()) == asked
+
+
+@pytest.mark.parametrize("method", ["post", "get", "delete"])
+def test_a_canary_that_is_throttled_once_is_asked_again_and_proves_its_route(
+    world: World, method: str
+) -> None:
+    due = world.register()
+    world.sweep()
+    if method == "post":
+        world.faults("throttled-silent@post*1")
+    else:
+        _when_the_canary_is_made(world, f"throttled-silent@{method}*1")
+    world.drain()
+    assert _throttled(world) == [method.upper()]
+    assert [one["control"] for one in world.entries("control.probed")] == [Control.ROUTE_ONLY.value]
+    assert (world.grade(due), world.state(due)) == ("confirmed", ThreadState.DELETED)
+    assert world.sandbox.store.every(ObjectKind.CONVERSATION) == []
+    assert _kept(world) == 0
+
+
+@pytest.mark.parametrize("method", ["post", "get", "delete"])
+def test_a_canary_that_is_only_throttled_fails_no_control_and_is_not_forgotten(
+    world: World, method: str
+) -> None:
+    due = world.register()
+    world.sweep()
+    if method == "post":
+        world.faults("throttled-silent@post")
+    else:
+        _when_the_canary_is_made(world, f"throttled-silent@{method}")
+    world.drain()
+    assert set(_throttled(world)) == {method.upper()}
+    # Nothing was said of the route, so nothing is said against it: no pair stops.
+    assert world.entries("control.probed") == []
+    assert world.grade(due) == "acknowledged"
+    left = len(world.sandbox.store.every(ObjectKind.CONVERSATION))
+    made = method != "post"
+    assert (left, _kept(world)) == (made, made)
+    world.faults()
+    world.forget_cooldown()
+    world.clock.move(timedelta(minutes=10))
+    world.drain()
+    assert world.sandbox.store.every(ObjectKind.CONVERSATION) == []
+    assert _kept(world) == 0
+
+
+def _when_the_canary_is_made(world: World, *names: str) -> None:
+    """Let these faults begin when the first POST has been answered."""
+    inner = world.wrap
+    world.wrap = lambda provider: _AfterCanary(inner(provider), lambda: world.faults(*names)).provider
+
+
+class _AfterCanary(Passing):
+    def __init__(self, inner: Provider, then: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self.then = then
+
+    async def create_canary(self, kind: Kind, *, timeout: float) -> tuple[Observation, str | None]:
+        made = await self.inner.create_canary(kind, timeout=timeout)
+        self.then()
+        return made
+
+
+def _throttled(world: World) -> list[str]:
+    return [one.method for one in world.sandbox.requests() if one.status == _TOO_MANY]
 
 
 def test_a_canary_that_a_crash_left_is_deleted_in_a_later_turn(world: World) -> None:

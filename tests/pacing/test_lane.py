@@ -502,3 +502,39 @@ def test_no_more_slots_are_asked_for_together_than_begin_within_the_lead(
         assert all(late - early >= 0.99 / per_second for early, late in pairwise(begun))
 
     asyncio.run(run())
+
+
+class Refusing(MemoryPacer):
+    """Refuses for a second every second time it is asked."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        super().__init__(monotonic)
+        self.asked = 0
+
+    async def reserve(self, bucket: Bucket) -> Reservation | Later:
+        self.asked += 1
+        return Later(wait=1.0) if self.asked % 2 == 0 else await super().reserve(bucket)
+
+
+def test_a_refusal_holds_no_slot_back_that_was_granted_beside_it() -> None:
+    async def run() -> None:
+        clock = HandClock()
+        lane = Lane(Refusing(clock.monotonic), Bucket(key="fast", per_second=100), clock, sleep=clock.sleep)
+        begun = clock.at
+        slots = await asyncio.gather(*(lane.slot(Rank.READ, n) for n in range(2)))
+        assert [one.at - begun < 0.1 for one in slots] == [True, False]
+        assert 1.0 <= slots[1].at - begun < 1.5
+
+    asyncio.run(run())
+
+
+def test_a_slot_is_overtaken_by_a_pause_and_not_by_time() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(0.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        clock.at += 9.0
+        assert not slot.overtaken
+        await lane.cool_down(1.0)
+        assert slot.overtaken
+
+    scenario(body)

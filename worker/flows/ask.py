@@ -88,8 +88,8 @@ class Asker:
         return page
 
     @asynccontextmanager
-    async def turn(self, lane: Lane, rank: Rank, order: float = 0) -> AsyncIterator[None]:
-        """Within it one request may leave: it has its slot, a seat, and time of the lease.
+    async def turn(self, lane: Lane, rank: Rank, order: float = 0) -> AsyncIterator[Slot]:
+        """Within it one request may leave: it has the slot that is returned, a seat, and time of the lease.
 
         Raises LeaseShort, PacerUnavailable or CoolingDown.
         """
@@ -98,9 +98,9 @@ class Asker:
             if slot.spent:
                 # It waited for its seat. Used now, it would leave in a crowd of such, or in a pause that the
                 # answer before it asked for. The seat is kept.
-                await self.permit(lane, rank, order)
+                slot = await self.permit(lane, rank, order)
             self._check_time(rank)
-            yield
+            yield slot
 
     async def slot(self, lane: Lane, rank: Rank, order: float) -> Slot:
         """Return a slot that lies ahead; raises what `turn` raises."""

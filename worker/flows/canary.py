@@ -7,7 +7,7 @@ present. Its id is committed before its DELETE, and one that a crash left is del
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from worker.flows.ask import Asker
 from worker.flows.control import Support
@@ -15,6 +15,7 @@ from worker.flows.decide import bundle_in_force
 from worker.flows.tools import Tools, asker_of
 from worker.model.evidence import Class, Control, Observation, Step
 from worker.model.thread import Kind
+from worker.pacing.base import CoolingDown
 from worker.pacing.lane import Rank
 from worker.policy.document import Project
 from worker.providers.profiles import profile
@@ -23,6 +24,8 @@ from worker.store.canaries import Canary
 from worker.telemetry import log
 
 _CANARY = "canary"
+_MOST_THROTTLED = 3
+_REST_SECONDS = 1.5
 
 
 def allowed(project: Project, kind: Kind) -> bool:
@@ -31,23 +34,56 @@ def allowed(project: Project, kind: Kind) -> bool:
 
 
 async def probe(tools: Tools, asker: Asker, project: Project, kind: Kind) -> Support:
-    """Make a canary, see it, delete it and see it gone; anything else is a failed control."""
-    made, external_id = await asker.create_canary(kind)
+    """Make a canary, see it, delete it and see it gone; anything else is a failed control.
+
+    But a 429 says nothing, so it fails none: raises CoolingDown where nothing else comes. What was made is
+    deleted before that, or kept as left.
+    """
+    made, external_id = await _create(asker, kind)
     if external_id is None:
         return _failed(made)
     bird = Canary(project=project.name, kind=kind, external_id=external_id)
     await asyncio.to_thread(_keep, tools, bird)
-    seen = await asker.read_object(kind, external_id, Step.CONTROL, rank=Rank.CONTROL)
+    seen = await _read(asker, bird)
     gone = await _delete(tools, asker, bird)
     if seen.seen is not Class.PRESENT:
         return _failed(seen)
     return Support(control=Control.ROUTE_ONLY, observation=seen) if gone is None else _failed(gone)
 
 
+async def _create(asker: Asker, kind: Kind) -> tuple[Observation, str | None]:
+    external_id: str | None = None
+
+    async def create() -> Observation:
+        nonlocal external_id
+        made, external_id = await asker.create_canary(kind)
+        return made
+
+    return await _heard(create), external_id
+
+
+async def _read(asker: Asker, bird: Canary) -> Observation:
+    return await _heard(
+        lambda: asker.read_object(bird.kind, bird.external_id, Step.CONTROL, rank=Rank.CONTROL)
+    )
+
+
+async def _heard(ask: Callable[[], Awaitable[Observation]]) -> Observation:
+    """Ask until something is said, but not for ever; the last answer may be throttled still."""
+    seen = await ask()
+    for _ in range(_MOST_THROTTLED - 1):
+        if seen.seen is not Class.THROTTLED:
+            break
+        seen = await ask()
+    return seen
+
+
 async def _delete(tools: Tools, asker: Asker, bird: Canary) -> Observation | None:
     """Delete a canary and look again; returns what stood in the way, or None when it is seen to be gone."""
-    answer = await asker.delete_object(bird.kind, bird.external_id)
-    after = await asker.read_object(bird.kind, bird.external_id, Step.CONTROL, rank=Rank.CONTROL)
+    answer = await _heard(lambda: asker.delete_object(bird.kind, bird.external_id))
+    if answer.seen is Class.THROTTLED:
+        return answer
+    after = await _read(asker, bird)
     if after.seen is not Class.OBJECT_ABSENT:
         return after
     await asyncio.to_thread(_forget, tools, bird)
@@ -86,4 +122,6 @@ def _forget(tools: Tools, bird: Canary) -> None:
 
 
 def _failed(seen: Observation) -> Support:
+    if seen.seen is Class.THROTTLED:
+        raise CoolingDown(seen.retry_after or _REST_SECONDS)
     return Support(control=Control.FAILED, observation=seen, failed_class=seen.seen)

@@ -7,7 +7,6 @@ container is not touched, unless the project says `on_partial: delete`.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from worker.flows.arm import Armed, Intent
@@ -17,6 +16,7 @@ from worker.flows.patience import LeaseShort
 from worker.flows.sending import armed_in_time
 from worker.model.evidence import Children, Class, Observation, Step
 from worker.model.work import Stage
+from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.pacing.lane import Rank
 
 # Within one pass the children that were left are asked for again this often.
@@ -128,8 +128,10 @@ async def _delete_round(
                 return Throttled()
     except LeaseShort:
         return Stopped(verdict=None)
-    except asyncio.CancelledError:
-        # The process ends: without an answer, what was on the wire counts as something that may have left.
+    except (PacerUnavailable, CoolingDown):
+        raise
+    except BaseException:
+        # Without an answer, what was on the wire counts as something that may have left.
         armed_once = False
         raise
     finally:
@@ -149,11 +151,11 @@ async def _delete_round(
 async def _delete_one(
     desk: Desk, course: Course, intent: Intent, armed: ArmVerdict | None, child: str
 ) -> tuple[ArmVerdict, Observation | None]:
-    """Send one child's DELETE at its slot; without an answer nothing was sent: not armed, or no time left."""
+    """Send one child's DELETE at its slot; without an answer nothing was sent: not armed, no time, paused."""
     # Slot and seat come first, as for a container: nothing may wait between the last look and sending.
-    async with desk.asker.turn(desk.asker.writes, Rank.DELETE, course.order):
+    async with desk.asker.turn(desk.asker.writes, Rank.DELETE, course.order) as slot:
         armed = await armed_in_time(desk, intent, armed)
-        if not isinstance(armed, Armed) or not desk.asker.time_left():
+        if not isinstance(armed, Armed) or not desk.asker.time_left() or slot.overtaken:
             return armed, None
         answer = await desk.asker.provider.delete_child(
             course.thread.kind, course.thread.external_id, child, timeout=desk.asker.timeout

@@ -8,7 +8,6 @@ of its own kind. Whatever is not sure is left, and then the container stays unle
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +21,7 @@ from worker.model.chosen import SENT, ChosenChild, ChosenState, Kept
 from worker.model.evidence import Children, Class, Control, Observation, Step
 from worker.model.thread import Kind
 from worker.model.work import Stage
+from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.pacing.lane import Rank
 
 # Within one pass the children that were left are looked at again this often.
@@ -237,8 +237,10 @@ class _Stage:
                     return ended
         except LeaseShort:
             return Stopped(verdict=None)
-        except asyncio.CancelledError:
-            # The process ends: what was on the wire stays without an answer, so it may have left.
+        except (PacerUnavailable, CoolingDown):
+            raise
+        except BaseException:
+            # What was on the wire stays without an answer, so it may have left.
             self.armed = None
             raise
         finally:
@@ -293,7 +295,7 @@ class _Stage:
         """Send at the slot and within 5 s of arming. None: the child is kept by now, and nothing was sent."""
         desk, course = self.work.desk, self.work.course
         # Slot and seat come first, as for a container: nothing may wait between the last look and sending.
-        async with desk.asker.turn(desk.asker.writes, Rank.DELETE, course.order):
+        async with desk.asker.turn(desk.asker.writes, Rank.DELETE, course.order) as slot:
             armed = await armed_in_time(desk, self._intent(), self.armed)
             if not isinstance(armed, Armed):
                 return Stopped(verdict=armed)
@@ -301,7 +303,7 @@ class _Stage:
             if way.child.id in armed.kept:
                 way.state, way.reason = ChosenState.KEPT, armed.kept[way.child.id]
                 return None
-            if not desk.asker.time_left():
+            if not desk.asker.time_left() or slot.overtaken:
                 return Stopped(verdict=None)
             answer = replace(await request(way.child), child=way.child.id)
         await desk.asker.heed(answer, desk.asker.writes)

@@ -76,9 +76,9 @@ async def _send_at(
     # behind a hold that has answered.
     async with asker.seats:
         if slot.spent:
-            await asker.permit(asker.writes, Rank.DELETE, course.order)
+            slot = await asker.permit(asker.writes, Rank.DELETE, course.order)
         armed = await armed_in_time(desk, intent, armed)
-        if not isinstance(armed, Armed) or not asker.time_left():
+        if not isinstance(armed, Armed) or not asker.time_left() or slot.overtaken:
             return armed, _unsent(desk, course)
         thread = course.thread
         return armed, await asker.provider.delete(thread.kind, thread.external_id, timeout=asker.timeout)

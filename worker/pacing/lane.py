@@ -84,6 +84,11 @@ class Slot:
         """Whether it is not used any more: it began too long ago, or a pause has begun since."""
         return self.lane.is_spent(self)
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether a pause has begun since it was taken."""
+        return self.lane.is_overtaken(self)
+
     def give_back(self) -> None:
         """Leave the slot to whoever waits, or comes before it begins."""
         self.lane.take_back(self)
@@ -112,6 +117,8 @@ class Lane:
         # Until when nothing leaves, as far as is known here, and what of it the pacer was not told yet.
         self._paused_until, self._untold_until = 0.0, 0.0
         self._looked_at = float("-inf")
+        # When the pacer, which refused, may be asked again, and how often in a row it has refused.
+        self._ask_again, self._refused = 0.0, 0
         self._courtesy = min(_MOST_COURTESY_SECONDS, 0.5 / bucket.per_second)
         self._asking: asyncio.Task[None] | None = None
         self._woken: asyncio.Future[None] | None = None
@@ -168,11 +175,15 @@ class Lane:
             if left > 0:
                 # Counted from the question, so never beyond the pause's end: slots after it stay good.
                 self._pause(asked + left)
-        return slot.at >= self._paused_until
+        return not self.is_overtaken(slot)
 
     def is_spent(self, slot: Slot) -> bool:
         """Whether a slot that has begun is not used any more."""
-        return self._left(slot.at) < -SPENT_SECONDS or slot.at < self._paused_until
+        return self._left(slot.at) < -SPENT_SECONDS or self.is_overtaken(slot)
+
+    def is_overtaken(self, slot: Slot) -> bool:
+        """Whether a pause began, as far as is known here, after the slot was taken."""
+        return slot.at < self._paused_until
 
     def take_back(self, slot: Slot) -> None:
         """Pass on a slot that is not used, if it still can be."""
@@ -201,27 +212,32 @@ class Lane:
         """Ask for as many as begin within a tenth of a second, together: a question may take longer."""
         together = max(1, int(self._bucket.per_second * LEAD_SECONDS))
         count = min(MOST_AT_ONCE, together, self._wanted() - len(self._held))
-        for slot in await asyncio.gather(*(self._reserve() for _ in range(count))):
-            insort(self._held, slot, key=_begins)
-            self._reaches = max(self._reaches, slot.at)
+        told = await asyncio.gather(*(self._reserve() for _ in range(count)))
+        wait = max(told)
+        if wait <= 0:
+            self._refused = 0
+            return
+        # Whoever was refused more often asks first, so that no process is kept out for ever. It costs
+        # nothing: what they ask for lies two seconds ahead.
+        self._ask_again = self._clock.monotonic() + wait + self._courtesy / (1 + self._refused)
+        self._refused = 0 if min(told) <= 0 else self._refused + 1
 
-    async def _reserve(self) -> Slot:
-        refused = 0
-        while True:
-            await self._tell()
-            granted = await self._pacer.reserve(self._bucket)
-            match granted:
-                case Reservation(wait=wait):
-                    # Counted from the answer, so never too early.
-                    now = self._clock.monotonic()
-                    return Slot(at=now + wait, taken=now, lane=self)
-                case Later(wait=wait):
-                    # Whoever was refused more often asks first, so that no process is kept out for ever.
-                    # It costs nothing: what they ask for lies two seconds ahead.
-                    await self._sleep(wait + self._courtesy / (1 + refused))
-                    refused += 1
-                case _:
-                    assert_never(granted)
+    async def _reserve(self) -> float:
+        """Keep a slot, and return 0; or return after how many seconds one may be asked for."""
+        await self._tell()
+        granted = await self._pacer.reserve(self._bucket)
+        match granted:
+            case Reservation(wait=wait):
+                # Counted from the answer, so never too early.
+                now = self._clock.monotonic()
+                slot = Slot(at=now + wait, taken=now, lane=self)
+                insort(self._held, slot, key=_begins)
+                self._reaches = max(self._reaches, slot.at)
+                return 0
+            case Later(wait=wait):
+                return wait
+            case _:
+                assert_never(granted)
 
     async def _tell(self) -> None:
         """Tell the pacer of a pause that it could not be told of."""
@@ -238,7 +254,10 @@ class Lane:
     def _wants_more(self) -> bool:
         """Whether another slot will be used, and none was reserved far enough ahead yet."""
         self._drop_stale()
-        return self._left(self._reaches - AHEAD_SECONDS) <= 0 and len(self._held) < self._wanted()
+        return self._left(self._asks_at()) <= 0 and len(self._held) < self._wanted()
+
+    def _asks_at(self) -> float:
+        return max(self._reaches - AHEAD_SECONDS, self._ask_again)
 
     def _left(self, until: float) -> float:
         return until - self._clock.monotonic()
@@ -256,7 +275,7 @@ class Lane:
         """Keep slots back as long as only reads and controls want them, or until somebody comes."""
         due = [self._held[0].at - LEAD_SECONDS] if self._held else []
         if len(self._held) < self._wanted():
-            due.append(self._reaches - AHEAD_SECONDS)
+            due.append(self._asks_at())
         early = self._left(min(due))
         if early <= 0:
             await asyncio.sleep(0)
