@@ -18,6 +18,7 @@ from worker.anchors.base import checkpoint_in
 from worker.audit.findings import Report
 from worker.audit.note import Ed25519Signer
 from worker.audit.verify import verify_bundle
+from worker.flows import compare as comparing
 from worker.flows.attest import attest
 from worker.flows.compare import (
     LogBehind,
@@ -36,7 +37,7 @@ from worker.model.decision import HoldScope
 from worker.model.errors import NotFound, TenureError
 from worker.model.thread import Kind, ThreadState
 from worker.sandbox.options import SandboxOptions
-from worker.store import epochs, log, work
+from worker.store import epochs, log, rests, work
 
 VKEY = Ed25519Signer.from_seed(ORIGIN, b"\7" * 32).vkey
 DAY = timedelta(days=1)
@@ -59,7 +60,8 @@ def urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
 def kept(urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Restorable]:
     url, backup = urls
     with make_world(url, tmp_path / "policies", SandboxOptions()) as world:
-        monkeypatch.setattr(work, "lease_clock", world.clock.lease_clock)
+        for one in (work, rests, comparing):
+            monkeypatch.setattr(one, "lease_clock", world.clock.lease_clock)
         yield Restorable(world=world, folder=tmp_path / "anchors", url=url, backup=backup)
 
 
@@ -332,9 +334,26 @@ def test_a_copys_own_word_that_all_is_well_counts_for_minutes_only(kept: Restora
     kept.seal()
     with kept.world.database.read() as db:
         assert why_not_armed(db, kept.world.clock.now()) is None
-        stopped = why_not_armed(db, kept.world.clock.now() + timedelta(minutes=11))
+    kept.world.clock.move(timedelta(minutes=11))
+    with kept.world.database.read() as db:
+        stopped = why_not_armed(db, kept.world.clock.now())
     assert stopped is not None
     assert "last compared" in stopped
+
+
+def test_how_long_a_comparison_counts_is_told_by_no_clock_that_is_set_wrong(kept: Restorable) -> None:
+    if kept.world.database.is_sqlite:
+        pytest.skip("SQLite has no clock of its own")
+    kept.world.register()
+    kept.world.clock.step(-DAY)
+    kept.seal()
+    kept.world.clock.step(DAY)
+    with kept.world.database.read() as db:
+        assert why_not_armed(db, kept.world.clock.now()) is None
+    kept.world.clock.move(timedelta(minutes=11))
+    kept.world.clock.step(-DAY)
+    with kept.world.database.read() as db:
+        assert why_not_armed(db, kept.world.clock.now()) is not None
 
 
 def test_somebody_with_other_anchors_cannot_lift_a_refusal(kept: Restorable, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from worker.model.clock import Clock, parse_rfc3339, rfc3339
 from worker.model.errors import TenureError
 from worker.store import epochs, keys
 from worker.store import log as store_log
-from worker.store.engine import Database
+from worker.store.engine import Database, lease_clock
 from worker.telemetry import log, raise_alert
 
 COMPARED = "log.compared"
@@ -174,7 +174,8 @@ def _keep(
         seen = (told.get("epoch", 0), told.get("size", 0))
         if refused is None and seen > top:
             return LogRefused(told["problem"], repair=_REPAIR) if told["problem"] else None
-        keys.note_fact(db, COMPARED, _fact(max(top, seen), refused, now + known.fresh), now)
+        until = lease_clock(db, now) + known.fresh
+        keys.note_fact(db, COMPARED, _fact(max(top, seen), refused, until), now)
     if refused is not None and told.get("problem") != refused.problem:
         raise_alert("log.refused", code=refused.code, problem=refused.problem, repair=refused.repair)
     return refused
@@ -192,13 +193,14 @@ def _fact(top: tuple[int, int], refused: LogRefused | None, until: datetime) -> 
 
 def forget(db: Session, now: datetime) -> None:
     """Let what was compared before count no more: a person has looked. Belongs to opening an epoch."""
-    keys.note_fact(db, COMPARED, _fact((0, 0), None, now + FRESH), now)
+    keys.note_fact(db, COMPARED, _fact((0, 0), None, lease_clock(db, now) + FRESH), now)
 
 
 def why_not_armed(db: Session, now: datetime) -> str | None:
     """Return why no DELETE may leave: the log is refused, or nobody compared it lately; None if one may.
 
-    A database that nobody ever compared has no fact: no process of it has anchors, or none has begun yet.
+    A database that nobody ever compared has no fact: no process of it has anchors, or none has begun yet. How
+    long a comparison counts is told by the clock that leases run on, so that no wrong one makes it last.
     """
     fact = keys.read_fact(db, COMPARED)
     if fact is None:
@@ -206,6 +208,6 @@ def why_not_armed(db: Session, now: datetime) -> str | None:
     told = fact[0]
     if told["problem"]:
         return f"the log is refused: {told['problem']}"
-    if now > parse_rfc3339(told["until"]):
+    if lease_clock(db, now) > parse_rfc3339(told["until"]):
         return f"the log was last compared with its anchors at {rfc3339(fact[1])}; beat does it"
     return None
