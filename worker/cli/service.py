@@ -324,5 +324,6 @@ def beat() -> None:
     from celery.beat import Scheduler
 
     from worker.celery import app
+    from worker.jobs.stopping import StoppingBeat
 
-    app.Beat(loglevel="WARNING", quiet=True, scheduler_cls=Scheduler, schedule="").run()
+    StoppingBeat(app=app, loglevel="WARNING", quiet=True, scheduler_cls=Scheduler, schedule="").run()
