@@ -119,6 +119,14 @@ class Fleet:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def stop_one(self, process: subprocess.Popen[bytes], *, within: float) -> int | None:
+        """Send SIGTERM; returns the exit code, None if it did not end within that many seconds."""
+        process.terminate()
+        try:
+            return process.wait(within)
+        except subprocess.TimeoutExpired:
+            return None
+
     def logs(self) -> str:
         """Return everything that was printed, to be shown when a test fails."""
         return "\n".join(

@@ -8,10 +8,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from worker.flows.await_approval import HOW
 from worker.flows.compare import LogRefused, compare
@@ -23,11 +23,16 @@ from worker.store import rests, work
 from worker.telemetry import log, set_up_logging
 from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in_force, require_ready, wire
 
+if TYPE_CHECKING:
+    import uvicorn
+
 _SANDBOX_KEY = "TENURE_KEY_SANDBOX"
 _SANDBOX_NAMES = ("demo-support", "demo-research", "demo-finance")
 # They wait for answers nearly all the time, and one credential has only a few of them.
 _POOL_THREADS = 32
 _STOP_SECONDS = 30
+# A request that was heard is answered within this time, or cut off when the process ends.
+_ANSWER_SECONDS = 20
 _BACKLOG = 512
 _LAST_PORT = 65_535
 # A command that looks at the policies folder holds the lock for a moment only.
@@ -96,9 +101,10 @@ def up(*, sandbox: bool = False) -> None:
         if put_in_force(tenure).awaiting:
             log().warning("bundle.awaiting_approval", repair=HOW)
         listening = stack.enter_context(_listen(settings))
+        server = _server(tenure)
         _announce(tenure, listening)
         stack.enter_context(_workers(tenure))
-        _serve(tenure, listening, stop_tasks=lambda: None)
+        _serve(tenure, server, listening)
 
 
 def _take_up(tenure: Tenure) -> None:
@@ -244,8 +250,8 @@ def _workers(tenure: Tenure) -> Iterator[None]:
         process.close()
 
 
-def _serve(tenure: Tenure, listening: socket.socket, stop_tasks: Callable[[], None]) -> None:
-    """Serve HTTP until a signal, then stop what else runs."""
+def _server(tenure: Tenure) -> uvicorn.Server:
+    """Make the server of the HTTP API; from here on SIGTERM and SIGINT end it, whenever they come."""
     import uvicorn
 
     from worker.http.app import create_app
@@ -261,14 +267,26 @@ def _serve(tenure: Tenure, listening: socket.socket, stop_tasks: Callable[[], No
         source=tenure.source,
     )
     config = uvicorn.Config(
-        create_app(services), log_config=None, access_log=False, server_header=False, lifespan="on"
+        create_app(services),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        # Without it, whoever sends half a request and no more would keep the process for ever.
+        timeout_graceful_shutdown=_ANSWER_SECONDS,
     )
-    # uvicorn raises the signal again after its shutdown; unanswered, that would end us before the rest.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    signal.signal(signal.SIGINT, lambda *_: None)
+    server = uvicorn.Server(config)
+    # Before uvicorn listens for signals itself, one would end us at once; and afterwards it raises what it
+    # got again, which unanswered would end us before the rest. The server notes both, and ends when it runs.
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    signal.signal(signal.SIGINT, server.handle_exit)
+    return server
+
+
+def _serve(tenure: Tenure, server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve HTTP until a signal; requests that were heard are answered."""
     log().info("service.started", listen=tenure.settings.listen)
-    uvicorn.Server(config).run(sockets=[listening])
-    stop_tasks()
+    server.run(sockets=[listening])
     log().info("service.stopped")
 
 
@@ -280,8 +298,10 @@ def api() -> None:
     tenure = wire(settings, role="api")
     require_ready(tenure)
     with _listen(settings) as listening:
+        server = _server(tenure)
         _announce(tenure, listening)
-        _serve(tenure, listening, stop_tasks=tenure.database.dispose)
+        _serve(tenure, server, listening)
+        tenure.database.dispose()
 
 
 def worker() -> None:
@@ -319,5 +339,6 @@ def beat() -> None:
     from celery.beat import Scheduler
 
     from worker.celery import app
+    from worker.jobs.stopping import StoppingBeat
 
-    app.Beat(loglevel="WARNING", quiet=True, scheduler_cls=Scheduler, schedule="").run()
+    StoppingBeat(app=app, loglevel="WARNING", quiet=True, scheduler_cls=Scheduler, schedule="").run()
