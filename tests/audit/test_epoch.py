@@ -141,7 +141,8 @@ def test_an_epoch_that_follows_another_tree_than_the_exports_is_found(
     pseudonym: str,
     check: Callable[[bytes], Report],
 ) -> None:
-    bent = as_leaves([*entries, entry(), entries[0]])
+    held = Tree(origin="example.org/log", size=len(entries), root=bytes(32))
+    bent = as_leaves([*entries, entry(replace(GAP, held=held)), entries[0]])
     report = check(write(bent, signer, pseudonym, bodies=with_epoch(bent, pseudonym)))
     assert [(one.index, one.member) for one in report.problems] == [(len(entries), "bodies.jsonl.gz")]
     assert "another tree" in report.problems[0].what
