@@ -19,7 +19,7 @@ from worker.pacing.redis import RedisPacer
 def test_nothing_is_sent_while_redis_is_gone_and_all_of_it_when_it_is_back(
     world: World, redis_url: str, redis_prefix: str, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(pacing, "_SOCKET_SECONDS", 0.2)
+    monkeypatch.setattr(pacing, "_SOCKET_SECONDS", 1.0)
     world.register(kind=Kind.FILE, age=timedelta(days=1))
     due = [world.register(kind=Kind.FILE) for _ in range(5)]
     world.sweep()
