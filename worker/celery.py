@@ -6,7 +6,6 @@ everything again, so Redis may lose or double any message.
 
 from __future__ import annotations
 
-import atexit
 import threading
 from datetime import timedelta
 from functools import cached_property
@@ -175,10 +174,7 @@ class HouseKeeper:
 
 @beat_init.connect
 def _keep_house(**_: object) -> None:
-    keeper = HouseKeeper(wire(load_settings(), role="beat"))
-    keeper.start()
-    # However beat ends, a round that runs comes to its end, and no thread is frozen in the middle of a line.
-    atexit.register(keeper.stop)
+    HouseKeeper(wire(load_settings(), role="beat")).start()
 
 
 # beat_embedded_init is left alone: the one-process service starts a house keeper with its own wiring.

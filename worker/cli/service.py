@@ -339,6 +339,5 @@ def beat() -> None:
     from celery.beat import Scheduler
 
     from worker.celery import app
-    from worker.jobs.stopping import StoppingBeat
 
-    StoppingBeat(app=app, loglevel="WARNING", quiet=True, scheduler_cls=Scheduler, schedule="").run()
+    app.Beat(loglevel="WARNING", quiet=True, scheduler_cls=Scheduler, schedule="").run()

@@ -1,4 +1,4 @@
-"""Stopping a worker of several processes and a beat: what they are told, and how they know that they may end.
+"""Stopping a worker of several processes: what it is told, and how it knows that nothing runs any more.
 
 SIGTERM reaches Celery's main process only, and Celery then sleeps out its whole grace beside children that
 know of nothing. So one page of memory is shared with them, made before the first fork: a child reads there
@@ -8,11 +8,10 @@ that it is to stop, and the main process reads there who still works.
 from __future__ import annotations
 
 import mmap
-from typing import Any, NoReturn
+from typing import Any
 
 from billiard import current_process, get_start_method
-from celery import platforms, signals
-from celery.apps.beat import Beat
+from celery import signals
 from celery.apps.worker import Worker as CeleryWorker
 
 from worker.model.clock import SystemClock
@@ -84,21 +83,3 @@ class StoppingWorker(CeleryWorker):
 
 def _grace(worker: Any) -> float:  # noqa: ANN401 - celery is untyped
     return float(worker.app.conf.worker_soft_shutdown_timeout)
-
-
-class StoppingBeat(Beat):
-    """Celery's beat, whose signal handler does no more than end it.
-
-    Celery's own closes the connection to the broker inside the handler, in the middle of whatever the same
-    thread does with it. Beat's loop closes it anyway when it ends.
-    """
-
-    def install_sync_handler(self, service: Any) -> None:  # noqa: ANN401 - celery is untyped
-        """Let SIGTERM and SIGINT end beat's loop."""
-
-        def end(*_: object) -> NoReturn:
-            # Twice: where the exception is lost (Python ignores one in a finalizer), the loop ends by this.
-            service.stop()
-            raise SystemExit
-
-        platforms.signals.update(SIGTERM=end, SIGINT=end)
