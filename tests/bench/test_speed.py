@@ -25,8 +25,9 @@ _NAMES = {
     "tenure": "Tenure, one worker process, two drains",
 }
 _WHY = (
-    "in one process the loop's whole time goes into the SDK; Tenure shares that processor with its database "
-    "work (claim, arm, answer, settle, some eight log entries), the pacer's questions and the log"
+    "for a deletion Tenure takes several times the processor's time (see CPU per deletion: database work, some "
+    "eight log entries, the pacer's questions beside the SDK), and it waits between its steps; where most of it "
+    "goes was not profiled yet"
 )
 
 pytestmark = pytest.mark.timeout(3600)
