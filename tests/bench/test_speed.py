@@ -25,9 +25,9 @@ _NAMES = {
     "tenure": "Tenure, one worker process, two drains",
 }
 _WHY = (
-    "for a deletion Tenure takes several times the processor's time (see CPU per deletion: database work, some "
-    "eight log entries, the pacer's questions beside the SDK), and it waits between its steps; where most of it "
-    "goes was not profiled yet"
+    "for a deletion Tenure takes several times the processor's time (see CPU per deletion: database "
+    "work, some eight log entries, the pacer's questions beside the SDK), and it waits between its "
+    "steps; where most of it goes was not profiled yet"
 )
 
 pytestmark = pytest.mark.timeout(3600)
