@@ -1,4 +1,4 @@
-"""Group many small writes into few short transactions: 25 at once, or whatever came within 250 ms."""
+"""Group many small writes into few short transactions: 25 at once, or fewer where nobody more comes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Generic, TypeVar
 
 MOST = 25
 WINDOW = 0.25
+"""No group waits longer than this before it is written."""
+
+QUIET = 0.02
+"""Who comes at all comes soon after the others: after so long without anybody a group is complete."""
 
 Given = TypeVar("Given")
 Told = TypeVar("Told")
@@ -16,46 +20,53 @@ Told = TypeVar("Told")
 class Grouper(Generic[Given, Told]):
     """Collects what coroutines submit and writes it in groups, one transaction at a time.
 
-    ``write`` runs in a thread and answers in order; an error of it reaches every member of its group.
+    ``write`` runs in a thread and answers in order; an error of it reaches every member of its group. Who
+    comes while a group is written is of the next one.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[Given]], Sequence[Told]], *, most: int = MOST, window: float = WINDOW
+        self,
+        write: Callable[[Sequence[Given]], Sequence[Told]],
+        *,
+        most: int = MOST,
+        window: float = WINDOW,
+        quiet: float = QUIET,
     ) -> None:
         self._write = write
         self._most = most
         self._window = window
+        self._quiet = quiet
         self._waiting: list[tuple[Given, asyncio.Future[Told]]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._flushes: set[asyncio.Task[None]] = set()
-        self._one_at_a_time = asyncio.Lock()
+        self._writer: asyncio.Task[None] | None = None
 
     async def submit(self, given: Given) -> Told:
         """Hand one in and wait until its group is committed."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Told] = loop.create_future()
         self._waiting.append((given, future))
-        if len(self._waiting) >= self._most:
-            self._flush()
-        elif self._timer is None:
-            self._timer = loop.call_later(self._window, self._flush)
-        # A cancelled waiter must not cancel the group's write, which others wait for too.
-        return await asyncio.shield(future)
+        if self._writer is None or self._writer.done():
+            self._writer = loop.create_task(self._write_all())
+        # A waiter that is cancelled takes only its own future with it; the group is written for the others.
+        return await future
 
-    def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        if group:
-            task = asyncio.get_running_loop().create_task(self._commit(group))
-            self._flushes.add(task)
-            task.add_done_callback(self._flushes.discard)
+    async def _write_all(self) -> None:
+        while self._waiting:
+            await self._complete()
+            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            await self._commit(group)
+
+    async def _complete(self) -> None:
+        """Return once the group is full, nobody came for a while, or the window is over."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._window
+        known = 0
+        while known < len(self._waiting) < self._most and (left := ends - loop.time()) > 0:
+            known = len(self._waiting)
+            await asyncio.sleep(min(self._quiet, left))
 
     async def _commit(self, group: Sequence[tuple[Given, asyncio.Future[Told]]]) -> None:
         try:
-            async with self._one_at_a_time:
-                told = await asyncio.to_thread(self._write, [given for given, _ in group])
+            told = await asyncio.to_thread(self._write, [given for given, _ in group])
         except Exception as e:  # noqa: BLE001 - each waiter raises it in its own place
             for _, future in group:
                 if not future.done():

@@ -117,6 +117,7 @@ class Lane:
         # Until when nothing leaves, as far as is known here, and what of it the pacer was not told yet.
         self._paused_until, self._untold_until = 0.0, 0.0
         self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
         # When the pacer, which refused, may be asked again, and how often in a row it has refused.
         self._ask_again, self._refused = 0.0, 0
         self._courtesy = min(_MOST_COURTESY_SECONDS, 0.5 / bucket.per_second)
@@ -168,13 +169,15 @@ class Lane:
         """Wait for a slot's instant; False where it lies in a pause that was not known when it was taken."""
         while (left := self._left(slot.at)) > 0:
             await self._sleep(left)
-        asked = self._clock.monotonic()
-        if asked - max(slot.taken, self._looked_at) > LOOK_EVERY_SECONDS:
-            left = await self._pacer.pause(self._bucket)
-            self._looked_at = self._clock.monotonic()
-            if left > 0:
-                # Counted from the question, so never beyond the pause's end: slots after it stay good.
-                self._pause(asked + left)
+        async with self._looking:
+            # Of many slots that begin together the first one looks; the others find its word fresh.
+            asked = self._clock.monotonic()
+            if asked - max(slot.taken, self._looked_at) > LOOK_EVERY_SECONDS:
+                left = await self._pacer.pause(self._bucket)
+                self._looked_at = self._clock.monotonic()
+                if left > 0:
+                    # Counted from the question, so never beyond the pause's end: slots after it stay good.
+                    self._pause(asked + left)
         return not self.is_overtaken(slot)
 
     def is_spent(self, slot: Slot) -> bool:

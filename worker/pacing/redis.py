@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable
-from typing import cast
+from collections.abc import Awaitable, Coroutine
+from typing import TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from redis import Redis as BlockingRedis
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
@@ -39,9 +40,12 @@ from worker.pacing.base import (
 _MICROS = 1_000_000
 _SOCKET_SECONDS = 2.0
 _CALL_SECONDS = 4.0
+_CONNECTIONS = 8
 _RECOVERY = (int(RECOVERS_EVERY_SECONDS * _MICROS), GAIN)
 # By then every part has grown back to the whole.
 _PART_LIVES_MILLIS = math.ceil(RECOVERS_EVERY_SECONDS / GAIN) * 1000
+
+_Waiting: TypeAlias = "dict[Bucket, list[asyncio.Future[Reservation | Later]]]"
 
 _CLOCK = """
 local time = redis.call('TIME')
@@ -84,7 +88,7 @@ local arrival = tonumber(redis.call('GET', KEYS[1]) or 0)
 local latest = now + horizon + tau + interval
 local pause = tonumber(redis.call('GET', KEYS[2]) or 0)
 if pause > now then
-  if pause - now > longest then return {2, pause - now} end
+  if pause - now > longest then return {{2, pause - now}} end
   -- After a pause no burst: the provider has just said that it was too much.
   arrival = math.max(math.min(arrival, latest), pause + tau)
 elseif arrival > latest then
@@ -92,11 +96,21 @@ elseif arrival > latest then
   arrival = latest
   redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
 end
-local slot = math.max(now, arrival - tau)
-if slot - now > horizon then return {1, slot - now - horizon} end
-arrival = math.max(arrival, slot) + interval
-redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
-return {0, slot - now}
+local told, later = {}, nil
+for _ = 1, tonumber(ARGV[7]) do
+  local slot = math.max(now, arrival - tau)
+  if slot - now > horizon then
+    later = {1, slot - now - horizon}
+    break
+  end
+  arrival = math.max(arrival, slot) + interval
+  table.insert(told, {0, slot - now})
+end
+if #told > 0 then
+  redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
+end
+for _ = #told + 1, tonumber(ARGV[7]) do table.insert(told, later) end
+return told
 """
 )
 
@@ -162,28 +176,54 @@ class RedisPacer:
     def __init__(self, url: str, prefix: str) -> None:
         self._url = url
         self._prefix = prefix
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Client] = WeakKeyDictionary()
 
     async def reserve(self, bucket: Bucket) -> Reservation | Later:
-        """Take the next slot. Raises CoolingDown or PacerUnavailable."""
+        """Take the next slot; who asks in the same moment shares one question.
+
+        Raises CoolingDown or PacerUnavailable.
+        """
+        told: asyncio.Future[Reservation | Later] = asyncio.get_running_loop().create_future()
+        client = self._client()
+        waiting = client.waiting.setdefault(bucket, [])
+        waiting.append(told)
+        if len(waiting) == 1:
+            client.keep(self._reserve_for(bucket, client.waiting))
+        return await told
+
+    async def _reserve_for(self, bucket: Bucket, waiting: _Waiting) -> None:
+        """Ask for everybody who waits when this begins. The slot of one who was cancelled goes unused."""
+        waiters = waiting.pop(bucket)
+        try:
+            slots = await self._slots(bucket, len(waiters))
+        except asyncio.CancelledError:
+            for one in waiters:
+                one.cancel()
+            raise
+        except Exception as problem:  # noqa: BLE001 - each waiter raises it in its own place
+            for one in waiters:
+                if not one.done():
+                    one.set_exception(problem)
+            return
+        for one, slot in zip(waiters, slots, strict=True):
+            if not one.done():
+                one.set_result(slot)
+
+    async def _slots(self, bucket: Bucket, count: int) -> list[Reservation | Later]:
         arguments = [
             math.ceil(_MICROS / bucket.per_second),
             bucket.burst,
             int(HORIZON_SECONDS * _MICROS),
             int(LONGEST_WAIT_SECONDS * _MICROS),
             *_RECOVERY,
+            count,
         ]
         keys = [self._key(name, bucket) for name in ("tat", "cd", "part")]
         reply = await self._run(RESERVE, keys, arguments)
-        match reply:
-            case [0, int(micros)]:
-                return Reservation(wait=micros / _MICROS)
-            case [1, int(micros)]:
-                return Later(wait=micros / _MICROS)
-            case [2, int(micros)]:
-                raise CoolingDown(micros / _MICROS)
-            case _:
-                raise _unavailable("it answered something else than a slot")
+        slots = [_slot(one) for one in reply] if isinstance(reply, list) else []
+        if len(slots) != count:
+            raise _unavailable("it answered something else than slots")
+        return slots
 
     async def cool_down(self, bucket: Bucket, seconds: float) -> None:
         """Let nobody have a slot for that long, then go on more slowly; a longer pause in force stays.
@@ -209,7 +249,7 @@ class RedisPacer:
         """Close the calling loop's connections."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
-            await client.aclose()
+            await client.close()
 
     def _key(self, what: str, bucket: Bucket) -> str:
         return f"{self._prefix}:{what}:{bucket.key}"
@@ -217,23 +257,68 @@ class RedisPacer:
     async def _run(self, script: str, keys: list[str], arguments: list[float]) -> object:
         try:
             async with asyncio.timeout(_CALL_SECONDS):
-                call = self._client().register_script(script)
+                call = self._client().script(script)
                 return await cast("Awaitable[object]", call(keys=keys, args=arguments))
         except (RedisError, OSError) as problem:
             raise _unavailable(type(problem).__name__) from problem
 
-    def _client(self) -> Redis:
+    def _client(self) -> _Client:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            client = self._clients[loop] = Redis.from_url(
+            pool = BlockingConnectionPool.from_url(
                 self._url,
+                # Whoever finds all of them busy waits; a refusal would read as a Redis that is gone.
+                max_connections=_CONNECTIONS,
+                timeout=_CALL_SECONDS,
                 socket_timeout=_SOCKET_SECONDS,
                 socket_connect_timeout=_SOCKET_SECONDS,
                 # Once more on a new connection, as after a restart: at worst a slot goes unused.
                 retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
             )
+            client = self._clients[loop] = _Client(Redis.from_pool(pool))
         return client
+
+
+class _Client:
+    """What belongs to one loop: the connections, the scripts with their digests, and who waits for a slot."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.waiting: _Waiting = {}
+        self._scripts: dict[str, AsyncScript] = {}
+        self._questions: set[asyncio.Task[None]] = set()
+
+    def script(self, text: str) -> AsyncScript:
+        """Return a script whose digest is computed once."""
+        if text not in self._scripts:
+            self._scripts[text] = self.redis.register_script(text)
+        return self._scripts[text]
+
+    def keep(self, question: Coroutine[object, object, None]) -> None:
+        """Ask it, whoever is cancelled meanwhile."""
+        task = asyncio.get_running_loop().create_task(question)
+        self._questions.add(task)
+        task.add_done_callback(self._questions.discard)
+
+    async def close(self) -> None:
+        """End the questions, each of which holds a connection, and close them all."""
+        for one in self._questions:
+            one.cancel()
+        await asyncio.gather(*self._questions, return_exceptions=True)
+        await self.redis.aclose()
+
+
+def _slot(reply: object) -> Reservation | Later:
+    match reply:
+        case [0, int(micros)]:
+            return Reservation(wait=micros / _MICROS)
+        case [1, int(micros)]:
+            return Later(wait=micros / _MICROS)
+        case [2, int(micros)]:
+            raise CoolingDown(micros / _MICROS)
+        case _:
+            raise _unavailable("it answered something else than a slot")
 
 
 def _unavailable(what: str) -> PacerUnavailable:
