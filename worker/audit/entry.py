@@ -79,4 +79,4 @@ def instant(at: datetime) -> str:
     """Write an instant as an envelope's ``t``: RFC 3339 UTC, always six fractional digits, so text sorts."""
     if at.tzinfo is None:
         raise BodyRefused(f"{at} has no time zone.", repair="Use an aware datetime.")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -6,6 +6,7 @@ can make a grade too big to be recorded.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from worker.model.evidence import Children, Class, Control, Observation, Pass, R
 MAX_OBSERVATIONS = 12
 MAX_PASSES = 12
 _LONG, _SHORT = 80, 64
+# Printable ASCII of which JSON writes every character as one byte.
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")
 _PAIR = 2
 # A grade holds much else; the digest beside a cut list is that of all names, which the database keeps.
 _OTHERS_BYTES = 600
@@ -154,6 +157,8 @@ def cut(value: str | None, limit: int) -> str | None:
     """Cut a text from outside to printable ASCII, and to so many bytes as JSON writes it."""
     if value is None:
         return None
+    if len(value) <= limit and _PLAIN.fullmatch(value):
+        return value
     printable = "".join(char if " " <= char <= "~" else "?" for char in value[:limit])
     # A quotation mark and a backslash take two bytes: a provider that sends only those must not fill a body.
     return within(printable, limit)

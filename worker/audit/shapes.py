@@ -35,10 +35,12 @@ class Record:
                 return f"lacks {name}"
             if flaw := check(value[name]):
                 return f"{name} {flaw}"
-        for name in value.keys() - self.required.keys():
+        for name, given in value.items():
+            if name in self.required:
+                continue
             if name not in self.optional:
                 return f"has a field that this type does not know: {name}"
-            if flaw := self.optional[name](value[name]):
+            if flaw := self.optional[name](given):
                 return f"{name} {flaw}"
         return None
 

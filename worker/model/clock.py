@@ -51,9 +51,7 @@ class SystemClock:
 
 def rfc3339(at: datetime) -> str:
     """Write an instant as RFC 3339 UTC: whole seconds without, else with six fractional digits."""
-    utc = at.astimezone(UTC)
-    text = utc.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{utc.microsecond:06d}Z" if utc.microsecond else f"{text}Z"
+    return at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:

@@ -24,6 +24,7 @@ from worker.audit.reading import load
 from worker.model.errors import TenureError
 from worker.model.ids import random_bytes, uuid7
 from worker.store.engine import changed
+from worker.store.inserting import insert_all
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
 
 _PAGE = 2000
@@ -99,12 +100,14 @@ def append(db: Session, entries: Sequence[Entry]) -> range:
     frontier = Frontier.from_bytes(row.frontier).extend(leaf.hash for leaf in leaves)
     indices = range(row.size, row.size + len(leaves))
     _move_head(db, row.size, frontier, row.news + sum(entry.type not in NO_NEWS for entry in entries))
-    db.execute(
-        insert(audit_leaf),
+    insert_all(
+        db,
+        audit_leaf,
         [{"idx": i, "envelope": leaf.envelope} for i, leaf in zip(indices, leaves, strict=True)],
     )
-    db.execute(
-        insert(audit_body),
+    insert_all(
+        db,
+        audit_body,
         [
             {
                 "idx": i,
