@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audit.deletions import HEADER, csv_text, guard, rows
+from worker.audit.deletions import HEADER, csv_text, guard, line, rows
 from worker.audit.envelope import Leaf
 from worker.audit.reading import Misshapen
 
@@ -26,6 +26,13 @@ def test_cells_come_back_as_guarded(cells: list[str]) -> None:
     assert read[0] == list(HEADER)
     assert read[1] == [guard(cell) for cell in cells]
     assert table.endswith("\r\n")
+
+
+@given(st.lists(st.text(st.sampled_from("ab=,'\"\r\n \t\0é")), max_size=4))
+def test_a_row_that_needs_no_quotation_marks_is_written_as_the_csv_writer_would(cells: list[str]) -> None:
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\r\n").writerow([guard(cell) for cell in cells])
+    assert line(cells) == written.getvalue()
 
 
 def test_a_row_is_made_of_a_graded_body(leaves: Sequence[Leaf]) -> None:

@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 from worker.model.errors import TenureError
@@ -122,10 +123,10 @@ class Archive:
         while chunk := plain.read(_CHUNK):
             self._spend(len(chunk))
             *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                if len(line) > limit:
-                    raise _endless(name, limit)
-                yield line
+            if max(map(len, lines), default=0) > limit:
+                yield from takewhile(lambda line: len(line) <= limit, lines)
+                raise _endless(name, limit)
+            yield from lines
             if len(rest) > limit:
                 raise _endless(name, limit)
         if rest:

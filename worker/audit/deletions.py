@@ -22,6 +22,9 @@ HEADER = (
     *("absent_at", "children", "later_read_class", "later_read_control"),
 )
 _FORMULA = frozenset("=+-@\t\r\n\0")
+_QUOTED = ('"', "\r", "\n")
+_UNSEEN = ("", "", "", "")
+_ABSENT = Class.OBJECT_ABSENT.value
 _MAY_BE_CALLED = frozenset(one.value for one in Grade if one.deleted)
 
 
@@ -45,6 +48,7 @@ def row(index: int, at: str, body: Body) -> tuple[str, ...]:
     """Return one row in the order of ``HEADER``; raises Misshapen."""
     account = mapping(body["account"]) if body.get("account") is not None else {}
     grade = text(body, "grade")
+    observations = [mapping(one) for one in items(body, "observations")]
     passes = items(body, "passes")
     return (
         *(str(index), at, text(body, "project"), text(body, "subject")),
@@ -54,8 +58,8 @@ def row(index: int, at: str, body: Body) -> tuple[str, ...]:
         *(str(number(body, "fence")), text_or_none(body, "eligible_at") or ""),
         *(text_or_none(account, "provider") or "", text_or_none(account, "base_url") or ""),
         text(body, "credential"),
-        *_observed(body),
-        _absent_at(body),
+        *_observed(observations),
+        _absent_at(observations),
         text(mapping(passes[-1]), "children") if passes else "",
         *_reread(body),
     )
@@ -68,7 +72,12 @@ def csv_text(lines: Iterable[Sequence[str]]) -> str:
 
 def line(cells: Sequence[str]) -> str:
     """Write one row, CRLF included."""
-    written: str = _WRITER.writerow([f"'{cell}" if cell[:1] in _FORMULA else cell for cell in cells])
+    if _FORMULA.isdisjoint([cell[:1] for cell in cells]):
+        plain = ",".join(cells)
+        # No cell needs quotation marks: the writer would give the same bytes.
+        if plain and plain.count(",") == len(cells) - 1 and not any(mark in plain for mark in _QUOTED):
+            return f"{plain}\r\n"
+    written: str = _WRITER.writerow([guard(cell) for cell in cells])
     return written
 
 
@@ -81,27 +90,25 @@ def _yes(grade: str) -> str:
     return "yes" if grade in _MAY_BE_CALLED else "no"
 
 
-def _observed(body: Body) -> Iterator[str]:
-    newest: dict[str, Body] = {}
-    for one in map(mapping, items(body, "observations")):
-        newest[text(one, "step")] = one
+def _observed(observations: Sequence[Body]) -> Iterator[str]:
+    newest = {text(one, "step"): one for one in observations}
     for step in _STEPS:
         seen = newest.get(step)
-        if seen is None:
-            yield from ("", "", "", "")
-            continue
-        status = seen.get("status")
-        yield text_or_none(seen, "class") or ""
-        yield str(number(seen, "status")) if status is not None else ""
-        yield text_or_none(seen, "request_id") or ""
-        yield text_or_none(seen, "at") or ""
+        yield from _UNSEEN if seen is None else _cells(seen)
 
 
-def _absent_at(body: Body) -> str:
+def _cells(seen: Body) -> tuple[str, str, str, str]:
+    return (
+        text_or_none(seen, "class") or "",
+        "" if seen.get("status") is None else str(number(seen, "status")),
+        text_or_none(seen, "request_id") or "",
+        text_or_none(seen, "at") or "",
+    )
+
+
+def _absent_at(observations: Sequence[Body]) -> str:
     """Return when the thread was last read absent: the instant for which anything is claimed."""
-    seen = [
-        one for one in map(mapping, items(body, "observations")) if one.get("class") == Class.OBJECT_ABSENT
-    ]
+    seen = [one for one in observations if one.get("class") == _ABSENT]
     return text(seen[-1], "at") if seen else ""
 
 

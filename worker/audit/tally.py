@@ -15,6 +15,17 @@ MAX_EXCEPTIONS = 1000
 # Of what a hostile bundle could invent without end: kinds, accounts, words for controls.
 _MOST_WORDS = 1000
 _DELETED = frozenset(one.value for one in Grade if one.deleted)
+_NAMED = frozenset({Grade.ABSENT.value, Grade.ACKNOWLEDGED.value})
+_REGISTERED, _GRADED, _PROBED = (
+    EntryType.THREAD_REGISTERED.value,
+    EntryType.THREAD_GRADED.value,
+    EntryType.CONTROL_PROBED.value,
+)
+_STATES = {
+    _REGISTERED: "open",
+    EntryType.THREAD_RETRIED.value: "open",
+    EntryType.THREAD_WITHDRAWN.value: "withdrawn",
+}
 _ENDED = frozenset({"deleted", "absent", "withdrawn"})
 
 
@@ -60,7 +71,7 @@ class Tally:
         if thread is not None and envelope.t < self.end:
             state = _state(envelope.type, body)
             if state is not None:
-                registered = envelope.type == EntryType.THREAD_REGISTERED
+                registered = envelope.type == _REGISTERED
                 early = envelope.t < self.start
                 self.standings.enter(thread, state, early=early, registered=registered)
         if not self.covers(envelope.t):
@@ -68,9 +79,9 @@ class Tally:
         self.entries += 1
         if body is None:
             return
-        if envelope.type == EntryType.THREAD_GRADED and thread is not None:
+        if envelope.type == _GRADED and thread is not None:
             self._grade(thread, index, envelope.t, body)
-        elif envelope.type == EntryType.CONTROL_PROBED:
+        elif envelope.type == _PROBED:
             self._control(text(body, "control"))
 
     @property
@@ -151,15 +162,11 @@ class Tally:
 
 def _state(kind: str, body: Body | None) -> str | None:
     """Return the state that an entry leaves a thread in; None where it changes none."""
-    if kind in {EntryType.THREAD_REGISTERED, EntryType.THREAD_RETRIED}:
-        return "open"
-    if kind == EntryType.THREAD_WITHDRAWN:
-        return "withdrawn"
-    if kind != EntryType.THREAD_GRADED:
-        return None
+    if kind != _GRADED:
+        return _STATES.get(kind)
     if body is None:
         return "unknown"
     grade = text(body, "grade")
     if grade in _DELETED:
         return "deleted"
-    return grade if grade in {Grade.ABSENT.value, Grade.ACKNOWLEDGED.value} else "parked"
+    return grade if grade in _NAMED else "parked"

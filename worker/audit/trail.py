@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from worker.audit.entry import EntryType
@@ -12,10 +13,12 @@ from worker.audit.reading import Body, items, mapping, number, text
 from worker.model.evidence import Class, Control, Grade, Pass, Reread, Step, fold, grade
 from worker.model.work import Stage
 
-Grader: TypeAlias = Callable[[Sequence[Pass], Reread | None], Grade]
+Grader: TypeAlias = Callable[[tuple[Pass, ...], Reread | None], Grade]
 
 
-def _grader_1(passes: Sequence[Pass], reread: Reread | None) -> Grade:
+# Most threads were tried alike, and a verifier grades a million.
+@lru_cache(maxsize=4096)
+def _grader_1(passes: tuple[Pass, ...], reread: Reread | None) -> Grade:
     return grade(fold(passes, reread=reread))
 
 
@@ -33,6 +36,13 @@ _OBSERVED = frozenset(
 )
 
 
+_REGISTERED_TYPE, _INTENDED, _PROBED, _GRADED = (
+    EntryType.THREAD_REGISTERED.value,
+    EntryType.DELETE_INTENDED.value,
+    EntryType.CONTROL_PROBED.value,
+    EntryType.THREAD_GRADED.value,
+)
+_CONTAINER, _OF_CONTROL, _PRESENT = Stage.CONTAINER.value, Step.CONTROL.value, Class.PRESENT.value
 _BITS = {one.value: 1 << number for number, one in enumerate(Class)}
 _REGISTERED = 1 << len(_BITS)
 
@@ -62,20 +72,20 @@ class Trail:
 
     def feed(self, kind: str, subject: str | None, body: Body) -> Iterator[str]:
         """Take the next own entry and yield what is wrong with it; raises Misshapen, ValueError."""
-        if kind == EntryType.THREAD_REGISTERED:
+        if kind == _REGISTERED_TYPE:
             self._mark(text(body, "subject"), _REGISTERED)
-        elif kind == EntryType.DELETE_INTENDED:
+        elif kind == _INTENDED:
             yield from self._intend(body)
         elif kind in _OBSERVED:
             self._see(text(body, "subject"), mapping(body.get("observation")))
-        elif kind == EntryType.CONTROL_PROBED:
+        elif kind == _PROBED:
             if Control(text(body, "control")) in {Control.GOOD, Control.ROUTE_ONLY}:
                 self._controlled.add(hash(text(body, "kind")))
-        elif kind == EntryType.THREAD_GRADED:
+        elif kind == _GRADED:
             yield from self._judge(subject, body)
 
     def _intend(self, body: Body) -> Iterator[str]:
-        if text(body, "stage") != Stage.CONTAINER:
+        if text(body, "stage") != _CONTAINER:
             return
         before = mapping(body.get("before"))
         seen = Class(text(before, "class"))
@@ -101,7 +111,7 @@ class Trail:
             return
         thread, stated = text(body, "subject"), text(body, "grade")
         tried = [read_tried(one) for one in items(body, "passes")]
-        found = grader([one.saw for one in tried], read_reread(body.get("reread")))
+        found = grader(tuple([one.saw for one in tried]), read_reread(body.get("reread")))
         if found.value != stated:
             yield f"the grade is stated as {stated}, but what was seen supports {found.value}"
         lacking = [*self._armed(thread, tried), *self._backed(thread, body, found)]
@@ -130,9 +140,9 @@ class Trail:
         """Demand that what a grade leans on was also recorded as an observation."""
         controlled = hash(text(body, "kind")) in self._controlled
         for one in map(mapping, items(body, "observations")):
-            if text(one, "step") != Step.CONTROL:
+            if text(one, "step") != _OF_CONTROL:
                 self._see(thread, one)
-            elif text(one, "class") == Class.PRESENT:
+            elif text(one, "class") == _PRESENT:
                 controlled = True
         if found not in _NEEDS_ABSENT_READ:
             return

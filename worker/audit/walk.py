@@ -23,6 +23,7 @@ from worker.audit.trail import Trail
 _ENVELOPE_BYTES = 2 * 1024
 # A body of 16 KiB as a JSON string: each byte may need six.
 _BODY_BYTES = 6 * 16 * 1024 + 64
+_GRADED = EntryType.THREAD_GRADED.value
 _OF_AN_ERASURE = frozenset({EntryType.ERASURE_ORDERED, EntryType.ERASURE_ANSWERED})
 
 Tell = Callable[[int, int], None]
@@ -121,7 +122,7 @@ class Walk:
         if not own:
             return
         self.tally.feed(index, envelope, fields)
-        if envelope.type == EntryType.THREAD_GRADED and self.tally.covers(envelope.t):
+        if envelope.type == _GRADED and self.tally.covers(envelope.t):
             self.table.expect(deletions.line(deletions.row(index, envelope.t, fields)), index)
         yield from self.trail.feed(envelope.type, envelope.subject, fields)
 
@@ -182,7 +183,7 @@ def _compare_layers(envelope: Envelope, body: Body, project: str | None) -> list
         unlike.append("body and envelope are not about the same")
     owner = body.get("owner")
     if isinstance(owner, str):
-        opened = hashlib.sha256(bytes.fromhex(text(body, "salt")) + b"owner:" + owner.encode())
+        opened = hashlib.sha256(b"%sowner:%s" % (bytes.fromhex(text(body, "salt")), owner.encode()))
         if body.get("owner_commitment") != opened.hexdigest():
             unlike.append("the owner is not the one that was committed to")
     return unlike
