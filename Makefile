@@ -26,7 +26,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
 	&& { echo "$$p"; break; }; done)
 
-.PHONY: help demo up test test-extra check bench lock clean
+.PHONY: help demo up test test-extra check bench lock image manifests clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ up: .venv/.runtime ## Serve API, worker and beat in one process on SQLite
 test: .venv/.test ## Run the whole test suite (SQLite, and PostgreSQL and Redis protocol servers from wheels)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore=tests/extra --ignore=tests/bench $(ARGS)
 
-test-extra: .venv/.test ## Run what needs tools outside Python (browser, other languages); names what is absent
+test-extra: .venv/.extra ## Run what needs tools outside Python (browser, other languages); names what is absent
 	@sh tests/house/extra.sh $(BIN)/python $(ARGS)
 
 check: .venv/.test ## Lint, format, types and the import contracts
@@ -58,6 +58,17 @@ lock: $(UV) ## Write the three locks again; ARGS="--upgrade-package NAME" moves 
 		pyproject.toml -o requirements.lock
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate $(ARGS) \
 		--group test -c requirements.lock pyproject.toml -o requirements-test.lock
+	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate $(ARGS) \
+		--group test --group extra -c requirements-test.lock pyproject.toml -o requirements-extra.lock
+
+image: .venv/.extra ## Build the image with docker or buildah, and its list of parts (BASE=... takes another base)
+	@sh deploy/build-image.sh
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+		--of JSON -o .tenure/tenure.cdx.json requirements.lock
+	@echo "list of parts: .tenure/tenure.cdx.json"
+
+manifests: .venv/.extra ## Write deploy/kubernetes/base from the Helm chart
+	@$(BIN)/python deploy/kubernetes/render.py
 
 clean: ## Remove the environment and the caches; .tenure keeps its data
 	rm -rf .venv .tenure/cache
@@ -84,7 +95,11 @@ $(UV): bootstrap.lock
 	@rm -f .venv/.test
 	@touch $@
 
-# The test lock holds every pin of the runtime lock, so this set serves the demo as well.
+# The test lock holds every pin of the runtime lock, so this set serves the demo as well; and so on.
 .venv/.test: $(UV) requirements.lock requirements-test.lock pyproject.toml
 	$(call install,requirements-test.lock)
 	@touch .venv/.runtime $@
+
+.venv/.extra: .venv/.test requirements-extra.lock
+	$(call install,requirements-extra.lock)
+	@touch .venv/.runtime .venv/.test $@
