@@ -26,7 +26,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
 	&& { echo "$$p"; break; }; done)
 
-.PHONY: help demo up test test-extra check bench lock image manifests clean
+.PHONY: help demo up test test-extra check bench lock image manifests licences clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ image: .venv/.extra ## Build the image with docker or buildah, and its list of p
 
 manifests: .venv/.extra ## Write deploy/kubernetes/base from the Helm chart
 	@$(BIN)/python deploy/kubernetes/render.py
+
+licences: .venv/.runtime ## Write docs/licences.md from what the installed packages say
+	@$(BIN)/python deploy/licences.py
 
 clean: ## Remove the environment and the caches; .tenure keeps its data
 	rm -rf .venv .tenure/cache

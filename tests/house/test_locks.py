@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ["bootstrap.lock", "requirements.lock", "requirements-test.lock"]
+LOCKS = ["bootstrap.lock", "requirements.lock", "requirements-test.lock", "requirements-extra.lock"]
 PIN = re.compile(r"^(?P<name>[a-z0-9.-]+)(?:\[[^\]]*\])?==(?P<rest>[^\\]+?)\s*\\$", re.MULTILINE)
 
 
