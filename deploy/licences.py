@@ -16,8 +16,8 @@ _PIN = re.compile(r"^([a-z0-9._-]+)(?:\[[^\]]*\])?==", re.MULTILINE)
 _LONG = 40
 _HEAD = """# Licences
 
-What `requirements.lock` installs beside Tenure, which is Apache-2.0 itself. Written by `make licences` from what
-the packages say of themselves; packages for other platforms alone are left out.
+What `requirements.lock` installs beside Tenure, which is Apache-2.0 itself. Written by `make licences` from
+what the packages say of themselves; packages for other platforms alone are left out.
 
 | package | licence |
 |---|---|
