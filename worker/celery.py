@@ -6,11 +6,17 @@ everything again, so Redis may lose or double any message.
 
 from __future__ import annotations
 
+import atexit
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
+from billiard import current_process
 from celery import Celery
 from celery.signals import beat_init, setup_logging, worker_ready, worker_shutting_down
 from kombu.entity import Queue
@@ -20,10 +26,14 @@ from worker.jobs.watchdog import Watchdog
 from worker.model.errors import TenureError
 from worker.settings import Settings, load_settings
 from worker.telemetry import log, raise_alert, set_up_logging
+from worker.telemetry.listener import Listener
+from worker.telemetry.meters import share
 from worker.wiring import Tenure, wire
 
 CONTROL, DRAIN = "control", "drain"
 _SOFT_SHUTDOWN_SECONDS = 25
+# A round of the house that is late by so much does not come to its end any more.
+_LATE_SECONDS, _LATE_TICKS = 300, 10
 
 
 class _App(Celery):
@@ -139,6 +149,7 @@ class HouseKeeper:
         self._tenure = tenure
         self._stopping = threading.Event()
         self._said: str | None = None
+        self._began = tenure.clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="tenure-house", daemon=True)
 
     def start(self) -> None:
@@ -150,8 +161,18 @@ class HouseKeeper:
         self._stopping.set()
         self._thread.join(timeout=_SOFT_SHUTDOWN_SECONDS)
 
+    def late(self) -> str:
+        """Return what is wrong where rounds take far too long or end no more, else nothing.
+
+        A round that failed has ended: what it lacks is alerted, and starting beat anew would not bring it.
+        """
+        seconds = self._tenure.clock.monotonic() - self._began
+        most = _LATE_SECONDS + _LATE_TICKS * self._tenure.settings.tick_seconds
+        return f"the round of the house has lasted {int(seconds)} s" if seconds > most else ""
+
     def _run(self) -> None:
         while not self._stopping.is_set():
+            self._began = self._tenure.clock.monotonic()
             try:
                 self._keep()
             except Exception:  # noqa: BLE001 - a thread that dies silently would leave beat half alive
@@ -174,7 +195,10 @@ class HouseKeeper:
 
 @beat_init.connect
 def _keep_house(**_: object) -> None:
-    HouseKeeper(wire(load_settings(), role="beat")).start()
+    settings = load_settings()
+    keeper = HouseKeeper(wire(settings, role="beat"))
+    keeper.start()
+    _listen(settings, keeper.late)
 
 
 # beat_embedded_init is left alone: the one-process service starts a house keeper with its own wiring.
@@ -183,9 +207,32 @@ def _keep_house(**_: object) -> None:
 _watching: list[Watchdog] = []
 
 
+def _listen(settings: Settings, sick: Callable[[], str]) -> None:
+    """Answer for this role where it is asked to, until the process ends."""
+    if settings.metrics_listen:
+        Listener(*settings.address_of(settings.metrics_listen), sick).start()
+
+
+def share_meters(settings: Settings) -> None:
+    """Let the children of a worker count into one folder; comes before the first count and the first fork."""
+    if settings.metrics_listen:
+        folder = Path(mkdtemp(prefix="tenure-meters-"))
+        # Children end without what is registered here, so only the main process removes it.
+        atexit.register(rmtree, folder, ignore_errors=True)
+        share(folder, _place)
+
+
+def _place() -> str:
+    """Return which of the pool's places this process has; the main process has none."""
+    index = getattr(current_process(), "index", None)
+    return "main" if index is None else str(index)
+
+
 @worker_ready.connect
 def _watch(**_: object) -> None:
     settings = load_settings()
+    # Whoever is alive and does nothing is ended by the watchdog; an answer from here says that we are alive.
+    _listen(settings, lambda: "")
     # The one-process service has no broker that could hang.
     if settings.stall_seconds and not settings.is_embedded:
         _watching.append(Watchdog(wire(settings, role="worker"), timedelta(seconds=settings.stall_seconds)))

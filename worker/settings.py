@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     policies: Path = Path("policies")
     policies_clean: bool = False
     listen: str = "127.0.0.1:8400"
+    metrics_listen: str = ""
     log_format: Literal["", "console", "json"] = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     signing_key_file: Path | None = None
@@ -95,9 +96,11 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
-    @field_validator("listen")
+    @field_validator("listen", "metrics_listen")
     @classmethod
-    def _listen_has_a_port(cls, value: str) -> str:
+    def _listen_has_a_port(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "metrics_listen":
+            return value
         host, _, port = value.rpartition(":")
         if not host or not port.isdecimal() or int(port) > _LAST_PORT:
             msg = f"must be HOST:PORT with a port of at most {_LAST_PORT}, for example 127.0.0.1:8400"
@@ -180,12 +183,18 @@ class Settings(BaseSettings):
     @property
     def host(self) -> str:
         """The address that the API listens on."""
-        return self.listen.rpartition(":")[0].strip("[]")
+        return self.address_of(self.listen)[0]
 
     @property
     def port(self) -> int:
         """The port that the API listens on; 0 takes a free one."""
-        return int(self.listen.rpartition(":")[2])
+        return self.address_of(self.listen)[1]
+
+    @staticmethod
+    def address_of(listen: str) -> tuple[str, int]:
+        """Return host and port of ``HOST:PORT``."""
+        host, _, port = listen.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 class _ConfigFile(PydanticBaseSettingsSource):

@@ -107,7 +107,7 @@ def select_fetched(place: Place) -> int:
 
 def _due(one: Due) -> Any:
     return select(thread.c.id, thread.c.evaluate_at).where(
-        due._within(one, None, None), due._is_certain(one), due._is_free(), not_(due._is_held(one))
+        due._within(one, None, None), due._is_certain(one), due._is_free(), not_(due.is_held(one.holds))
     )
 
 

@@ -118,6 +118,14 @@ def test_policies_are_mounted_read_only_where_beat_looks_for_them(ours: Services
     assert f"./policies:{folder}:ro" in ours["beat"]["volumes"]
 
 
+def test_every_role_that_goes_on_is_asked_for_its_health(ours: Services) -> None:
+    asked = {name: " ".join(one["healthcheck"]["test"]) for name, one in ours.items() if name != "migrate"}
+    assert set(asked) == {"api", "worker", "beat"}
+    port = ours["worker"]["environment"]["TENURE_METRICS_LISTEN"].rpartition(":")[2]
+    for name in ("worker", "beat"):
+        assert f":{port}/healthz" in asked[name]
+
+
 def test_the_only_open_port_is_the_api_on_loopback(services: Services) -> None:
     published = {name: one["ports"] for name, one in services.items() if "ports" in one}
     assert published == {"api": ["127.0.0.1:8400:8400"]}

@@ -182,6 +182,7 @@ def fleet(  # noqa: PLR0917 - pytest gives fixtures by name
                 "TENURE_REDIS_PREFIX": redis_prefix,
                 "TENURE_POLICIES": str(policies),
                 "TENURE_LISTEN": "127.0.0.1:0",
+                "TENURE_METRICS_LISTEN": "127.0.0.1:0",
                 "TENURE_TICK_SECONDS": "1",
                 "TENURE_LEASE_SECONDS": "20",
                 "TENURE_AUDIT_ORIGIN": ORIGIN,

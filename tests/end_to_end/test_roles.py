@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import timedelta
 from typing import Any
 
+import httpx2
 import pytest
 from sqlalchemy import func, select
 
@@ -74,6 +77,7 @@ def test_beats_own_tick_deletes_what_is_due_and_never_what_is_held(fleet: Fleet)
     assert fleet.call("GET", f"/v1/threads/{held['id']}")["decision"]["outcome"] == "HELD"
     _two_beats_made_one_sweep_per_slot(fleet)
     _nothing_ambient_was_sent(fleet)
+    _every_role_tells_its_health_and_what_it_did(fleet, deleted=len(due))
     _the_export_verifies(fleet, deleted=len(due))
 
 
@@ -94,6 +98,29 @@ def _nothing_ambient_was_sent(fleet: Fleet) -> None:
         assert one.headers.get("openai-project") == "proj_test"
         assert "openai-organization" not in one.headers
         assert "x-ambient" not in one.headers
+
+
+def _every_role_tells_its_health_and_what_it_did(fleet: Fleet, *, deleted: int) -> None:
+    told = {}
+    for log in sorted(fleet.folder.glob("*.log")):
+        ports = [
+            json.loads(line)["port"] for line in log.read_text().splitlines() if "metrics.served" in line
+        ]
+        for port in ports:
+            url = f"http://127.0.0.1:{port}"
+            assert httpx2.get(f"{url}/healthz", trust_env=False).json()["status"] == "ok"
+            told[log.stem] = httpx2.get(f"{url}/metrics", trust_env=False).text
+    assert [name.partition("-")[0] for name in told] == ["beat", "beat", "worker"]
+    # Counted in the children of the worker, and told by its main process.
+    (worker,) = (text for name, text in told.items() if name.startswith("worker"))
+    graded = re.findall(
+        r'^tenure_grades_total\{grade="confirmed",kind="\w+"\} ([0-9.]+)$', worker, re.MULTILINE
+    )
+    assert sum(map(float, graded)) == deleted
+    assert f"tenure_due_to_proven_seconds_count {deleted}.0" in worker
+    text = httpx2.get(f"{fleet.url}/metrics", trust_env=False).text
+    assert f'tenure_threads{{state="deleted"}} {deleted}.0' in text
+    assert "tenure_overdue_threads 0.0" in text
 
 
 def _the_export_verifies(fleet: Fleet, *, deleted: int) -> None:

@@ -312,8 +312,9 @@ def worker() -> None:
     set_up_logging(settings.log_format, settings.log_level)
     check_roles(settings, "worker")
     require_ready(wire(settings, role="worker"))
-    from worker.celery import app, require_tasks
+    from worker.celery import app, require_tasks, share_meters
 
+    share_meters(settings)
     require_tasks(app)
     app.worker_main(
         [

@@ -15,6 +15,7 @@ from worker.model.thread import Kind, Thread
 from worker.pacing.base import CoolingDown
 from worker.pacing.lane import Lane, Rank, Slot
 from worker.providers.base import ChildPage, ListPage, Named, Provider
+from worker.telemetry.meters import meters
 
 # Without Retry-After a 429 stops the whole credential for this long.
 _COOLDOWN_SECONDS = 1.0
@@ -112,7 +113,8 @@ class Asker:
 
     async def _in_time(self, rank: Rank, slot: Coroutine[object, object, Slot]) -> Slot:
         """Wait no longer for a slot than a request of its rank may leave; raises LeaseShort."""
-        left = max(0, self.nothing_leaves_after - self.clock.monotonic())
+        began = self.clock.monotonic()
+        left = max(0, self.nothing_leaves_after - began)
         try:
             async with self.patience.bound(rank), asyncio.timeout(left):
                 found = await slot
@@ -126,6 +128,7 @@ class Asker:
         except CoolingDown:
             found.give_back()
             raise
+        meters().permit_wait.observe(self.clock.monotonic() - began)
         return found
 
     def time_left(self) -> bool:
@@ -142,8 +145,11 @@ class Asker:
     async def heed(self, seen: Observation, lane: Lane) -> Observation:
         """Let the whole credential pause where the provider asked for it: by a 429, or a 503 with a time."""
         pause = seen.retry_after or _COOLDOWN_SECONDS
+        meters().provider_requests.labels(step=seen.step.value, seen=seen.seen.value).inc()
         self.pauses.heard(seen, pause, self.clock.monotonic())
         if seen.seen is Class.THROTTLED or seen.retry_after:
+            meters().throttles.inc()
+            meters().cooldown_seconds.inc(pause)
             await lane.cool_down(pause)
         return seen
 

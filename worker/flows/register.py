@@ -23,6 +23,7 @@ from worker.policy.match import erasure_covers
 from worker.store import log, protections, threads
 from worker.store.protections import Order
 from worker.store.threads import StoredThread
+from worker.telemetry.meters import meters
 
 # How many registrations one transaction holds at most: the log's head is locked at its end.
 MOST_AT_ONCE = 1000
@@ -81,6 +82,7 @@ def register(db: Session, wanted: Registration, *, actor: str, now: datetime) ->
     bundle = _bundle(db)
     done, entry = _register(db, wanted, bundle, protections.orders_since(db, now), actor=actor, now=now)
     log.append(db, [entry] if entry else [])
+    _count(done)
     return done
 
 
@@ -104,10 +106,16 @@ def register_many(
             refused(number, e)
             results.append(None)
             continue
+        _count(done)
         results.append(done)
         entries += [entry] if entry else []
     log.append(db, entries)
     return results
+
+
+def _count(done: Registered) -> None:
+    kind, result = done.stored.thread.kind.value, "created" if done.created else "exists"
+    meters().registrations.labels(kind=kind, result=result).inc()
 
 
 def _bundle(db: Session) -> Bundle:

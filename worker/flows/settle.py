@@ -29,9 +29,11 @@ from worker.store.moves import ItemMove, ThreadMove, move_items, move_threads
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
+from worker.telemetry.meters import meters
 
 # Only these have their end before them.
 WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
+_PROVEN = frozenset({ThreadState.DELETED, ThreadState.ABSENT})
 # Nothing was deleted and nothing read: such a pass leaves no entry.
 _SILENT = frozenset({Class.THROTTLED, Class.NONE})
 
@@ -135,6 +137,7 @@ def settle(
     for one in settlements:
         if told[one.item.id]:
             _tell(one)
+            _count(one, stored[one.item.thread_id], now, new=one.item.thread_id in done.graded)
     return [told[one.item.id] for one in settlements]
 
 
@@ -322,6 +325,14 @@ class _Writer:
                 actor=self.actor,
             )
         ]
+
+
+def _count(one: Settlement, before: StoredThread, now: datetime, *, new: bool) -> None:
+    """Count what was committed: each new grade, and how long after its date a thread was proven gone."""
+    if new and one.verdict.grade is not None:
+        meters().grades.labels(kind=one.thread.kind.value, grade=one.verdict.grade.value).inc()
+    if one.verdict.thread_state in _PROVEN and before.evaluate_at is not None:
+        meters().due_to_proven.observe(max(0.0, (now - before.evaluate_at).total_seconds()))
 
 
 def _tell(one: Settlement) -> None:

@@ -24,6 +24,7 @@ from worker.http.routes import (
     health,
     holds,
     keys,
+    metrics,
     policies,
     previews,
     sweeps,
@@ -58,6 +59,7 @@ def create_app(services: Services, *, local: Principal | None = None) -> FastAPI
     for module in _WITH_KEY:
         app.include_router(module.router, dependencies=[key])
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(docs.router)
     for refusal in (TenureError, HTTPException, RequestValidationError, DBAPIError, PoolExhausted):
         app.add_exception_handler(refusal, answer_problem)

@@ -22,12 +22,14 @@ from worker.http.services import Services
 from worker.model.clock import Clock
 from worker.model.ids import new_id
 from worker.telemetry import log
+from worker.telemetry.meters import meters
 
 BULK_PATH = "/v1/threads/bulk"
 _PREVIEWS_PATH = "/v1/previews"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _BULK_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -149,12 +151,20 @@ def _route(request: Request) -> str:
     return str(getattr(found, "path", "none"))
 
 
+def _method(request: Request) -> str:
+    """Return the method, or a word for those that nobody serves: a label has few values."""
+    return request.method if request.method in _METHODS else "OTHER"
+
+
 def _tell(request: Request, answer: _Answer, seconds: float) -> None:
     who: Principal | None = getattr(request.state, "principal", None)
+    route, status = _route(request), answer.status or 0
+    meters().http_requests.labels(method=_method(request), route=route, status=status).inc()
+    meters().http_seconds.labels(method=_method(request), route=route).observe(seconds)
     log().info(
         "request.served",
         method=request.method,
-        route=_route(request),
+        route=route,
         status=answer.status,
         milliseconds=round(seconds * 1000, 1),
         request_id=answer.request_id,

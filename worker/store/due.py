@@ -94,7 +94,9 @@ def add_lines(db: Session, due: Due, window: Window, sweep_id: str) -> int:
         return 0
     lines = (
         select(literal(sweep_id), thread.c.id, thread.c.evaluate_at)
-        .where(_within(due, window.after, window.until), _is_certain(due), _is_free(), not_(_is_held(due)))
+        .where(
+            _within(due, window.after, window.until), _is_certain(due), _is_free(), not_(is_held(due.holds))
+        )
         # The order of the index, so that no database thinks of walking all threads by id instead.
         .order_by(thread.c.evaluate_at, thread.c.id)
     )
@@ -168,9 +170,10 @@ def _is_free() -> ColumnElement[bool]:
     return not_(open_item.exists())
 
 
-def _is_held(due: Due) -> ColumnElement[bool]:
-    named = {name for one in due.holds if _names_threads_only(one.scope) for name in one.scope.ids}
-    scopes = [one.scope for one in due.holds if not _names_threads_only(one.scope)]
+def is_held(holds: Sequence[Hold]) -> ColumnElement[bool]:
+    """Whether one of these holds covers the thread."""
+    named = {name for one in holds if _names_threads_only(one.scope) for name in one.scope.ids}
+    scopes = [one.scope for one in holds if not _names_threads_only(one.scope)]
     if named:
         scopes.append(HoldScope(ids=tuple(sorted(named))))
     return any_of([scope_clause(one, _COLUMNS) for one in scopes])

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import structlog
 
+from worker.telemetry.meters import meters
+
 # Whatever looks like a secret is cut before it reaches any output.
 _SECRETS = re.compile(
     r"(sk-[A-Za-z0-9_-]{8,}|tnr_[A-Za-z0-9]+_[A-Za-z0-9]+_[A-Za-z0-9]+|(?<=Bearer )\S+|(?<=://)[^/\s:@]*:[^@/\s]+(?=@))"
@@ -70,5 +72,6 @@ def log() -> structlog.typing.FilteringBoundLogger:
 
 
 def raise_alert(what: str, **facts: object) -> None:
-    """Tell the people who operate Tenure: the log event ``alert.raised``."""
+    """Tell the people who operate Tenure: the log event ``alert.raised``, and a count of it."""
+    meters().alerts.labels(alert=what).inc()
     log().error("alert.raised", alert=what, **facts)
