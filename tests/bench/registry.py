@@ -14,9 +14,9 @@ from worker.model.thread import ThreadState
 from worker.policy.canonical import make_bundle
 from worker.policy.document import Bundle, DeleteRule, Guards, Match, Mode, Policy
 from worker.policy.durations import parse_duration
-from worker.store import bundles, log, migrate, protections, threads
+from worker.store import bundles, log, migrate, protections
 from worker.store.engine import Database, open_database
-from worker.store.threads import Filter
+from worker.store.listing import Filter, page
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = timedelta(seconds=1)
@@ -157,6 +157,6 @@ def _load_postgresql(database: Database, registry: Registry) -> None:
 
 def _check(database: Database, bundle: Bundle) -> None:
     with database.read() as db:
-        for one in threads.page(db, Filter(state=ThreadState.LIVE), limit=_CHECKED, ascending=True):
+        for one in page(db, Filter(state=ThreadState.LIVE), limit=_CHECKED, ascending=True):
             wanted = schedule_of(one.thread, bundle=bundle, circumstances=Circumstances(), now=FIRST + KEPT)
             assert (one.evaluate_at, one.due_policy) == (wanted.evaluate_at, wanted.due_policy)

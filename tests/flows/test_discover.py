@@ -12,8 +12,7 @@ from worker.flows.discover import Coverage, adopt, discover
 from worker.model.errors import Invalid
 from worker.model.thread import Kind
 from worker.sandbox.options import parse_faults
-from worker.store import threads
-from worker.store.threads import Filter
+from worker.store.listing import Filter, page
 
 
 def _discover(world: World, *, project: str = PROJECT, kinds: Sequence[Kind] | None = None) -> list[Coverage]:
@@ -50,7 +49,7 @@ def test_what_is_adopted_has_its_owner_and_twice_is_once(world: World) -> None:
         made = adopt(world.tools(), PROJECT, coverage, owner="finder", ttl="7d", now=world.clock.now())
         assert made == expected
     with world.database.read() as db:
-        (adopted,) = threads.page(db, Filter(project=PROJECT), limit=10)
+        (adopted,) = page(db, Filter(project=PROJECT), limit=10)
     assert (adopted.thread.external_id, adopted.thread.owner, adopted.thread.ttl) == (
         strange,
         "finder",

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -181,3 +184,85 @@ def test_holds_keys_and_sweeps_are_walked_alike(admin: TestClient) -> None:
         down = walk(admin, path, limit=1)
         assert len(down) == count
         assert walk(admin, path, limit=2, order="asc") == down[::-1]
+
+
+def test_link_names_the_next_page_until_there_is_none(admin: TestClient, registered: Register) -> None:
+    made = [registered(f"conv_{number}", owner="a&b=c")["id"] for number in range(5)]
+
+    seen: list[str] = []
+    path: str | None = "/v1/threads?limit=2&order=asc&owner=a%26b%3Dc"
+    while path is not None:
+        answer = admin.get(path)
+        seen += [one["id"] for one in answer.json()["data"]]
+        links = answer.links
+        path = links["next"]["url"] if links else None
+
+    assert seen == made
+
+
+def test_other_lists_name_their_next_page_too(admin: TestClient, registered: Register) -> None:
+    registered("conv_1")
+    registered("conv_2")
+    path = "/v1/audit/entries?limit=1"
+    first = admin.get(path)
+
+    second = admin.get(first.links["next"]["url"])
+
+    assert second.json()["data"][0]["index"] == first.json()["data"][0]["index"] + 1
+
+
+def test_a_total_is_told_when_it_is_asked_for(admin: TestClient, registered: Register) -> None:
+    for number in range(3):
+        registered(f"conv_{number}", created_at="2026-11-20T08:00:00Z")
+
+    def total(**query: str) -> Any:
+        return admin.get("/v1/threads", params={"include": "total", "limit": "1", **query}).json()["total"]
+
+    assert total() == {"count": 3, "how": "exact"}
+    assert total(owner="nobody") == {"count": 0, "how": "exact"}
+    assert total(outcome="HELD") == {"count": 3, "how": "at_most"}
+    assert total(outcome="SKIP") == {"count": 0, "how": "exact"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("application/jsonl", "application/jsonl"),
+        ("application/x-ndjson", "application/jsonl"),
+        ("text/csv", "text/csv; charset=utf-8"),
+        ("application/json;q=0.5, text/csv", "text/csv; charset=utf-8"),
+        ("text/csv;q=0.1, application/json", "application/json"),
+        ("text/html, */*", "application/json"),
+        ("", "application/json"),
+        ("text/csv;q=x", "text/csv; charset=utf-8"),
+    ],
+)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_form_follows_the_accept_header(
+    admin: TestClient, registered: Register, accept: str, media_type: str
+) -> None:
+    registered("conv_1")
+
+    answer = admin.get("/v1/threads", headers={"Accept": accept})
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == media_type
+
+
+def test_csv_and_jsonl_hold_the_same_page(admin: TestClient, registered: Register) -> None:
+    made = [registered(f"conv_{number}", owner="=1+1", tags={"b": "2", "a": "1"}) for number in range(3)]
+    query = {"order": "asc", "limit": "2"}
+
+    lines = admin.get("/v1/threads", params=query, headers={"Accept": "application/jsonl"})
+    table = admin.get("/v1/threads", params=query, headers={"Accept": "text/csv"})
+
+    plain = admin.get("/v1/threads", params=query).json()["data"]
+    assert [json.loads(line) for line in lines.text.splitlines()] == plain
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    assert [row["id"] for row in rows] == [one["id"] for one in made[:2]]
+    assert rows[0]["owner"] == "'=1+1"
+    assert rows[0]["tags"] == "a=1;b=2"
+    assert lines.links["next"]["url"] == table.links["next"]["url"]
+    rest = admin.get(table.links["next"]["url"], headers={"Accept": "text/csv"})
+    assert [row["id"] for row in csv.DictReader(io.StringIO(rest.text))] == [made[2]["id"]]
+    assert "link" not in rest.headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -13,7 +14,13 @@ import openai
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from openai.pagination import SyncCursorPage
+from openai.pagination import AsyncCursorPage, SyncCursorPage
+from sqlalchemy import delete
+from starlette.testclient import TestClient
+
+from worker.store.engine import Database
+from worker.store.tables import thread as threads
+from worker.store.tables import thread_tag
 
 Register = Callable[..., dict[str, Any]]
 
@@ -56,6 +63,61 @@ def test_the_pager_of_openai_walks_the_threads(url: str, house: Any, registered:
 
     assert [one.id for one in walked] == made
     assert {one.state for one in walked} == {"live"}
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_the_pager_sees_each_of_1000_threads_once_while_others_come_and_go(
+    url: str, house: Any, admin: TestClient, order: str
+) -> None:
+    lines = [json.dumps({**PLAIN, "external_id": f"conv_{number}"}) for number in range(1000)]
+    bulk = {"Content-Type": "application/x-ndjson"}
+    admin.post("/v1/threads/bulk", content="\n".join(lines), headers=bulk).raise_for_status()
+    key = house.key("threads:read")
+    seen: list[str] = []
+    gone: set[str] = set()
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+        page = client.get_api_list(
+            "/threads",
+            model=Listed,
+            page=SyncCursorPage[Listed],
+            options={"params": {"limit": 50, "order": order}},
+        )
+        for one in page:
+            seen.append(one.external_id)
+            if len(seen) % 50 == 0:
+                # The row that the cursor names goes, and a new thread comes, just before the next page.
+                _remove(house.database, one.id)
+                gone.add(one.external_id)
+                late = {**PLAIN, "external_id": f"conv_late{len(seen)}"}
+                admin.post("/v1/threads", json=late).raise_for_status()
+
+    assert len(seen) == len(set(seen))
+    assert {one for one in seen if "late" not in one} == {f"conv_{number}" for number in range(1000)}
+    assert len(gone) >= 20
+
+
+def test_the_asynchronous_pager_walks_too(url: str, house: Any, registered: Register) -> None:
+    made = [registered(f"conv_{number}")["id"] for number in range(5)]
+
+    async def walk() -> list[str]:
+        key = house.key("threads:read")
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+            page = client.get_api_list(
+                "/threads",
+                model=Listed,
+                page=AsyncCursorPage[Listed],
+                options={"params": {"limit": 2, "order": "asc"}},
+            )
+            return [one.id async for one in page]
+
+    assert asyncio.run(walk()) == made
+
+
+def _remove(database: Database, thread_id: str) -> None:
+    """Take a row out behind Tenure's back, which itself never does."""
+    with database.write() as db:
+        db.execute(delete(thread_tag).where(thread_tag.c.thread_id == thread_id))
+        db.execute(delete(threads).where(threads.c.id == thread_id))
 
 
 def test_threads_come_and_go_over_http(url: str, house: Any) -> None:

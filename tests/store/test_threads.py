@@ -9,9 +9,10 @@ from sqlalchemy.exc import StatementError
 
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
-from worker.store import threads
+from worker.store import listing, threads
 from worker.store.engine import Database
-from worker.store.threads import Filter, Schedule
+from worker.store.listing import Filter
+from worker.store.threads import Schedule
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SCHEDULE = Schedule(evaluate_at=NOW, due_policy="all", under="sha256:0")
@@ -47,7 +48,7 @@ def test_pages_by_cursor_visit_every_row_once_in_both_orders(ten: Database, asce
     seen: list[int] = []
     after: str | None = None
     with ten.read() as db:
-        while page := threads.page(db, Filter(), limit=3, ascending=ascending, after=after):
+        while page := listing.page(db, Filter(), limit=3, ascending=ascending, after=after):
             seen += names(page)
             after = page[-1].thread.id
     assert seen == (list(range(10)) if ascending else list(range(9, -1, -1)))
@@ -56,20 +57,20 @@ def test_pages_by_cursor_visit_every_row_once_in_both_orders(ten: Database, asce
 @pytest.mark.parametrize("ascending", [True, False])
 def test_the_page_before_a_cursor_ends_just_before_it(ten: Database, ascending: bool) -> None:
     with ten.read() as db:
-        page = threads.page(db, Filter(), limit=3, ascending=ascending, before="thr_05")
+        page = listing.page(db, Filter(), limit=3, ascending=ascending, before="thr_05")
     assert names(page) == ([2, 3, 4] if ascending else [8, 7, 6])
 
 
 def test_a_cursor_stays_valid_when_its_row_is_not_there(ten: Database) -> None:
     with ten.read() as db:
-        page = threads.page(db, Filter(project="demo"), limit=2, ascending=True, after="thr_04x")
+        page = listing.page(db, Filter(project="demo"), limit=2, ascending=True, after="thr_04x")
     assert names(page) == [5, 7]
 
 
 def test_a_list_shows_only_the_callers_projects(ten: Database) -> None:
     with ten.read() as db:
-        assert names(threads.page(db, Filter(projects=["demo"]), limit=50, ascending=True)) == [1, 3, 5, 7, 9]
-        assert threads.page(db, Filter(projects=[]), limit=50) == []
+        assert names(listing.page(db, Filter(projects=["demo"]), limit=50, ascending=True)) == [1, 3, 5, 7, 9]
+        assert listing.page(db, Filter(projects=[]), limit=50) == []
 
 
 def test_a_naive_instant_never_reaches_the_database(database: Database) -> None:
@@ -96,7 +97,7 @@ def test_a_tag_is_compared_as_text_whatever_it_looks_like(database: Database) ->
         threads.add(db, thread(2, tags={"a": "1"}), SCHEDULE)
     with database.read() as db:
         for tag in odd.items():
-            assert names(threads.page(db, Filter(tag=tag), limit=9)) == [1]
+            assert names(listing.page(db, Filter(tag=tag), limit=9)) == [1]
 
 
 def test_one_provider_object_is_stored_once(ten: Database) -> None:

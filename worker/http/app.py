@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from worker.flows.key import Principal
 from worker.http.edge import Edge
+from worker.http.lists import Answer
 from worker.http.problems import MEDIA_TYPE, ProblemShape, answer_problem
 from worker.http.routes import (
     audit,
@@ -51,6 +52,7 @@ def create_app(services: Services, *, local: Principal | None = None) -> FastAPI
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        default_response_class=Answer,
         generate_unique_id_function=_operation_id,
         responses={422: _PROBLEM, "default": _PROBLEM},
     )

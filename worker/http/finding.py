@@ -12,10 +12,12 @@ from worker.flows.decide import decide_now
 from worker.flows.key import Principal
 from worker.http.lists import trim
 from worker.http.refusals import Ambiguous
-from worker.http.thread_shapes import ThreadShape, ThreadsQuery, thread_shape
+from worker.http.thread_shapes import ThreadShape, ThreadsQuery, TotalShape, thread_shape
+from worker.model.decision import Outcome
 from worker.model.errors import NotFound
-from worker.store import threads
-from worker.store.threads import Filter, StoredThread
+from worker.store import bundles, listing, threads
+from worker.store.listing import Filter
+from worker.store.threads import StoredThread
 
 _OURS = re.compile(r"thr_[0-9a-f]{32}")
 _THEIRS = re.compile(r"[A-Za-z0-9_-]{1,160}")
@@ -61,7 +63,7 @@ def list_threads(
     db: Session, query: ThreadsQuery, who: Principal, *, now: datetime
 ) -> tuple[list[ThreadShape], bool]:
     """Return one page and whether there is more; an outcome is looked for until the page is full."""
-    wanted = query.filter(who.projects)
+    wanted = _wanted(db, query, who, now)
     backwards = query.before is not None and query.after is None
     if query.outcome is None:
         found = _rows(db, wanted, query, limit=query.limit + 1, after=query.after, before=query.before)
@@ -69,6 +71,18 @@ def list_threads(
         return show_threads(db, kept, now=now), more
     shown = _with_outcome(db, wanted, query, now=now, backwards=backwards)
     return trim(shown, query.limit, backwards=backwards)
+
+
+def count_threads(db: Session, query: ThreadsQuery, who: Principal, *, now: datetime) -> TotalShape:
+    """Say how many a list holds, about."""
+    count, how = listing.total(db, _wanted(db, query, who, now))
+    decided = query.outcome is not None and query.outcome is not Outcome.SKIP
+    return TotalShape(count=count, how="at_most" if decided else how)
+
+
+def _wanted(db: Session, query: ThreadsQuery, who: Principal, now: datetime) -> Filter:
+    found = bundles.in_force(db) if query.outcome is Outcome.DUE else None
+    return query.filter(who.projects, due_by=now if found is not None and found.recomputed else None)
 
 
 def _with_outcome(
@@ -93,4 +107,4 @@ def _with_outcome(
 def _rows(
     db: Session, wanted: Filter, query: ThreadsQuery, *, limit: int, after: str | None, before: str | None
 ) -> list[StoredThread]:
-    return threads.page(db, wanted, limit=limit, ascending=query.ascending, after=after, before=before)
+    return listing.page(db, wanted, limit=limit, ascending=query.ascending, after=after, before=before)

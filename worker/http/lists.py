@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import URL
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 Limit = Annotated[int, Field(ge=1, le=100)]
 Row = TypeVar("Row")
@@ -54,6 +58,30 @@ def page_of(data: Sequence[One], *, has_more: bool) -> dict[str, Any]:
         "last_id": data[-1].id if data else None,
         "has_more": has_more,
     }
+
+
+class Answer(JSONResponse):
+    """JSON; a list that goes on names its next page: `Link: <...>; rel="next"` (RFC 8288)."""
+
+    _next: str | None = None
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - Starlette's own
+        """Write it, and keep where the next page begins."""
+        if isinstance(content, dict) and content.get("object") == "list" and content.get("has_more"):
+            self._next = content.get("last_id")
+        return orjson.dumps(content)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; the address is that of this request, with another ``after``."""
+        if self._next is not None:
+            self.headers["link"] = link_next(URL(scope=scope), self._next)
+        await super().__call__(scope, receive, send)
+
+
+def link_next(url: URL, after: str) -> str:
+    """Return the header's value; relative, since a proxy may give this service another name."""
+    further = url.remove_query_params("before").include_query_params(after=after)
+    return f'<{further.path}?{further.query}>; rel="next"'
 
 
 def cut(

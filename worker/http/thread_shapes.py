@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.flows.register import Registration
 from worker.http.fields import AnyId, Instant, Name, Strict, TagPair, Tags
-from worker.http.lists import Paging, Shown
+from worker.http.lists import Page, Paging, Shown
 from worker.model.clock import rfc3339
 from worker.model.decision import Decision, Outcome
 from worker.model.thread import Kind, ThreadState
 from worker.policy.explain import Explanation
-from worker.store.threads import Filter, StoredThread
+from worker.store.listing import Filter, How
+from worker.store.threads import StoredThread
 
 _OPTIONAL = frozenset({"ttl", "tags", "created_at", "children"})
 ThreadCursor = Annotated[str, Field(pattern=r"^thr_[0-9a-f]{32}$")]
@@ -72,9 +74,14 @@ class ThreadsQuery(Paging):
     tag: TagPair | None = None
     due_before: Instant | None = None
     external_id: Name | None = None
+    include: Literal["total"] | None = None
 
-    def filter(self, projects: tuple[str, ...] | None) -> Filter:
-        """Return what the rows are narrowed to; the outcome is decided when they are read."""
+    def filter(self, projects: tuple[str, ...] | None, *, due_by: datetime | None = None) -> Filter:
+        """Return what the rows are narrowed to; the outcome is decided when they are read.
+
+        ``due_by`` is now while every stored date stands under the bundle in force: whatever is DUE now has
+        such a date behind it.
+        """
         key, _, value = (self.tag or "").partition(":")
         state = self.state
         if self.outcome is not None and self.outcome is not Outcome.SKIP and state is None:
@@ -88,6 +95,8 @@ class ThreadsQuery(Paging):
             external_id=self.external_id,
             tag=(key, value) if self.tag else None,
             due_before=self.due_before,
+            evaluate_by=due_by if self.outcome is Outcome.DUE else None,
+            skipped=self.outcome is Outcome.SKIP,
         )
 
 
@@ -117,6 +126,22 @@ class ThreadShape(Shown):
     state: ThreadState
     decision: DecisionShape
     evidence: dict[str, Any] | None
+
+
+class TotalShape(BaseModel):
+    """How many a list holds: counted up to 10,000, and told as an estimate or a least beyond.
+
+    With `outcome`, which is decided page by page, it counts what the other filters leave: ``at_most``.
+    """
+
+    count: int
+    how: How | Literal["at_most"]
+
+
+class ThreadsPage(Page[ThreadShape]):
+    """One page of threads; ``total`` only with `include=total`."""
+
+    total: Annotated[TotalShape | None, Field(exclude_if=lambda one: one is None)] = None
 
 
 class ExplanationShape(BaseModel):

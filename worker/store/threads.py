@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -44,20 +44,6 @@ class Schedule:
     evaluate_at: datetime | None
     due_policy: str | None
     under: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """What a list is narrowed to; ``projects`` is what the caller may see (None: everything)."""
-
-    projects: Sequence[str] | None = None
-    project: str | None = None
-    owner: str | None = None
-    kind: Kind | None = None
-    state: ThreadState | None = None
-    external_id: str | None = None
-    tag: tuple[str, str] | None = None
-    due_before: datetime | None = None
 
 
 def to_thread(row: Row[Any]) -> Thread:
@@ -182,58 +168,6 @@ def registered_of(db: Session, *, account: Account, kind: Kind, external_ids: Se
         )
         known.update(db.execute(query).scalars())
     return known
-
-
-def page(
-    db: Session,
-    wanted: Filter,
-    *,
-    limit: int,
-    ascending: bool = False,
-    after: str | None = None,
-    before: str | None = None,
-) -> list[StoredThread]:
-    """Return one page by id, which sorts by registration; a cursor stays valid when its row is gone.
-
-    With ``before`` the page ends just before that id, in the list's own order.
-    """
-    query = select(thread).where(*_clauses(wanted))
-    if after is not None:
-        query = query.where(thread.c.id > after if ascending else thread.c.id < after)
-    if before is not None:
-        query = query.where(thread.c.id < before if ascending else thread.c.id > before)
-    backwards = before is not None and after is None
-    up = ascending != backwards
-    query = query.order_by(thread.c.id.asc() if up else thread.c.id.desc()).limit(limit)
-    found = [to_stored(row) for row in db.execute(query)]
-    return found[::-1] if backwards else found
-
-
-def _clauses(wanted: Filter) -> list[ColumnElement[bool]]:
-    clauses: list[ColumnElement[bool]] = []
-    if wanted.projects is not None:
-        clauses.append(thread.c.project.in_(wanted.projects))
-    for column, value in (
-        (thread.c.project, wanted.project),
-        (thread.c.owner, wanted.owner),
-        (thread.c.kind, wanted.kind),
-        (thread.c.state, wanted.state),
-        (thread.c.external_id, wanted.external_id),
-    ):
-        if value is not None:
-            clauses.append(column == str(value))
-    if wanted.tag is not None:
-        key, value = wanted.tag
-        clauses.append(thread.c.tags[key].as_string() == value)
-    if wanted.due_before is not None:
-        clauses.append(
-            and_(
-                thread.c.state == ThreadState.LIVE,
-                thread.c.due_policy.is_not(None),
-                thread.c.evaluate_at < wanted.due_before,
-            )
-        )
-    return clauses
 
 
 def candidates(db: Session, *, policy: str, now: datetime, after: str, limit: int) -> list[StoredThread]:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from worker.flows.explain import explain_thread
 from worker.flows.register import register
 from worker.flows.withdraw import withdraw
 from worker.http.auth import ThreadsRead, ThreadsWrite, TrailRead
 from worker.http.fields import Reason, Strict
-from worker.http.finding import find_thread, list_threads, show_thread
-from worker.http.lists import Page, page_of
+from worker.http.finding import count_threads, find_thread, list_threads, show_thread
+from worker.http.lists import Page, link_next, page_of
 from worker.http.refusals import unknown_project
 from worker.http.services import Given
+from worker.http.tables import Form, form_of, written
 from worker.http.thread_shapes import (
     ExplanationShape,
     RegisterBody,
     ThreadShape,
+    ThreadsPage,
     ThreadsQuery,
     explanation_shape,
 )
@@ -49,12 +51,29 @@ def register_thread(body: RegisterBody, response: Response, who: ThreadsWrite, g
     return shown
 
 
-@router.get("", response_model=Page[ThreadShape])
-def get_threads(query: Annotated[ThreadsQuery, Query()], who: ThreadsRead, given: Given) -> dict[str, Any]:
-    """List threads, newest first; each is decided when it is read."""
+@router.get(
+    "",
+    response_model=ThreadsPage,
+    responses={
+        200: {"content": {form.value: {"schema": {"type": "string"}} for form in (Form.CSV, Form.JSONL)}}
+    },
+)
+def get_threads(
+    request: Request, query: Annotated[ThreadsQuery, Query()], who: ThreadsRead, given: Given
+) -> Any:  # noqa: ANN401 - a page as JSON, or a response in the form that was asked for
+    """List threads, newest first; each is decided when it is read.
+
+    `Accept: text/csv` or `application/jsonl` gives the same page in that form; `Link` names the next one.
+    """
+    now = given.clock.now()
     with given.database.read() as db:
-        shown, more = list_threads(db, query, who, now=given.clock.now())
-    return page_of(shown, has_more=more)
+        shown, more = list_threads(db, query, who, now=now)
+        total = count_threads(db, query, who, now=now) if query.include else None
+    form = form_of(request.headers.get("accept", ""))
+    if form is Form.JSON:
+        return page_of(shown, has_more=more) | ({"total": total} if total else {})
+    headers = {"link": link_next(request.url, shown[-1].id)} if more else {}
+    return Response(written(shown, form), media_type=form.value, headers=headers)
 
 
 @router.get("/{thread_id}", response_model=ThreadShape)

@@ -20,7 +20,7 @@ from worker.store.tables.log import (
 from worker.store.tables.policy import bundle, bundle_in_force, policy_since
 from worker.store.tables.preview import bundle_approval, preview
 from worker.store.tables.protection import erasure, erasure_thread, hold, notice, protection
-from worker.store.tables.registry import thread, thread_child
+from worker.store.tables.registry import thread, thread_child, thread_tag
 from worker.store.tables.service import api_key, fact
 from worker.store.tables.work import attempt, canary, stopped_pair, sweep, sweep_plan, work_item
 
@@ -54,5 +54,6 @@ __all__ = [
     "sweep_plan",
     "thread",
     "thread_child",
+    "thread_tag",
     "work_item",
 ]

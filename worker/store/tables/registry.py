@@ -66,7 +66,12 @@ thread = Table(
     # In the order in which a sweep walks its due threads, so that it never passes those that are not due.
     Index("ix_thread_due", "state", "due_policy", "evaluate_at", "id"),
     Index("ix_thread_project", "project", "kind", "state"),
-    Index("ix_thread_owner", "owner"),
+    # One for each filter of a list, in the order of its pages.
+    Index("ix_thread_project_id", "project", "id"),
+    Index("ix_thread_owner_id", "owner", "id"),
+    Index("ix_thread_kind_id", "kind", "id"),
+    Index("ix_thread_state_id", "state", "id"),
+    Index("ix_thread_evaluate_at", "state", "evaluate_at", "id"),
     Index(
         "ix_thread_reverify",
         "reverify_at",
@@ -74,6 +79,17 @@ thread = Table(
         sqlite_where=text("reverify_at is not null"),
     ),
     Index("ix_thread_external_id", "external_id"),
+)
+
+# Kept by triggers on `thread` (migration 0015), so that no writer of tags leaves it behind; only read here.
+thread_tag = Table(
+    "thread_tag",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("value", String(200), primary_key=True),
+    Column("thread_id", String(40), ForeignKey("thread.id"), primary_key=True),
+    Index("ix_thread_tag_thread_id", "thread_id"),
+    sqlite_with_rowid=False,
 )
 
 thread_child = Table(
