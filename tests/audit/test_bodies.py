@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -145,7 +146,16 @@ def test_each_builder_makes_an_entry_that_can_be_written(entry: Entry) -> None:
 def test_every_builder_is_tried() -> None:
     builders = {name for name in bodies.__all__ if inspect.isfunction(getattr(bodies, name))}
     tried = {entry.type.value.replace(".", "_") for entry in ENTRIES}
-    assert builders - {"thread_graded"} == tried
+    assert builders - {"thread_graded", "api_key_rotated"} == tried
+
+
+def test_a_rotated_key_of_the_api_names_its_successor_and_mixes_with_no_signing_key() -> None:
+    entry = bodies.api_key_rotated(key="k1", successor="k2", ends_at=AT, at=AT, actor="key:1")
+    leaf = make_leaf(entry, entry_id="0" * 32, salt=bytes(16), pseudonym_key=b"k")
+    assert json.loads(leaf.body)["successor"] == "k2"
+    mixed = replace(entry, body={**entry.body, "vkey": "example.org/log+1+A"})
+    with pytest.raises(BodyRefused, match="vkey"):
+        make_leaf(mixed, entry_id="0" * 32, salt=bytes(16), pseudonym_key=b"k")
 
 
 def test_an_intent_holds_what_was_decided_and_what_was_seen_before() -> None:

@@ -38,6 +38,7 @@ ROUTES = [
     ("GET", "/v1/keys", "keys:admin"),
     ("POST", "/v1/keys", "keys:admin"),
     ("POST", "/v1/keys/k/revoke", "keys:admin"),
+    ("POST", "/v1/keys/k/rotate", "keys:admin"),
     ("GET", "/v1/audit/entries", "audit:read"),
     ("GET", "/v1/audit/checkpoint", "audit:read"),
 ]
@@ -151,7 +152,7 @@ def test_a_bound_admin_makes_keys_for_its_own_projects_only_and_sees_no_others(
     client: Any, house: Any, assert_problem: Check
 ) -> None:
     wide = house.key("threads:read").split("_")[1]
-    bound = client("keys:admin", projects=["sales-us"])
+    bound = client("keys:admin", "threads:read", projects=["sales-us"])
     body = {"label": "x", "scopes": ["threads:read"]}
 
     for projects in (["*"], ["support-eu"], ["sales-us", "support-eu"]):

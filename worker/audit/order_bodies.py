@@ -222,6 +222,12 @@ def key_rotated(
     return _entry(EntryType.KEY_ROTATED, fields, at, actor)
 
 
+def api_key_rotated(*, key: str, successor: str, ends_at: datetime, at: datetime, actor: str) -> Entry:
+    """Record that an API key got a successor with the same rights, and when the old one ends."""
+    fields: dict[str, Json] = {"ends_at": rfc3339(ends_at), "key": key, "successor": successor}
+    return _entry(EntryType.KEY_ROTATED, fields, at, actor)
+
+
 def log_sealed(*, origin: str, size: int, root: bytes, at: datetime, actor: str) -> Entry:
     """Record the checkpoint that was signed; it is the leaf after that tree."""
     fields: dict[str, Json] = {"origin": origin, "root": root.hex(), "size": size}

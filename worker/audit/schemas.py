@@ -14,6 +14,7 @@ from worker.audit.entry import EntryType
 from worker.audit.observed import MAX_OBSERVATIONS, MAX_PASSES
 from worker.audit.shapes import (
     MAX_LISTED,
+    Either,
     Record,
     count,
     flag,
@@ -129,7 +130,7 @@ _RANGES: Final = _REASON | record({"count": count, "leaves": many(pair(count, co
 _CHANGE: Final = record({"field": text, "from": maybe(text), "to": maybe(text)})
 _MOST_CHANGES = 8
 
-SCHEMAS: Final[Mapping[EntryType, Record]] = {
+SCHEMAS: Final[Mapping[EntryType, Record | Either]] = {
     EntryType.THREAD_REGISTERED: _IDENTITY
     | record(
         {
@@ -212,8 +213,13 @@ SCHEMAS: Final[Mapping[EntryType, Record]] = {
     EntryType.SWITCH_CHANGED: _REASON | record({"enabled": flag}),
     EntryType.KEY_CREATED: record({"key": text, "label": text}) | listing("scopes") | listing("projects"),
     EntryType.KEY_REVOKED: record({"key": text}),
-    EntryType.KEY_ROTATED: _REASON
-    | record({"both_sign": count, "origin": text, "previous": text, "since": count, "vkey": text}),
+    # A signing key of the log, or a key of the API: what `key` names tells them apart.
+    EntryType.KEY_ROTATED: Either(
+        "key",
+        record({"ends_at": instant, "key": text, "successor": text}),
+        _REASON
+        | record({"both_sign": count, "origin": text, "previous": text, "since": count, "vkey": text}),
+    ),
     EntryType.LOG_SEALED: _TREE | _ORIGIN,
     EntryType.LOG_PRUNED: _RANGES,
     EntryType.LOG_EPOCH: _REASON

@@ -54,6 +54,25 @@ def record(required: Mapping[str, Check], /, **more: Check) -> Record:
     return Record(required, more)
 
 
+@dataclass(frozen=True, slots=True)
+class Either:
+    """An object that is the one record where it has the field ``name``, and the other where it lacks it."""
+
+    name: str
+    having: Record
+    lacking: Record
+
+    @property
+    def optional(self) -> Mapping[str, Check]:
+        """What may be left out of the usual form, the one that lacks the field."""
+        return self.lacking.optional
+
+    def __call__(self, value: object) -> str | None:
+        """Return what is wrong with the object, or None."""
+        named = isinstance(value, Mapping) and self.name in value
+        return self.having(value) if named else self.lacking(value)
+
+
 def text(value: object) -> str | None:
     """Any text; its length is bounded by the body's size."""
     return None if isinstance(value, str) else "is no text"

@@ -18,6 +18,7 @@ _COLUMNS = (
     Column("created_at", "created_at", whole=True),
     Column("expires_at", "expires_at", whole=True),
     Column("revoked_at", "revoked_at", whole=True),
+    Column("last_used_at", "last_used_at", whole=True),
 )
 
 
@@ -67,3 +68,21 @@ def revoke(
     """
     with open_client(policies=False) as client:
         show_one(client.post(path_of("keys", key, "/revoke")), output)
+
+
+def rotate(
+    key: Annotated[str, typer.Argument(metavar="ID", help="The key's public id.")],
+    until: Annotated[
+        str | None, typer.Option("--until", help="Until when the old key goes on; 24 hours unless given.")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Make a successor with the same rights; the old key goes on until a set time.
+
+    Example: tenure keys rotate aB3dE6gH9jK2 --until 2026-12-01
+    """
+    ends_at = instant_text("--until", until)
+    with open_client(policies=False) as client:
+        made = client.post(path_of("keys", key, "/rotate"), {} if ends_at is None else {"ends_at": ends_at})
+    say("The key is shown once: keep it now.")
+    show_one(made, output)

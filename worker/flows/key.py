@@ -11,7 +11,7 @@ import hmac
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -46,6 +46,18 @@ _RELEASE = "holds:release"
 _NEVER_WITH_RELEASE = frozenset({"sweeps:run", "plans:approve"})
 _FIRST_ADMIN = "first admin key"
 _PARTS = 4
+# Published for secret scanners, in docs/api.md and under /docs/keys; a test holds keys and pattern together.
+PATTERN = r"\btnr_[A-Za-z0-9]{12}_[A-Za-z0-9]{32}_[0-9a-f]{8}\b"
+
+
+# A use is noted at most this often, so that being busy costs no writes.
+_NOTE_EVERY = timedelta(minutes=5)
+
+
+class WiderThanOwn(TenureError):
+    """Whoever asks would get a key that may do more than the one that asks."""
+
+    code = "wider_than_own"
 
 
 class KeyRefused(TenureError):
@@ -66,11 +78,16 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who calls: ``actor`` is what entries name, ``projects`` None means every project."""
+    """Who calls: ``actor`` is what entries name, ``projects`` None means every project.
+
+    ``key`` is the public id of the key that was shown, and ``used_at`` what stands as its last use.
+    """
 
     actor: str
     scopes: frozenset[str]
     projects: tuple[str, ...] | None
+    key: str | None = None
+    used_at: datetime | None = None
 
     def may_see(self, project: str) -> bool:
         """Whether this caller's projects include that one."""
@@ -92,9 +109,9 @@ def create_key(
     expires_at: datetime | None = None,
 ) -> NewKey:
     """Make a key; raises Invalid for unknown scopes and for scopes that one key must not join."""
-    _check(scopes, projects)
+    check_rights(scopes, projects)
     with database.write() as db:
-        return _create(
+        return add_new_key(
             db,
             label=label,
             scopes=scopes,
@@ -112,7 +129,7 @@ def first_admin_key(database: Database, *, clock: Clock) -> NewKey | None:
         log.take_head(db)
         if keys.list_keys(db):
             return None
-        return _create(
+        return add_new_key(
             db,
             label=_FIRST_ADMIN,
             scopes=ADMIN_SCOPES,
@@ -122,7 +139,22 @@ def first_admin_key(database: Database, *, clock: Clock) -> NewKey | None:
         )
 
 
-def _create(
+def require_within(who: Principal, scopes: Sequence[str]) -> None:
+    """Refuse to hand out scopes that the caller lacks; raises WiderThanOwn.
+
+    Whoever makes a key sees its text and can use it. So a key that could make one with `holds:release` would
+    hold that scope itself, beside `sweeps:run`: the separation of duties would be a matter of two requests.
+    """
+    wider = sorted(set(scopes) & set(ALL_SCOPES) - who.scopes)
+    if wider:
+        problem = f"This key lacks {', '.join(wider)}, and no key hands out what it lacks."
+        repair = (
+            "Let a key that has these do it, or run `tenure keys` beside the database, without TENURE_URL."
+        )
+        raise WiderThanOwn(problem, repair=repair)
+
+
+def add_new_key(
     db: Session,
     *,
     label: str,
@@ -132,6 +164,7 @@ def _create(
     now: datetime,
     expires_at: datetime | None = None,
 ) -> NewKey:
+    """Insert a key with a secret of its own, and its entry."""
     key_id, secret = random_token(12), random_token(32)
     body = f"tnr_{key_id}_{secret}"
     stored = StoredKey(
@@ -149,7 +182,8 @@ def _create(
     return NewKey(id=key_id, text=f"{body}_{_crc(body)}", scopes=stored.scopes, projects=stored.projects)
 
 
-def _check(scopes: Sequence[str], projects: Sequence[str]) -> None:
+def check_rights(scopes: Sequence[str], projects: Sequence[str]) -> None:
+    """Refuse scopes that do not exist, and those that one key must not join; raises Invalid."""
     unknown = sorted(set(scopes) - set(ALL_SCOPES))
     if unknown or not scopes:
         problem = f"Unknown scopes: {', '.join(unknown)}." if unknown else "A key needs at least one scope."
@@ -168,11 +202,17 @@ def _crc(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
+def is_well_formed(text: str) -> bool:
+    """Whether this has the form of a key and its checksum; says nothing about whether it opens anything."""
+    parts = text.split("_")
+    return len(parts) == _PARTS and parts[0] == "tnr" and _crc("_".join(parts[:3])) == parts[3]
+
+
 def authenticate(db: Session, text: str, *, now: datetime) -> Principal:
     """Return who holds this key; raises KeyRefused, with one answer for every reason."""
-    parts = text.split("_")
-    if len(parts) != _PARTS or parts[0] != "tnr" or _crc("_".join(parts[:3])) != parts[3]:
+    if not is_well_formed(text):
         raise _refused()
+    parts = text.split("_")
     found = keys.get_key(db, parts[1])
     given = hashlib.sha256(parts[2].encode()).hexdigest()
     if found is None or not hmac.compare_digest(found.secret_sha256, given):
@@ -181,13 +221,35 @@ def authenticate(db: Session, text: str, *, now: datetime) -> Principal:
         raise _refused()
     every = EVERY_PROJECT in found.projects
     return Principal(
-        actor=key_actor(found.id), scopes=frozenset(found.scopes), projects=None if every else found.projects
+        actor=key_actor(found.id),
+        scopes=frozenset(found.scopes),
+        projects=None if every else found.projects,
+        key=found.id,
+        used_at=found.last_used_at,
     )
+
+
+def use_is_news(who: Principal, now: datetime) -> bool:
+    """Whether this use of a key is to be noted: the noted one is some minutes old, or there is none."""
+    return who.key is not None and (who.used_at is None or who.used_at < now - _NOTE_EVERY)
+
+
+def note_use(database: Database, key_id: str, *, clock: Clock) -> None:
+    """Note that a key was used; of many at once one writes."""
+    now = clock.now()
+    with database.write() as db:
+        keys.note_use(db, key_id, now, unless_since=now - _NOTE_EVERY)
 
 
 def _refused() -> KeyRefused:
     problem = "The API key is not valid."
     return KeyRefused(problem, repair="Send `Authorization: Bearer tnr_…` with a key that stands.")
+
+
+def note_look(database: Database, what: str, *, rows: int, actor: str, clock: Clock) -> None:
+    """Record that somebody looked at the keys: reading is a use of an administrative scope too."""
+    with database.write() as db:
+        log.append(db, [bodies.access_read(what=what, rows=rows, at=clock.now(), actor=actor)])
 
 
 def revoke_key(database: Database, key_id: str, *, actor: str, clock: Clock) -> bool:

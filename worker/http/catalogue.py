@@ -44,6 +44,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "After the prefix come 1 to 128 of A-Z a-z 0-9 _ and -.",
     ),
     "invalid_ttl": ("The TTL is not a duration", "Write `30d`, `12h`, `4w` or ISO 8601 such as `P30D`."),
+    "key_ended": ("The key has ended already", "Make a new one; only a key that stands has a successor."),
     "malformed_gzip": ("The body is not whole gzip", "Compress it anew, or send it plain."),
     "malformed_json": ("The body is not JSON", "Send one JSON object in UTF-8."),
     "method_not_allowed": ("This route has no such method", "The `Allow` header lists those that it has."),
@@ -92,6 +93,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "unknown_kind": ("The prefix is not one of a known kind", "Give `kind` for an agent_session."),
     "unknown_project": ("No such project is known", "Name a Project document of the policies folder."),
     "unsupported_media_type": ("The body has another type", "Send `application/json`, in bulk x-ndjson."),
+    "wider_than_own": (
+        "No key hands out a scope that it lacks",
+        "Use a key that has these scopes, or `tenure keys` beside the database, without TENURE_URL.",
+    ),
     "wrong_digest": (
         "The digest is another bundle's",
         "Approve by the digest that the preview shows, after looking at that preview.",

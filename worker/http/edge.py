@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 
 from fastapi import HTTPException
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.flows.key import Principal
+from worker.flows.key import Principal, note_use, use_is_news
 from worker.http.auth import principal_of
 from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES, MOST_PREVIEW_BYTES
 from worker.http.problems import problem_of, tell_operators
@@ -59,6 +61,18 @@ class Edge:
             await _explain(request, receive, answer, e)
         finally:
             _tell(request, answer, clock.monotonic() - began)
+            await self._note_use(request)
+
+    async def _note_use(self, request: Request) -> None:
+        """Note when the key was last used, after the answer: nobody waits for it, and nothing hangs on it."""
+        who: Principal | None = getattr(request.state, "principal", None)
+        clock = self._services.clock
+        if who is None or who.key is None or not use_is_news(who, clock.now()):
+            return
+        try:
+            await run_in_threadpool(note_use, self._services.database, who.key, clock=clock)
+        except SQLAlchemyError as e:
+            log().warning("key.use_not_noted", reason=type(e).__name__)
 
     async def _serve(self, request: Request, receive: Receive, answer: _Answer) -> None:
         path = request.url.path

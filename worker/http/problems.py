@@ -24,9 +24,10 @@ from worker.audit.entry import BodyRefused
 from worker.flows.approve import NoApprovalNeeded, OwnProposal, PreviewVoid, WrongDigest
 from worker.flows.decide import BundleUnreadable, NoBundle
 from worker.flows.hold import AlreadyReleased
-from worker.flows.key import KeyRefused
+from worker.flows.key import KeyRefused, WiderThanOwn
 from worker.flows.preview import BundleRefused
 from worker.flows.register import Conflict, RegisteredElsewhere
+from worker.flows.rotate_key import KeyEnded
 from worker.flows.sweep import NotApprovable, NotRecomputed
 from worker.flows.withdraw import InFlight, NotLive
 from worker.http.catalogue import CATALOGUE, title_of
@@ -55,6 +56,7 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (KeyRefused, 401),
     (Forbidden, 403),
     (ProjectBound, 403),
+    (WiderThanOwn, 403),
     (NotFound, 404),
     (Conflict, 409),
     (RegisteredElsewhere, 409),
@@ -68,6 +70,7 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (NotLive, 409),
     (Ambiguous, 409),
     (AlreadyRevoked, 409),
+    (KeyEnded, 409),
     (WrongMediaType, 415),
     (Unreadable, 400),
     (Invalid, 422),

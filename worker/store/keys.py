@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,7 @@ class StoredKey:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 def add_key(db: Session, new: StoredKey) -> None:
@@ -61,6 +62,17 @@ def revoke_key(db: Session, key_id: str, now: datetime) -> bool:
     return changed(db, standing.values(revoked_at=now)) == 1
 
 
+def end_key(db: Session, key_id: str, at: datetime) -> None:
+    """Let a key end at this instant; its row says nothing of its successor, the entry does."""
+    db.execute(update(api_key).where(api_key.c.id == key_id).values(expires_at=at))
+
+
+def note_use(db: Session, key_id: str, now: datetime, *, unless_since: datetime) -> None:
+    """Note that a key was used; nothing is written where a use since then stands already."""
+    stale = or_(api_key.c.last_used_at.is_(None), api_key.c.last_used_at < unless_since)
+    db.execute(update(api_key).where(api_key.c.id == key_id, stale).values(last_used_at=now))
+
+
 def _to_key(row: Row[Any]) -> StoredKey:
     return StoredKey(
         id=row.id,
@@ -71,6 +83,7 @@ def _to_key(row: Row[Any]) -> StoredKey:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
     )
 
 

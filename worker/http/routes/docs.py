@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, PlainTextResponse
 
+from worker.flows.key import PATTERN
 from worker.http.catalogue import CATALOGUE
 from worker.model.errors import NotFound
 
@@ -45,6 +46,17 @@ def _operations(schema: Mapping[str, Any]) -> Iterator[str]:
             names = ", ".join(escape(one["name"]) for one in operation.get("parameters", []))
             parameters = f"<br>Parameters: <code>{names}</code>" if names else ""
             yield f"<dt><code>{method.upper()} {escape(path)}</code></dt><dd>{about}{parameters}</dd>"
+
+
+@router.get("/docs/keys")
+async def key_page() -> PlainTextResponse:
+    """Say what a key looks like, for those who look for leaked ones."""
+    page = (
+        f"An API key of Tenure matches\n\n{PATTERN}\n\n"
+        "The last eight characters are the CRC-32 (as in zlib) of everything before the last _, in lower-case"
+        " hex.\nA key that was found is revoked by its second part: tenure keys revoke <id>.\n"
+    )
+    return PlainTextResponse(page, headers=_POLICY)
 
 
 @router.get("/docs/problems/{code}")
