@@ -128,7 +128,13 @@ def test_every_role_that_goes_on_is_asked_for_its_health(ours: Services) -> None
 
 def test_the_only_open_port_is_the_api_on_loopback(services: Services) -> None:
     published = {name: one["ports"] for name, one in services.items() if "ports" in one}
-    assert published == {"api": ["127.0.0.1:8400:8400"]}
+    seen_by_profile = {
+        name: ports
+        for name, ports in published.items()
+        if services[name].get("profiles") == ["observability"]
+    }
+    assert seen_by_profile == {"prometheus": ["127.0.0.1:9090:9090"], "grafana": ["127.0.0.1:3000:3000"]}
+    assert published == {"api": ["127.0.0.1:8400:8400"], **seen_by_profile}
     assert services["api"]["environment"]["TENURE_LISTEN"] == "0.0.0.0:8400"
     assert not [name for name, one in services.items() if "network_mode" in one]
 

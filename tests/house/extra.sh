@@ -6,6 +6,9 @@ python=$1; shift
 absent() { printf 'absent: %s; not run: any test that needs it (%s)\n' "$1" "$2"; }
 has() { for tool in "$@"; do command -v "$tool" >/dev/null 2>&1 && return 0; done; return 1; }
 has chromium chromium-browser google-chrome || absent chromium 'pages in a browser'
+has kubectl || absent kubectl 'kustomize of the objects for Kubernetes'
+has promtool || absent prometheus 'alert rules, and a dashboard over a scraped service'
+has systemd-analyze || absent systemd-analyze 'the units'
 has node || absent node 'verification in JavaScript'
 has go || absent go 'verification in Go'
 has openssl || absent openssl 'signatures by another implementation'

@@ -17,7 +17,7 @@ from worker.flows.compare import Log
 from worker.model.clock import Clock, rfc3339
 from worker.store import epochs, keys, log
 from worker.store.engine import Database
-from worker.telemetry import raise_alert
+from worker.telemetry import Alert, raise_alert
 
 LAGGING = timedelta(hours=1)
 # A page may say "anchored" only where this much or less could have been signed again unseen.
@@ -104,7 +104,7 @@ def _bring_up(database: Database, known: Log, one: Anchor, clock: Clock) -> None
     except (AnchorFailed, AnchorForked) as e:
         state["problem"] = e.problem
         if before["problem"] != e.problem:
-            what = "anchor.forked" if isinstance(e, AnchorForked) else "anchor.failed"
+            what: Alert = "anchor.forked" if isinstance(e, AnchorForked) else "anchor.failed"
             raise_alert(what, anchor=one.name, problem=e.problem, repair=e.repair)
     _keep(database, one, before, state, clock.now())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,7 @@ from worker.policy.effects import Effect
 from worker.store import keys, log
 from worker.telemetry import raise_alert
 
-AWAITING = "bundle.awaiting_approval"
+AWAITING: Final = "bundle.awaiting_approval"
 _MOST_LINES = 19
 _LONGEST_LINE = 300
 HOW = (

@@ -6,6 +6,8 @@ never deleted, unless an erasure orders it; deciding and arming see to that, and
 
 from __future__ import annotations
 
+from typing import Final
+
 from worker.flows.decide import bundle_in_force
 from worker.model.clock import Clock
 from worker.policy.document import Bundle, Mode
@@ -13,7 +15,7 @@ from worker.store import keys
 from worker.store.engine import Database
 from worker.telemetry import raise_alert
 
-UNDELIVERABLE = "notice.undeliverable"
+UNDELIVERABLE: Final = "notice.undeliverable"
 WHY = "It owes a notice before it deletes, and there is no delivery channel: its threads stay NOTIFY."
 
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from worker.telemetry.logs import log, raise_alert, redact, set_up_logging
+from worker.telemetry.meters import Alert
 
-__all__ = ["log", "raise_alert", "redact", "set_up_logging"]
+__all__ = ["Alert", "log", "raise_alert", "redact", "set_up_logging"]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import structlog
 
-from worker.telemetry.meters import meters
+from worker.telemetry.meters import Alert, meters
 
 # Whatever looks like a secret is cut before it reaches any output.
 _SECRETS = re.compile(
@@ -71,7 +71,7 @@ def log() -> structlog.typing.FilteringBoundLogger:
     return logger
 
 
-def raise_alert(what: str, **facts: object) -> None:
+def raise_alert(what: Alert, **facts: object) -> None:
     """Tell the people who operate Tenure: the log event ``alert.raised``, and a count of it."""
     meters().alerts.labels(alert=what).inc()
     log().error("alert.raised", alert=what, **facts)

@@ -11,12 +11,37 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
+
+from worker.model.evidence import Grade
+from worker.model.thread import Kind
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram
 
+# Every alert that Tenure raises.
+Alert = Literal[
+    "anchor.failed",
+    "anchor.forked",
+    "anchor.lagging",
+    "anchor.lost",
+    "bundle.awaiting_approval",
+    "bundle.refused",
+    "bundle.unreadable",
+    "control.failed",
+    "coverage.unregistered",
+    "credential.unusable",
+    "house.failed",
+    "log.refused",
+    "notice.undeliverable",
+    "sweep.blocked",
+    "thread.parked",
+    "thread.reappeared",
+    "turn.cut_short",
+    "worker.stalled",
+]
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _QUICK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
 # From a minute to a week: the promise is a day.
@@ -51,7 +76,7 @@ def meters() -> Meters:
     )
 
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    return Meters(
+    made = Meters(
         registrations=Counter(
             "tenure_registrations", "Registrations by what came of them.", ["kind", "result"]
         ),
@@ -79,6 +104,12 @@ def meters() -> Meters:
         ),
         alerts=Counter("tenure_alerts", "Alerts that were raised.", ["alert"]),
     )
+    # A counter that begins with its first event shows no increase by it, and that event may be the only one.
+    for alert in get_args(Alert):
+        made.alerts.labels(alert=alert)
+    for kind, grade in product(Kind, Grade):
+        made.grades.labels(kind=kind.value, grade=grade.value)
+    return made
 
 
 def share(folder: Path, place: Callable[[], str]) -> None:
