@@ -147,14 +147,14 @@ def test_a_thread_that_was_registered_while_the_policies_changed_belongs_to_a_sw
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dated, may_go_on = Event(), Event()
-    add = threads.add
+    add = threads.add_many
 
-    def add_slowly(*given: Any, **named: Any) -> bool:
+    def add_slowly(*given: Any, **named: Any) -> set[str]:
         dated.set()
         assert may_go_on.wait(10)
         return add(*given, **named)
 
-    monkeypatch.setattr(threads, "add", add_slowly)
+    monkeypatch.setattr(threads, "add_many", add_slowly)
     with ThreadPoolExecutor(2) as pool:
         producer = pool.submit(put, world, wanted(world))
         assert dated.wait(10)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
@@ -215,3 +217,65 @@ def test_a_database_that_fails_in_the_middle_is_told_by_the_summary(
     monkeypatch.undo()
     *_, again = send(admin, content)
     assert (again["exists"], again["created"]) == (2, 2)
+
+
+def test_of_two_projects_on_one_account_the_first_line_has_the_object(admin: TestClient) -> None:
+    content = lines({"external_id": "conv_1", "project": "support-twin"}, {"external_id": "conv_1"})
+
+    *answers, _ = send(admin, content)
+
+    assert [one["status"] for one in answers] == ["created", "conflict"]
+
+
+_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_FIELDS = ("external_id", "project", "owner", "kind", "ttl", "tags", "created_at", "children", "more")
+_ROW = st.fixed_dictionaries({}, optional=dict.fromkeys(_FIELDS, _VALUE)) | _VALUE
+_LINE = (
+    st.integers(0, 9).map(lambda number: json.dumps({**PLAIN, "external_id": f"conv_{number}"}).encode())
+    | _ROW.map(lambda row: json.dumps({**PLAIN, **row} if isinstance(row, dict) else row).encode())
+    | st.binary(max_size=40)
+)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(rows=st.lists(_LINE, max_size=8), packed=st.booleans())
+def test_whatever_the_lines_hold_each_is_answered(admin: TestClient, rows: list[bytes], packed: bool) -> None:
+    content = b"\n".join(rows)
+    wanted = [number for number, row in enumerate(content.split(b"\n"), start=1) if row.strip()]
+
+    body, headers = (gzip.compress(content), GZIP) if packed else (content, LINES)
+    *answers, summary = send(admin, body, headers=headers)
+
+    assert [one["line"] for one in answers] == wanted
+    assert summary["lines"] == len(wanted)
+    assert summary["error"] is None
+    assert all((one["error"] is None) == (one["status"] in {"created", "exists"}) for one in answers)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(content=st.binary(max_size=200), cut=st.integers(0, 60), flip=st.integers(0, 60))
+def test_damaged_gzip_is_a_problem_and_never_an_error_of_ours(
+    admin: TestClient, content: bytes, cut: int, flip: int
+) -> None:
+    packed = bytearray(gzip.compress(content))
+    packed[flip % len(packed)] ^= 0x55
+
+    answer = admin.post("/v1/threads/bulk", content=bytes(packed[: len(packed) - cut]), headers=GZIP)
+
+    assert answer.status_code in {200, 400}

@@ -6,7 +6,9 @@ import asyncio
 import json
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -111,6 +113,31 @@ def test_the_asynchronous_pager_walks_too(url: str, house: Any, registered: Regi
             return [one.id async for one in page]
 
     assert asyncio.run(walk()) == made
+
+
+def test_many_who_register_the_same_at_once_make_one_thread(url: str, house: Any, admin: TestClient) -> None:
+    headers = {"Authorization": f"Bearer {house.key('threads:write')}"}
+    bulk = {**headers, "Content-Type": "application/x-ndjson"}
+    rows = [json.dumps({**PLAIN, "external_id": f"conv_{number}"}) for number in range(20)]
+
+    def register(number: int) -> list[tuple[str, str]]:
+        with httpx2.Client(base_url=url, timeout=60) as client:
+            if number % 2:
+                one = client.post("/v1/threads", json={**PLAIN, "external_id": "conv_0"}, headers=headers)
+                return [({201: "created", 200: "exists"}[one.status_code], one.json()["id"])]
+            # The same lines from both ends: two writers must not wait for each other in a circle.
+            lines = rows if number % 4 else rows[::-1]
+            answer = client.post("/v1/threads/bulk", content="\n".join(lines), headers=bulk)
+            told = [json.loads(line) for line in answer.text.splitlines()][:-1]
+            return [(one["status"], one["id"]) for one in told]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [one for some in pool.map(register, range(8)) for one in some]
+
+    assert Counter(status for status, _ in answers) == {"created": 20, "exists": 64}
+    assert len({named for _, named in answers}) == 20
+    entries = admin.get("/v1/audit/entries", params={"type": "thread.registered", "limit": 100}).json()
+    assert len(entries["data"]) == 20
 
 
 def _remove(database: Database, thread_id: str) -> None:

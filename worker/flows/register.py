@@ -16,14 +16,13 @@ from worker.model.chosen import check_children
 from worker.model.decision import Circumstances
 from worker.model.errors import Invalid, TenureError
 from worker.model.ids import ThreadId, new_id
-from worker.model.thread import Kind, Thread, infer_kind
+from worker.model.thread import Account, Kind, Thread, infer_kind
 from worker.policy.document import Bundle
 from worker.policy.durations import parse_duration
 from worker.policy.match import erasure_covers
 from worker.store import log, protections, threads
 from worker.store.protections import Order
 from worker.store.threads import StoredThread
-from worker.telemetry.meters import meters
 
 # How many registrations one transaction holds at most: the log's head is locked at its end.
 MOST_AT_ONCE = 1000
@@ -79,10 +78,10 @@ def register(db: Session, wanted: Registration, *, actor: str, now: datetime) ->
     Raises Invalid (wrong prefix, unknown project, bad TTL, a child that the kind cannot have), Conflict and
     RegisteredElsewhere.
     """
-    bundle = _bundle(db)
-    done, entry = _register(db, wanted, bundle, protections.orders_since(db, now), actor=actor, now=now)
-    log.append(db, [entry] if entry else [])
-    _count(done)
+    told: list[TenureError] = []
+    (done,) = register_many(db, [wanted], actor=actor, now=now, refused=lambda _, why: told.append(why))
+    if done is None:
+        raise told[0]
     return done
 
 
@@ -96,26 +95,36 @@ def register_many(
 ) -> list[Registered | None]:
     """Register at most MOST_AT_ONCE threads in one transaction; a bad one never blocks another."""
     bundle = _bundle(db)
-    orders = protections.orders_since(db, now)
-    results: list[Registered | None] = []
-    entries: list[Entry] = []
-    for number, one in enumerate(wanted):
+    lines: list[_Line] = []
+    for place, one in enumerate(wanted):
         try:
-            done, entry = _register(db, one, bundle, orders, actor=actor, now=now)
-        except (Invalid, Conflict, RegisteredElsewhere) as e:
-            refused(number, e)
-            results.append(None)
-            continue
-        _count(done)
-        results.append(done)
-        entries += [entry] if entry else []
+            lines.append(_Line(place=place, wanted=one, new=_as_thread(one, bundle, now)))
+        except Invalid as e:
+            refused(place, e)
+    added = _add(db, lines, bundle, now)
+    results: list[Registered | None] = [None] * len(wanted)
+    standing = threads.by_natural_keys(db, [one.key for one in lines if one.new.id not in added])
+    for line in lines:
+        try:
+            results[line.place] = _answer(line, added, standing)
+        except (Conflict, RegisteredElsewhere) as e:
+            refused(line.place, e)
+    entries = [_registered(one.new, one.wanted, now, actor) for one in lines if one.new.id in added]
     log.append(db, entries)
     return results
 
 
-def _count(done: Registered) -> None:
-    kind, result = done.stored.thread.kind.value, "created" if done.created else "exists"
-    meters().registrations.labels(kind=kind, result=result).inc()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """One registration that can be read, and the thread that it would make."""
+
+    place: int
+    wanted: Registration
+    new: Thread
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.new.project, self.new.kind.value, self.new.external_id
 
 
 def _bundle(db: Session) -> Bundle:
@@ -124,31 +133,56 @@ def _bundle(db: Session) -> Bundle:
     return bundle_in_force(db, share=True)
 
 
-def _register(
-    db: Session, wanted: Registration, bundle: Bundle, orders: Sequence[Order], *, actor: str, now: datetime
-) -> tuple[Registered, Entry | None]:
-    new = _as_thread(wanted, bundle, now)
-    existing = threads.by_natural_key(db, project=new.project, kind=new.kind, external_id=new.external_id)
-    if existing is None:
+def _add(db: Session, lines: Sequence[_Line], bundle: Bundle, now: datetime) -> dict[str, StoredThread]:
+    """Insert what nobody registered before; returns it by its id.
+
+    Of two lines with one key the first is inserted, and so is it where another process is faster: the
+    unique indexes decide, not what was read before.
+    """
+    known = threads.by_natural_keys(db, [one.key for one in lines])
+    first = _first([one for one in lines if one.key not in known])
+    orders = protections.orders_since(db, now) if first else ()
+    rows: dict[str, StoredThread] = {}
+    covering: dict[str, list[Order]] = {}
+    # In the order of the keys, so that two processes with the same lines wait for each other in one order.
+    for _, one in sorted(first.items()):
         # An order that was placed while this request was on its way covers the thread too.
-        covering = [one for one in orders if _covers(one, new)]
-        bearing = Circumstances(erasures=tuple(one.erasure for one in covering))
-        schedule = schedule_of(new, bundle=bundle, circumstances=bearing, now=now)
-        if threads.add(db, new, schedule, children=wanted.children):
-            for one in covering:
-                protections.cover(db, one.id, new.id)
-            stored = threads.get(db, new.id)
-            assert stored is not None  # noqa: S101 - inserted one line above, in this transaction
-            return Registered(stored=stored, created=True), _registered(new, wanted, now, actor)
-        # Somebody was faster: either with this very key, or for another project of the same account.
-        existing = threads.by_natural_key(db, project=new.project, kind=new.kind, external_id=new.external_id)
+        covering[one.new.id] = [order for order in orders if _covers(order, one.new)]
+        bearing = Circumstances(erasures=tuple(order.erasure for order in covering[one.new.id]))
+        schedule = schedule_of(one.new, bundle=bundle, circumstances=bearing, now=now)
+        rows[one.new.id] = threads.as_new(one.new, schedule, children=one.wanted.children)
+    added = threads.add_many(db, list(rows.values()), under=bundle.digest)
+    for thread_id in sorted(added):
+        for order in covering[thread_id]:
+            protections.cover(db, order.id, thread_id)
+    return {thread_id: rows[thread_id] for thread_id in added}
+
+
+def _first(lines: Sequence[_Line]) -> dict[tuple[str, str, str], _Line]:
+    """Keep the first line of each key, and of each provider object that two projects of one account name."""
+    found: dict[tuple[str, str, str], _Line] = {}
+    objects: set[tuple[Account | None, Kind, str]] = set()
+    for one in lines:
+        named = (one.new.account, one.new.kind, one.new.external_id)
+        if named not in objects:
+            objects.add(named)
+            found[one.key] = one
+    return found
+
+
+def _answer(
+    one: _Line, added: Mapping[str, StoredThread], standing: Mapping[tuple[str, str, str], StoredThread]
+) -> Registered:
+    if one.new.id in added:
+        return Registered(stored=added[one.new.id], created=True)
+    existing = standing.get(one.key)
     if existing is None:
         problem = "This object is registered already, by another project of the same provider account."
         raise RegisteredElsewhere(problem, repair="Ask whoever runs Tenure which project answers for it.")
-    differences = _differences(existing, new, wanted)
+    differences = _differences(existing, one.new, one.wanted)
     if differences:
         raise Conflict(existing.thread.id, differences)
-    return Registered(stored=existing, created=False), None
+    return Registered(stored=existing, created=False)
 
 
 def _covers(order: Order, new: Thread) -> bool:

@@ -25,8 +25,8 @@ _NOT_GONE = (ThreadState.LIVE, ThreadState.ACKNOWLEDGED, ThreadState.PARKED)
 _IDS_AT_ONCE = 500
 
 
-def add(db: Session, thread_id: str, children: Sequence[str]) -> None:
-    """Keep what a producer chose."""
+def add_many(db: Session, chosen: Mapping[str, Sequence[str]]) -> None:
+    """Keep what producers chose, by thread."""
     rows = [
         {
             "thread_id": thread_id,
@@ -35,6 +35,7 @@ def add(db: Session, thread_id: str, children: Sequence[str]) -> None:
             "state": ChosenState.CHOSEN.value,
             "detached": False,
         }
+        for thread_id, children in chosen.items()
         for place, child in enumerate(children)
     ]
     if rows:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Row, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from worker.model.evidence import Grade
@@ -84,10 +85,40 @@ def to_stored(row: Row[Any]) -> StoredThread:
     )
 
 
+def as_new(new: Thread, schedule: Schedule, *, children: Sequence[str] = ()) -> StoredThread:
+    """Return a thread as it stands once it is inserted."""
+    return StoredThread(
+        thread=new,
+        evaluate_at=schedule.evaluate_at,
+        due_policy=schedule.due_policy,
+        children=tuple(children),
+    )
+
+
 def add(db: Session, new: Thread, schedule: Schedule, *, children: Sequence[str] = ()) -> bool:
     """Insert a thread; False when the natural key, or the provider object, is registered already."""
+    return bool(add_many(db, [as_new(new, schedule, children=children)], under=schedule.under))
+
+
+def add_many(db: Session, new: Sequence[StoredThread], *, under: str) -> set[str]:
+    """Insert threads whose dates were computed under one bundle; returns the ids of those that went in.
+
+    One whose natural key or provider object is registered already is left out, also where another
+    transaction registers it at this moment: the statement waits for that one's end.
+    """
+    if not new:
+        return set()
+    insert_ = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
+    statement = insert_(thread).on_conflict_do_nothing().returning(thread.c.id)
+    added = set(db.execute(statement, [_values(one, under) for one in new]).scalars())
+    references.add_many(db, {one.thread.id: one.children for one in new if one.thread.id in added})
+    return added
+
+
+def _values(one: StoredThread, under: str) -> dict[str, Any]:
+    new = one.thread
     account = new.account or Account(provider="", base_url="")
-    values = {
+    return {
         "id": new.id,
         "kind": new.kind.value,
         "external_id": new.external_id,
@@ -103,18 +134,11 @@ def add(db: Session, new: Thread, schedule: Schedule, *, children: Sequence[str]
         "base_url": account.base_url,
         "organization": account.organization,
         "provider_project": account.provider_project,
-        "children": list(children),
-        "evaluate_at": schedule.evaluate_at,
-        "due_policy": schedule.due_policy,
-        "evaluated_under": schedule.under,
+        "children": list(one.children),
+        "evaluate_at": one.evaluate_at,
+        "due_policy": one.due_policy,
+        "evaluated_under": under,
     }
-    try:
-        with db.begin_nested():
-            db.execute(insert(thread).values(values))
-            references.add(db, new.id, children)
-    except IntegrityError:
-        return False
-    return True
 
 
 def get(db: Session, thread_id: str, *, lock: bool = False) -> StoredThread | None:
@@ -124,14 +148,24 @@ def get(db: Session, thread_id: str, *, lock: bool = False) -> StoredThread | No
     return None if row is None else to_stored(row)
 
 
-def by_natural_key(db: Session, *, project: str, kind: Kind, external_id: str) -> StoredThread | None:
-    """Return the thread that a producer's key names."""
-    row = db.execute(
-        select(thread).where(
-            thread.c.project == project, thread.c.kind == kind.value, thread.c.external_id == external_id
-        )
-    ).first()
-    return None if row is None else to_stored(row)
+def by_natural_keys(
+    db: Session, keys: Collection[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], StoredThread]:
+    """Return the threads that producers' keys (project, kind, external id) name."""
+    groups: dict[tuple[str, str], set[str]] = {}
+    for project, kind, external_id in keys:
+        groups.setdefault((project, kind), set()).add(external_id)
+    found: dict[tuple[str, str, str], StoredThread] = {}
+    for (project, kind), ids in sorted(groups.items()):
+        ordered = sorted(ids)
+        for start in range(0, len(ordered), _IDS_AT_ONCE):
+            query = select(thread).where(
+                thread.c.project == project,
+                thread.c.kind == kind,
+                thread.c.external_id.in_(ordered[start : start + _IDS_AT_ONCE]),
+            )
+            found |= {(row.project, row.kind, row.external_id): to_stored(row) for row in db.execute(query)}
+    return found
 
 
 def by_external_id(
