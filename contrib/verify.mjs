@@ -189,7 +189,7 @@ function grade(e) {
 
 // --- entries -----------------------------------------------------------------------------------------------
 const ENVELOPE = /^\{"body":"([0-9a-f]{64})","id":"[0-9a-f]{32}","project":(?:null|"([0-9a-f]{32})"),"subject":(?:null|"([0-9a-f]{32})"),"t":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z)","type":"([a-z]{1,32}\.[a-z_]{1,32})","v":1\}$/;
-const state = { entries: 0, bodies: 0, gone: 0, inWindow: 0, missing: [], excused: [], newest: new Map() };
+const state = { entries: 0, bodies: 0, gone: 0, inWindow: 0, own: [], excused: [], newest: new Map() };
 function judgeEpoch(index, { held, anchored, origin, reason, agreed }, before) {
   if (before && (held.size !== index || held.root !== before)) add("bodies.jsonl.gz", "the epoch follows another tree than the leaves before it", index);
   if (notes.length < MOST_PROBLEMS) notes.push(`Entry ${index} opens the epoch ${origin} (${reason}). It follows ${anchored.origin}, anchored at size ${anchored.size}; behind entry ${agreed} that tree may have held others.`);
@@ -202,7 +202,8 @@ function judge(index, raw, body, stated, before = null) {
   const own = project === stated.project_pseudonym, inside = t >= stated.period.from && t < stated.period.to;
   state.inWindow += own && inside;
   if (type === "log.epoch" && (body === undefined || project)) return add("bodies.jsonl.gz", "the body of an epoch's first leaf is missing, or a project's", index);
-  if (body === undefined) { if (own) state.missing.push(index); return undefined; }
+  if (own) state.own.push([index, body !== undefined]);
+  if (body === undefined) return undefined;
   state.bodies += 1;
   const along = !project && (["log.pruned", "log.epoch"].includes(type) || (stated.scope?.kind === "erasure" && type.startsWith("erasure.")));
   if (!own && !along) return add("bodies.jsonl.gz", "the body belongs to an entry that is not of this project", index);
@@ -235,12 +236,11 @@ async function throughRange(zip, stated, tree) {
     judge(index, raw, body, stated, before);
   }
   if (waiting) add("bodies.jsonl.gz", "a body has no envelope", waiting[0]);
-  state.excused.sort((a, b) => a[0] - b[0]);
-  let reach = 0, at = 0;
-  for (const index of state.missing) {
+  let reach = 0, at = 0; state.excused.sort((a, b) => a[0] - b[0]);
+  for (const [index, there] of state.own) {
     while (at < state.excused.length && state.excused[at][0] <= index) reach = Math.max(reach, state.excused[at++][1]);
-    if (index < reach) state.gone += 1;
-    else add("envelopes.jsonl.gz", "the body of an entry of this project is missing", index);
+    if (there !== index < reach) state.gone += !there;
+    else add("bodies.jsonl.gz", there ? "the body is here, and an entry says that it is gone" : "the body of an entry of this project is missing", index);
   }
 }
 async function throughProofs(zip, stated, head, note) {

@@ -8,9 +8,8 @@ roles `tenure_owner`, `tenure_app` and `tenure_auditor` cannot log in; a login g
 belong to the whole server, so they are made where they are missing and never dropped. A user who may not
 make them goes on with the triggers alone, and `tenure doctor` says so.
 
-Bodies will be pruned and shredded by one path only: a function of `tenure_owner` (SECURITY DEFINER), made by
-a later migration together with a trigger on audit_body that lets that owner's function through. Until then
-nothing deletes a body. A later table whose name begins with `audit_` takes its own grants and triggers.
+Until revision 0016 nothing empties a body. A later table whose name begins with `audit_` takes its own grants
+and triggers.
 
 Revision: 0010
 Before: 0009

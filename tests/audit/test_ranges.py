@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,12 +20,15 @@ from worker.audit.checkpoint import Checkpoint, sign_checkpoint
 from worker.audit.entry import Entry, EntryType
 from worker.audit.envelope import Leaf
 from worker.audit.findings import Report
+from worker.audit.gone import Gone
 from worker.audit.manifest import Manifest
 from worker.audit.merkle import Frontier, consistency_proof, inclusion_proof, root_of
 from worker.audit.note import Ed25519Signer
 from worker.audit.single import write_single
 from worker.audit.tlog_proof import ProofRefused, TlogProof
 from worker.audit.verify import verify_bundle
+from worker.model.evidence import Control
+from worker.model.thread import Kind
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 END = START + timedelta(days=60)
@@ -253,6 +256,71 @@ def test_a_body_that_nothing_excuses_is_not_signed_and_an_excuse_reaches_back_on
 
     with pytest.raises(Misshapen, match="no range of leaves before"):
         write(made, signer, pseudonym)
+
+
+def test_an_entry_that_says_of_a_body_which_is_here_that_it_is_gone_is_neither_signed_nor_accepted(
+    *,
+    entries: Sequence[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    signer: Ed25519Signer,
+    pseudonym: str,
+    check: Callable[[bytes], Report],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = [n for n, one in enumerate(entries) if one.project == PROJECT][:4]
+    ranges = [(n, n + 1) for n in gone]
+    said = bodies.body_shredded(PROJECT, leaves=ranges, reason="x", at=entries[-1].at, actor="cli tenure/0")
+    leaves = as_leaves(_after(entries, said))
+    kept = [one for one in own(leaves, pseudonym) if one[0] not in gone[1:]]
+    with pytest.raises(
+        BundleRefused, match=f"Entry {len(entries)} says that a body is gone, and it is there"
+    ):
+        write(leaves, signer, pseudonym, bodies=kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(Gone, "overstated", lambda _self: iter(()))
+        raw = write(leaves, signer, pseudonym, bodies=kept)
+    report = check(raw)
+    assert [(one.index, one.what) for one in report.problems] == [
+        (len(entries), "the entry says that a body is gone which is here")
+    ]
+    assert report.bodies_gone == 3
+
+
+def test_a_grade_may_lean_on_a_control_that_was_pruned_and_on_none_that_never_was(
+    *,
+    entries: Sequence[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    signer: Ed25519Signer,
+    pseudonym: str,
+    check: Callable[[bytes], Report],
+) -> None:
+    probes = [
+        bodies.control_probed(
+            PROJECT, kind=kind, control=Control.GOOD, seen=[], supports=[], at=START, actor="beat tenure/0"
+        )
+        for kind in Kind
+    ]
+    bare = [_without_controls(one) for one in entries]
+    assert check(write(as_leaves([*probes, *bare]), signer, pseudonym)).problems == ()
+    ranges = [(0, len(probes))]
+    said = bodies.log_pruned(leaves=ranges, reason="old", at=entries[-1].at, actor="cli tenure/0")
+    leaves = as_leaves([*probes, *bare, said])
+    kept = [one for one in own(leaves, pseudonym) if one[0] >= len(probes)]
+    report = check(write(leaves, signer, pseudonym, bodies=[*kept, (len(leaves) - 1, leaves[-1].body)]))
+    assert report.problems == ()
+    assert any("grades lean on entries that are not here" in note for note in report.notes)
+    told = check(write(as_leaves(bare), signer, pseudonym)).problems
+    assert told
+    assert all("leans on a control that no entry holds" in one.what for one in told)
+
+
+def _without_controls(entry: Entry) -> Entry:
+    if entry.type != EntryType.THREAD_GRADED:
+        return entry
+    seen = cast("Sequence[dict[str, Any]]", entry.body["observations"])
+    return replace(
+        entry, body={**entry.body, "observations": [one for one in seen if one["step"] != "control"]}
+    )
 
 
 def single(

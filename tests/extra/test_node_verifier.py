@@ -19,6 +19,7 @@ from tests.audit.test_ranges import beginning, own, single, write
 from worker.audit import bodies
 from worker.audit.entry import Entry
 from worker.audit.envelope import Leaf
+from worker.audit.gone import Gone
 from worker.audit.merkle import root_of
 from worker.audit.note import Ed25519Signer
 
@@ -68,6 +69,7 @@ def test_it_verifies_a_later_range_single_entries_and_pruned_bodies(
     leaves: Sequence[Leaf],
     signer: Ed25519Signer,
     pseudonym: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     later = write(leaves, signer, pseudonym, beginning=beginning(leaves, signer, 13))
     assert node(later)[1]["problems"] == []
@@ -80,6 +82,12 @@ def test_it_verifies_a_later_range_single_entries_and_pruned_bodies(
     code, told = node(write(made, signer, pseudonym, bodies=kept))
     assert (code, told["problems"]) == (0, [])
     assert told["bodies_gone"] == 4
+    with monkeypatch.context() as patched:
+        patched.setattr(Gone, "overstated", lambda _self: iter(()))
+        more = write(made, signer, pseudonym, bodies=[one for one in own(made, pseudonym) if one[0] >= 4])
+    code, told = node(more)
+    what = "the body is here, and an entry says that it is gone"
+    assert (code, [(one["index"], one["what"]) for one in told["problems"]]) == (6, [(4, what)])
 
 
 def test_it_asks_for_what_an_epoch_follows(

@@ -13,8 +13,9 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from tests.servers.postgres import Postgres, connect, postgres
 from tests.world.databases import without_triggers
 from worker.audit import bodies
+from worker.audit.entry import Entry
 from worker.model.ids import random_bytes
-from worker.store import epochs, log, log_keys, migrate, rails, tiles
+from worker.store import epochs, gone, log, log_keys, migrate, rails, tiles
 from worker.store.engine import Database, open_database
 from worker.store.epochs import Epoch
 from worker.store.log import Seal
@@ -26,6 +27,7 @@ TILE = Tile(level=0, n=0, hashes=(bytes(32),) * 256)
 KEYS = {
     "audit_leaf": "idx",
     "audit_body": "idx",
+    "audit_gone": "first",
     "audit_checkpoint": "size",
     "audit_epoch": "number",
     "audit_tile": "n",
@@ -35,12 +37,14 @@ CHANGES = [
     *(f"UPDATE {table} SET {key} = {key} + 1" for table, key in KEYS.items()),  # noqa: S608
     *(f"DELETE FROM {table}" for table in (*KEYS, "audit_head")),  # noqa: S608
     "UPDATE audit_leaf SET envelope = envelope",
+    "UPDATE audit_body SET body = body",
     "UPDATE audit_head SET size = size - 1",
     "UPDATE audit_head SET size = size + 1, pseudonym_key = frontier",
 ]
 REPLACEMENTS = [
     "INSERT OR REPLACE INTO audit_leaf VALUES (0, x'00')",
     "REPLACE INTO audit_body (idx, type, body) VALUES (0, 'x', x'00')",
+    "INSERT OR REPLACE INTO audit_gone VALUES (0, 1, 2)",
     "INSERT OR REPLACE INTO audit_checkpoint VALUES (1, 1, '2026-11-22', 'x')",
     "INSERT OR REPLACE INTO audit_epoch VALUES (2, 7, '2026-11-22')",
     "INSERT OR REPLACE INTO audit_tile VALUES (0, 0, x'00', x'00')",
@@ -62,11 +66,16 @@ def filled(database: Database) -> Database:
 def fill(database: Database) -> None:
     with database.write() as db:
         log.create_head(db)
-        log.append(db, [bodies.key_revoked(key="k1", at=AT, actor="test tenure/0")])
+        log.append(db, [bodies.key_revoked(key=one, at=AT, actor="test tenure/0") for one in ("k1", "k2")])
+        gone.empty(db, [0], pruned)
         log.store_seal(db, Seal(size=1, news=1, sealed_at=AT, note="note"))
         epochs.open_next(db, Epoch(number=2, first=0), AT)
         tiles.store_tiles(db, [TILE])
         log_keys.add_key(db, "example.org/log", "vkey", since=0, at=AT)
+
+
+def pruned(leaves: gone.Ranges) -> Entry:
+    return bodies.log_pruned(leaves=leaves, reason="old", at=AT, actor="test tenure/0")
 
 
 def dump(database: Database) -> list[list[tuple[object, ...]]]:
@@ -101,7 +110,7 @@ def test_adding_goes_on_as_before(filled: Database) -> None:
         # A tile that another process stored first is no conflict either.
         tiles.store_tiles(db, [TILE, replace(TILE, n=1)])
     with filled.read() as db:
-        assert log.read_head(db).size == 2
+        assert log.read_head(db).size == 4
         assert rails.look(db).missing == []
 
 
@@ -206,13 +215,14 @@ def test_the_auditors_login_reads_the_log_and_neither_its_pseudonyms_key_nor_the
 ) -> None:
     database = granted(old, login, "tenure_auditor")
     with database.read() as db:
-        assert db.execute(text("SELECT count(*) FROM audit_leaf")).scalar_one() == 1
-        assert db.execute(text("SELECT size FROM audit_head")).scalar_one() == 1
+        assert db.execute(text("SELECT count(*) FROM audit_leaf")).scalar_one() == 3
+        assert db.execute(text("SELECT size FROM audit_head")).scalar_one() == 3
     for statement in (
         "SELECT pseudonym_key FROM audit_head",
         "SELECT * FROM api_key",
         "SELECT * FROM thread",
         "INSERT INTO audit_epoch VALUES (3, 1, now())",
+        "SELECT tenure_empty_bodies(2)",
     ):
         with pytest.raises(ProgrammingError, match="permission denied"), database.write() as db:
             db.execute(text(statement))

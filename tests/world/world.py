@@ -364,7 +364,7 @@ class World:
             found = log.entries_after(
                 db, limit=10_000, type_=type_, subject=subject.thread.id if subject else None
             )
-        return [{"type": one.type, **json.loads(one.body)} for one in found]
+        return [{"type": one.type, **json.loads(one.body or b"{}")} for one in found]
 
     def deletes(self, external_id: str | None = None) -> Sequence[str]:
         """Return the paths of the DELETEs that reached the sandbox."""

@@ -237,6 +237,11 @@ def _check(writing: _Writing, checkpoint: Checkpoint) -> None:
             f"The body of leaf {index} is missing, and no entry says that it was shredded or pruned.",
             repair="Restore the database; a body never goes by itself.",
         )
+    for index in writing.gone.overstated():
+        raise BundleRefused(
+            f"Entry {index} says that a body is gone, and it is there.",
+            repair="Somebody put rows back that were shredded or pruned: find out who.",
+        )
 
 
 def _write_entries(
@@ -275,4 +280,6 @@ def _account_for(writing: _Writing, index: int, envelope: Envelope, body: bytes 
         raise BundleRefused(f"The body of leaf {index} is not the one that its envelope names.")
     if says_gone(envelope):
         writing.gone.excuse(index, load(body))
+    if own:
+        writing.gone.see(index)
     return own_row(writing.tally, index, envelope, body) if own else ""

@@ -137,9 +137,9 @@ def _of(manifest: Manifest) -> str:
 
 
 def _range(manifest: Manifest) -> str:
-    if manifest.scope != PROJECT:
-        return "Each entry here has a proof of its own; that there are no others is not shown here."
     told = []
+    if manifest.scope != PROJECT:
+        told.append("Each entry here has a proof of its own; that there are no others is not shown here.")
     if manifest.first:
         told.append(f"This bundle begins at leaf {manifest.first} of the log.")
     if manifest.gone:

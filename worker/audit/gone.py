@@ -2,14 +2,15 @@
 
 A body may be missing where an entry behind it says that it was shredded or pruned: ``body.shredded`` (of
 the same project) or ``log.pruned`` (of no project) with ``leaves``, a list of ``[start, end]`` ranges of
-leaf indices, the end not included. Every other body of a project has to be in its export.
+leaf indices, the end not included. Every other body of a project has to be in its export, and no entry may
+say of a body that it is gone while it is there.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from worker.audit.entry import EntryType
@@ -35,11 +36,17 @@ class Gone:
     """Collects missing bodies and what excuses them; the entry that does always comes later."""
 
     _missing: array[int] = field(default_factory=lambda: array("Q"))
+    _there: array[int] = field(default_factory=lambda: array("Q"))
     _ranges: list[tuple[int, int]] = field(default_factory=list)
+    _said_by: array[int] = field(default_factory=lambda: array("Q"))
 
     def miss(self, index: int) -> None:
         """Note that the body of an own entry is not there."""
         self._missing.append(index)
+
+    def see(self, index: int) -> None:
+        """Note that the body of an own entry is there."""
+        self._there.append(index)
 
     def excuse(self, index: int, body: Body) -> None:
         """Take what an entry says is gone; raises Misshapen, also for what lies behind the entry."""
@@ -47,6 +54,7 @@ class Gone:
             match one:
                 case [int(start), int(end)] if 0 <= start < end <= index:
                     self._ranges.append((start, end))
+                    self._said_by.append(index)
                 case _:
                     raise Misshapen("What was shredded or pruned is no range of leaves before the entry.")
 
@@ -58,6 +66,18 @@ class Gone:
             at = bisect_right(starts, index) - 1
             if at < 0 or index >= ranges[at][1]:
                 yield index
+
+    def overstated(self) -> Iterator[int]:
+        """Yield the entries that say of a body that it is gone, and it is there."""
+        last = -1
+        for (start, end), index in zip(self._ranges, self._said_by, strict=True):
+            if index != last and bisect_left(self._there, start) < bisect_left(self._there, end):
+                yield (last := index)
+
+
+def ranges_of(indices: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the runs [start, end) of indices that are in order."""
+    return _merged([(index, index + 1) for index in indices])
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

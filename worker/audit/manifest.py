@@ -47,8 +47,8 @@ class Manifest:
     ``entries`` are the project's own in the window, ``grades`` count threads by their newest grade there,
     ``files`` map every other member to its SHA-256 in hex. ``scope`` is ``project`` (every entry of the
     range), ``owner`` or ``erasure`` (single entries with a proof each, of the owner or order ``of``).
-    ``first`` is the leaf that the range begins at; ``gone`` are own entries in the range whose body was
-    shredded or pruned.
+    ``first`` is the leaf that the range begins at; ``gone`` are own entries in the range, or of those that
+    were asked for, whose body was shredded or pruned.
     """
 
     tool: str
@@ -130,7 +130,8 @@ class Manifest:
         """Name what the manifest states otherwise than the bodies."""
         pairs: tuple[tuple[str, object, object], ...] = (
             ("entries in the window", self.entries, tally.entries),
-            ("bodies that are gone", self.gone, tally.gone),
+            # Of single entries those without a body are not in the bundle: what is stated is not proved.
+            ("bodies that are gone", self.gone if self.scope == PROJECT else 0, tally.gone),
             ("counts by grade", dict(self.grades), tally.grades),
             ("reconciliation", _counted(self.reconciliation), _counted(tally.reconciliation)),
         )

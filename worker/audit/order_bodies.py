@@ -294,10 +294,11 @@ def access_read(*, what: str, rows: int, at: datetime, actor: str, project: str 
 
 
 def body_shredded(
-    project: str, *, leaves: Sequence[tuple[int, int]], reason: str, at: datetime, actor: str
+    project: str | None, *, leaves: Sequence[tuple[int, int]], reason: str, at: datetime, actor: str
 ) -> Entry:
     """Record that the bodies of a project's entries in these leaf ranges are gone; no identity is named.
 
+    Without a project they are entries of none, such as a hold's, whose bodies no project's export has.
     ``leaves`` are (start, end), the end not included, all before this entry; where there are too many for
     one entry (MOST_RANGES), write several.
     """

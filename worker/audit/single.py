@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -33,9 +34,11 @@ def write_single(
     vkeys: Sequence[str],
     signer: Signer,
     proved: Iterable[tuple[TlogProof, bytes]],
+    gone: int = 0,
 ) -> Manifest:
     """Write the bundle and return its manifest; ``proved`` are (proof, exact body) in the log's order.
 
+    ``gone`` is how many more entries there are whose body was shredded or pruned: stated, and not proved.
     Raises BundleRefused where anything does not fit or there are too many, ProofRefused for a proof that
     does not verify.
     """
@@ -66,7 +69,7 @@ def write_single(
                     table.write(own_row(tally, proof.index, envelope, body))
                 elif hashlib.sha256(body).hexdigest() != envelope.body or envelope.project is not None:
                     raise BundleRefused(f"Leaf {proof.index} is not of this project, or has another body.")
-        made = state(scope, checkpoint, tally)
+        made = replace(state(scope, checkpoint, tally), gone=gone)
         write_texts(
             folder, head_texts(made, tally, note=checkpoint_note, vkeys=vkeys, anchored=scope.anchored)
         )

@@ -43,6 +43,7 @@ _REGISTERED_TYPE, _INTENDED, _PROBED, _GRADED = (
     EntryType.THREAD_GRADED.value,
 )
 _CONTAINER, _OF_CONTROL, _PRESENT = Stage.CONTAINER.value, Step.CONTROL.value, Class.PRESENT.value
+_CONTROL = "leans on a control that no entry holds"
 _BITS = {one.value: 1 << number for number, one in enumerate(Class)}
 _REGISTERED = 1 << len(_BITS)
 
@@ -64,9 +65,12 @@ class Trail:
     _masks: dict[int, int] = field(default_factory=dict)
     _controlled: set[int] = field(default_factory=set)
     _lost: set[int] = field(default_factory=set)
+    _control_lost: bool = False
 
-    def lose(self, subject: str | None) -> None:
-        """Note that a body about this pseudonym is not there."""
+    def lose(self, kind: str, subject: str | None) -> None:
+        """Note that a body of this type, about this pseudonym or about no thread, is not there."""
+        if kind == EntryType.CONTROL_PROBED:
+            self._control_lost = True
         if subject is not None:
             self._lost.add(hash(subject))
 
@@ -115,7 +119,9 @@ class Trail:
         if found.value != stated:
             yield f"the grade is stated as {stated}, but what was seen supports {found.value}"
         lacking = [*self._armed(thread, tried), *self._backed(thread, body, found)]
-        if lacking and (hash(subject) in self._lost or self._began_before(thread)):
+        excused = hash(subject) in self._lost or self._began_before(thread)
+        # A control stands in an entry of its own, about no thread: it may be older than what leans on it.
+        if lacking and (excused or (self._control_lost and all(_CONTROL in one for one in lacking))):
             self.unbacked += 1
             return
         yield from lacking
@@ -150,6 +156,6 @@ class Trail:
         if not seen & _BITS[Class.OBJECT_ABSENT]:
             yield f"the grade {found.value} leans on a read that no entry holds"
         if not controlled:
-            yield f"the grade {found.value} leans on a control that no entry holds"
+            yield f"the grade {found.value} {_CONTROL}"
         if found is Grade.CONFIRMED and not seen & _BITS[Class.ACKNOWLEDGED]:
             yield "the grade confirmed leans on an acknowledged DELETE that no entry holds"

@@ -116,6 +116,8 @@ def _walk(
     else:
         walk.through_proofs(read_text(archive, found, manifest.CHECKPOINT), checkpoint)
         found.notes.append(_SINGLE)
+        if stated.gone:
+            found.notes.append(f"It states, without proof, that {stated.gone} more have no body any more.")
     table.close()
     for what in stated.disagreements(tally):
         found.add(manifest.MANIFEST, what)

@@ -65,6 +65,8 @@ class Walk:
         tell(self.found.entries, last - self.stated.first)
         for index in self.gone.unexcused():
             self.found.add(manifest.ENVELOPES, "the body of an entry of this project is missing", index)
+        for index in self.gone.overstated():
+            self.found.add(manifest.BODIES, "the entry says that a body is gone which is here", index)
 
     def through_proofs(self, note: str, checkpoint: Checkpoint | None) -> None:
         """Go through single entries, each with a proof that leads to the bundle's own checkpoint."""
@@ -107,7 +109,7 @@ class Walk:
             if own:
                 self.gone.miss(index)
                 self.tally.feed(index, envelope, None)
-                self.trail.lose(envelope.subject)
+                self.trail.lose(envelope.type, envelope.subject)
             return
         if not own and not self._may_come_along(envelope):
             yield "the body belongs to an entry that is not of this project"
@@ -121,6 +123,7 @@ class Walk:
             self.gone.excuse(index, fields)
         if not own:
             return
+        self.gone.see(index)
         self.tally.feed(index, envelope, fields)
         if envelope.type == _GRADED and self.tally.covers(envelope.t):
             self.table.expect(deletions.line(deletions.row(index, envelope.t, fields)), index)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import audit_export, audit_proof, audit_verify
+from worker.cli import audit_export, audit_gone, audit_proof, audit_verify
 from worker.cli.client import open_client, refuse_remote
 from worker.cli.exits import Ended, Misused
 from worker.cli.output import Column, Format, Output, say, show_one, show_rows
@@ -105,6 +105,8 @@ def open_epoch(
 app.command("export")(audit_export.export_window)
 app.command("prove")(audit_proof.prove_entry)
 app.command("rotate-key")(audit_proof.rotate_key)
+app.command("shred")(audit_gone.shred_owner)
+app.command("prune")(audit_gone.prune_old)
 
 
 app.command("verify")(audit_verify.verify)

@@ -9,6 +9,8 @@ from worker.model.errors import TenureError, Unavailable
 _SETTINGS = "settings_invalid"
 # A log that its anchors do not know: nothing is signed, and nothing deleted.
 _REFUSED = frozenset({"log_behind", "log_broken", "log_differs", "log_refused", "log_uncompared"})
+# What a hold, or work that is under way, keeps from being shredded.
+_BLOCKED = _REFUSED | {"bodies_needed"}
 
 
 class Exit(IntEnum):
@@ -52,6 +54,6 @@ def exit_code_of(error: TenureError) -> Exit:
         case _:
             # By its code: naming the class would load all settings for `tenure version`, and a database URL
             # is told by the store, which knows no settings.
-            if error.code in _REFUSED:
+            if error.code in _BLOCKED:
                 return Exit.BLOCKED
             return Exit.USAGE if error.code == _SETTINGS else Exit.FAILED

@@ -11,10 +11,11 @@ from worker.cli.output import progress
 from worker.flows.anchor import LAGGING, Lag, lags
 from worker.flows.compare import COMPARED, Log, LogRefused, judge, own_marks, why_not_armed
 from worker.model.clock import Clock, rfc3339
-from worker.store import epochs, keys, log, rails
+from worker.store import epochs, gone, keys, log, rails
 from worker.store.engine import Database
 
 _KEEP = "Do not mend it by hand: keep the database, and compare it with the last export."
+_MOST = 10
 _BACK = "Find out who took them off, then put them back: docs/audit.md."
 _ROLES = "deploy/README.md tells how the service gets a database user of its own."
 
@@ -23,6 +24,7 @@ def log_checks(database: Database, known: Log, clock: Clock) -> Iterator[Check]:
     """Compute the root again from every leaf, compare it with every anchor, and look at the rails."""
     with database.snapshot() as db:
         yield _root(db)
+        yield from _bodies(db)
     yield from _anchors(database, known, clock)
     with database.read() as db:
         yield from _rails(rails.look(db))
@@ -41,6 +43,16 @@ def _root(db: Session) -> Check:
     until = f"sealed up to {sealed.size} at {rfc3339(sealed.sealed_at)}" if sealed else "not sealed yet"
     since = f"; epoch {epoch.number} since entry {epoch.first}" if epoch.number > 1 else ""
     return Check(check="log", status=Status.OK, what=f"{head.size} leaves give the root; {until}{since}")
+
+
+def _bodies(db: Session) -> Iterator[Check]:
+    """Every body that is gone is named by an entry, and every one that an entry names is gone."""
+    wrong = gone.disagreements(db)
+    for one in wrong[:_MOST]:
+        yield problem_of("bodies", f"{one}.", _KEEP)
+    if not wrong:
+        what = f"{gone.count(db)} were shredded or pruned, each under an entry that names it"
+        yield Check(check="bodies", status=Status.OK, what=what)
 
 
 def _anchors(database: Database, known: Log, clock: Clock) -> Iterator[Check]:

@@ -21,7 +21,7 @@ from worker.flows.export import Sealed, exported, scope_of
 from worker.flows.seal import Sealer
 from worker.model.clock import Clock
 from worker.model.errors import Invalid, NotFound
-from worker.store import epochs, log, protections, threads
+from worker.store import epochs, gone, log, protections, threads
 from worker.store.engine import Database
 from worker.store.tiles import StoredTiles
 
@@ -55,14 +55,16 @@ def attest(
         scope = scope_of(db, sealer, project, window, size=size, now=clock.now(), kind=kind, of=of)
         named = _of_order(db, project, erasure) if erasure else _of_owner(db, project, owner or "")
         # What an epoch follows belongs to every export.
-        named = sorted([*named, *epochs.firsts(db)])
+        named = [one for one in sorted([*named, *epochs.firsts(db)]) if one < size]
+        there = gone.there(db, named)
         return write_single(
             file,
             scope=scope,
             checkpoint_note=sealed.note,
             vkeys=sealed.vkeys,
             signer=sealed.signer,
-            proved=_proved(db, sealed, [one for one in named if one < size]),
+            proved=_proved(db, sealed, there),
+            gone=len(named) - len(there),
         )
 
     return exported(
@@ -90,7 +92,7 @@ def _of_order(db: Session, project: str, erasure: str) -> list[int]:
 
 
 def _proved(db: Session, sealed: Sealed, indices: list[int]) -> Iterator[tuple[TlogProof, bytes]]:
-    """Yield proof and body of each entry whose body is still kept."""
+    """Yield proof and body of each entry."""
     read = StoredTiles(db=db, size=sealed.checkpoint.size)
     for index in indices[: MOST_PROOFS + 1]:
         body, envelope = log.body_at(db, index), log.envelope_at(db, index)

@@ -29,11 +29,21 @@ from worker.flows.seal import Sealer, seal
 from worker.flows.sign import known_keys, signers_at
 from worker.flows.tile import lay_tiles
 from worker.model.clock import Clock
-from worker.model.errors import NotFound
+from worker.model.errors import NotFound, TenureError
 from worker.policy.canonical import digested_text
-from worker.store import bundles, log
+from worker.store import bundles, gone, log
 from worker.store.engine import Database
+from worker.store.log import Seal
 from worker.store.tiles import StoredTiles
+
+# A page of bodies goes in a moment, and so does a checkpoint.
+_TRIES = 10
+
+
+class BodiesGoing(TenureError):
+    """No instant was found at which the newest checkpoint tells of every body that is gone."""
+
+    code = "bodies_going"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +129,7 @@ def exported(
     clock: Clock,
 ) -> Manifest:
     """Seal, let ``write`` fill the file, move it to ``out``, and record the export."""
-    newest = seal(database, sealer, clock=clock, force=True)
-    anchor(database, sealer.log, clock=clock)
-    if newest is None:
-        problem = "The log is empty: there is nothing to export."
-        raise NotFound(problem, repair="Register a thread first.")
-    lay_tiles(database)
-    with database.read() as db:
+    with _sealed_snapshot(database, sealer, clock=clock) as (db, newest):
         keys = known_keys(db, sealer)
         sealed = Sealed(
             note=newest.note,
@@ -148,6 +152,28 @@ def exported(
     return manifest
 
 
+@contextmanager
+def _sealed_snapshot(database: Database, sealer: Sealer, *, clock: Clock) -> Iterator[tuple[Session, Seal]]:
+    """Seal, and open one instant of the database in which every body that is gone is told of by then.
+
+    Bodies may be shredded or pruned between the two: then their entry lies behind the checkpoint, and a
+    bundle up to it would lack bodies without a word.
+    """
+    for _ in range(_TRIES):
+        newest = seal(database, sealer, clock=clock, force=True)
+        anchor(database, sealer.log, clock=clock)
+        if newest is None:
+            problem = "The log is empty: there is nothing to export."
+            raise NotFound(problem, repair="Register a thread first.")
+        lay_tiles(database)
+        with database.snapshot() as db:
+            if gone.newest_saying(db) < newest.size:
+                yield db, newest
+                return
+    problem = "Bodies are being shredded or pruned, faster than a checkpoint follows."
+    raise BodiesGoing(problem, repair="Run it again when that has ended.")
+
+
 def scope_of(
     db: Session,
     sealer: Sealer,
@@ -160,7 +186,7 @@ def scope_of(
     of: str | None = None,
 ) -> Scope:
     """Return the scope of a project's export; raises NotFound for one without entries."""
-    if next(log.bodies_of_project(db, project, size), None) is None:
+    if not log.has_entries(db, project, size):
         problem = f"The log has no entries of project {project}."
         raise NotFound(problem, repair="Check the name; `tenure threads list` shows projects.")
     return Scope(

@@ -38,7 +38,7 @@ class LogQuery(EntriesQuery):
 
 
 class EntryShape(Shown):
-    """One entry; ``id`` is its index in the log, as text."""
+    """One entry; ``id`` is its index in the log, as text. Shredded or pruned, it has no body and no actor."""
 
     object: Literal["entry"] = "entry"
     index: int
@@ -47,7 +47,7 @@ class EntryShape(Shown):
     actor: str | None
     project: str | None
     subject: str | None
-    body: dict[str, Any]
+    body: dict[str, Any] | None
 
 
 def show_entries(db: Session, found: Sequence[StoredEntry]) -> list[EntryShape]:
@@ -62,7 +62,7 @@ def _times(db: Session, indices: Sequence[int]) -> dict[int, str]:
 
 
 def _shape(entry: StoredEntry, at: str) -> EntryShape:
-    body: dict[str, Any] = orjson.loads(entry.body)
+    body: dict[str, Any] = orjson.loads(entry.body) if entry.body else {}
     return EntryShape(
         id=str(entry.index),
         index=entry.index,
@@ -71,5 +71,5 @@ def _shape(entry: StoredEntry, at: str) -> EntryShape:
         actor=body.get("actor"),
         project=entry.project,
         subject=entry.subject,
-        body={name: value for name, value in body.items() if name not in _BESIDE},
+        body={name: value for name, value in body.items() if name not in _BESIDE} if body else None,
     )

@@ -28,6 +28,8 @@ from worker.store.inserting import insert_all
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
 
 _PAGE = 2000
+# A body that was shredded or pruned is empty.
+_THERE = func.length(audit_body.c.body) > 0
 _AT_ONCE = 500
 # What was pruned, and what an epoch follows: every export holds these bodies.
 _OF_ALL = (EntryType.LOG_PRUNED.value, EntryType.LOG_EPOCH.value)
@@ -62,7 +64,7 @@ class Seal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEntry:
-    """One entry as it is kept: its index and the exact bytes of its body."""
+    """One entry as it is kept: its index and the exact bytes of its body, empty where that is gone."""
 
     index: int
     type: str
@@ -208,13 +210,19 @@ def envelopes(db: Session, size: int, *, first: int = 0) -> Iterator[bytes]:
             yield envelope.encode() if isinstance(envelope, str) else bytes(envelope)
 
 
+def has_entries(db: Session, project: str, size: int) -> bool:
+    """Tell whether a project has an entry below ``size``, whatever became of its body."""
+    query = select(audit_body.c.idx).where(audit_body.c.project == project, audit_body.c.idx < size)
+    return db.execute(query.limit(1)).first() is not None
+
+
 def bodies_of_project(db: Session, project: str, size: int) -> Iterator[tuple[int, bytes]]:
     """Yield (index, exact body) of one project's entries below ``size``, in order."""
     last = -1
     while True:
         page = (
             select(audit_body.c.idx, audit_body.c.body)
-            .where(audit_body.c.project == project, audit_body.c.idx > last, audit_body.c.idx < size)
+            .where(audit_body.c.project == project, audit_body.c.idx > last, audit_body.c.idx < size, _THERE)
             .order_by(audit_body.c.idx)
             .limit(_PAGE)
         )
@@ -252,7 +260,7 @@ def bodies_of_erasure(db: Session, erasure: str) -> list[int]:
     """Return the indices of the entries about an order itself, in order."""
     told = (EntryType.ERASURE_ORDERED.value, EntryType.ERASURE_ANSWERED.value)
     query = select(audit_body.c.idx, audit_body.c.body).where(
-        audit_body.c.project.is_(None), audit_body.c.type.in_(told)
+        audit_body.c.project.is_(None), audit_body.c.type.in_(told), _THERE
     )
     rows = db.execute(query.order_by(audit_body.c.idx))
     return [row.idx for row in rows if load(bytes(row.body)).get("erasure") == erasure]
@@ -289,7 +297,7 @@ def leaf_count(db: Session) -> int:
 def body_at(db: Session, index: int) -> bytes | None:
     """Return the exact body of one entry, or None where it is not kept any more."""
     found = db.execute(select(audit_body.c.body).where(audit_body.c.idx == index)).scalar_one_or_none()
-    return None if found is None else bytes(found)
+    return bytes(found) if found else None
 
 
 def envelope_at(db: Session, index: int) -> bytes | None:

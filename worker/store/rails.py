@@ -9,16 +9,24 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 APP = "tenure_app"
-ADDED_TO = ("audit_leaf", "audit_body", "audit_checkpoint", "audit_epoch", "audit_tile", "audit_key")
+ADDED_TO = (
+    "audit_leaf",
+    "audit_body",
+    "audit_gone",
+    "audit_checkpoint",
+    "audit_epoch",
+    "audit_tile",
+    "audit_key",
+)
 LOG = (*ADDED_TO, "audit_head")
 _SQLITE = frozenset(
     {f"{table}_{rest}" for table in ADDED_TO for rest in ("no_update", "no_delete", "no_replace")}
-    | {"audit_head_no_delete", "audit_head_no_replace", "audit_head_only_grows"}
+    | {"audit_gone_named", "audit_head_no_delete", "audit_head_no_replace", "audit_head_only_grows"}
 )
 _POSTGRESQL = frozenset(
     {f"{table}_no_change" for table in ADDED_TO}
     | {f"{table}_no_truncate" for table in LOG}
-    | {"audit_head_no_delete", "audit_head_only_grows"}
+    | {"audit_gone_named", "audit_head_no_delete", "audit_head_only_grows"}
 )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from worker.model.decision import HoldScope
 from worker.model.thread import Thread
-from worker.policy.match import scope_matches
+from worker.policy.match import glob_matches, scope_matches
 from worker.store.tables import thread
 from worker.store.threads import to_thread
 
@@ -50,3 +50,13 @@ def unknown_ids(db: Session, scope: HoldScope) -> list[str]:
     )
     known = {name for row in db.execute(query) for name in row}
     return [one for one in scope.ids if one not in known]
+
+
+def projects_touched(db: Session, scope: HoldScope) -> set[str]:
+    """Return the projects of which the scope may cover some thread now: never too few."""
+    found = db.execute(select(thread.c.project).where(*_narrowed(scope)).distinct()).scalars()
+    return {
+        one
+        for one in found
+        if not scope.projects or any(glob_matches(pattern, one) for pattern in scope.projects)
+    }

@@ -42,9 +42,20 @@ audit_body = Table(
     maybe("project", String(200)),
     maybe("subject", String(40)),
     given("type", String(40)),
+    # Empty where it was shredded or pruned; audit_gone then names its leaf.
     given("body", LargeBinary),
     Index("ix_audit_body_project", "project", "idx"),
     Index("ix_audit_body_subject", "subject", "idx"),
+)
+
+# The leaves whose bodies are gone: ranges [first, until), each of which its entry names too.
+audit_gone = Table(
+    "audit_gone",
+    metadata,
+    given("first", BigId, CheckConstraint("first >= 0", name="first"), primary_key=True, autoincrement=False),
+    given("until", BigInteger, CheckConstraint("until > first", name="range")),
+    given("entry", BigInteger, CheckConstraint("entry >= until", name="later")),
+    Index("ix_audit_gone_entry", "entry"),
 )
 
 audit_checkpoint = Table(
