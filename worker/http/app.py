@@ -6,16 +6,16 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
 
 from worker.flows.key import Principal
+from worker.http.description import describe, operation_id
 from worker.http.edge import Edge
 from worker.http.lists import Answer
-from worker.http.problems import MEDIA_TYPE, ProblemShape, answer_problem
+from worker.http.problems import answer_problem
 from worker.http.routes import (
     audit,
     bulk,
@@ -37,15 +37,18 @@ from worker.model.errors import TenureError
 
 # Bulk stands before threads, so that "bulk" is never taken for an id.
 _WITH_KEY = (bulk, threads, holds, erasures, policies, previews, sweeps, failures, switches, keys, audit)
-_PROBLEM: dict[str, Any] = {
-    "description": "A problem (RFC 9457).",
-    "content": {MEDIA_TYPE: {"schema": ProblemShape.model_json_schema()}},
-}
+
+
+class _App(FastAPI):
+    """FastAPI with a description that tells every status, and which scopes a route asks for."""
+
+    def openapi(self) -> dict[str, Any]:
+        return describe(self, [module.router for module in _WITH_KEY])
 
 
 def create_app(services: Services, *, local: Principal | None = None) -> FastAPI:
     """Make the application; with ``local`` no key is asked for, and that principal is who calls."""
-    app = FastAPI(
+    app = _App(
         title="Tenure",
         version=services.version,
         description="Decides how long an AI provider may keep a thread, deletes it, and proves what it saw.",
@@ -53,8 +56,7 @@ def create_app(services: Services, *, local: Principal | None = None) -> FastAPI
         redoc_url=None,
         redirect_slashes=False,
         default_response_class=Answer,
-        generate_unique_id_function=_operation_id,
-        responses={422: _PROBLEM, "default": _PROBLEM},
+        generate_unique_id_function=operation_id,
     )
     app.state.services = services
     key = Depends(HTTPBearer(auto_error=False, description="tnr_<id>_<secret>_<crc>"))
@@ -67,8 +69,3 @@ def create_app(services: Services, *, local: Principal | None = None) -> FastAPI
         app.add_exception_handler(refusal, answer_problem)
     app.add_middleware(Edge, services=services, local=local)
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    head, *rest = route.name.split("_")
-    return head + "".join(part.title() for part in rest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -27,17 +27,24 @@ async def principal_of(services: Services, authorization: str | None) -> Princip
     return await run_in_threadpool(look)
 
 
-def needs(*scopes: str) -> Callable[[Request], Awaitable[Principal]]:
-    """Return a dependency that gives the caller, who must hold one of these scopes; raises Forbidden."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """A dependency that gives the caller, who must hold one of these scopes; raises Forbidden."""
 
-    async def caller(request: Request) -> Principal:
+    scopes: tuple[str, ...]
+
+    async def __call__(self, request: Request) -> Principal:
+        """Return who calls."""
         who: Principal = request.state.principal
-        if who.scopes.isdisjoint(scopes):
-            problem = f"The key lacks the scope {' or '.join(scopes)}."
+        if who.scopes.isdisjoint(self.scopes):
+            problem = f"The key lacks the scope {' or '.join(self.scopes)}."
             raise Forbidden(problem, repair="Use a key that has it; `tenure keys list` shows them.")
         return who
 
-    return caller
+
+def needs(*scopes: str) -> Needs:
+    """Return the dependency of a route that asks for one of these scopes."""
+    return Needs(scopes)
 
 
 def needs_every_project(who: Principal, what: str) -> None:

@@ -46,7 +46,7 @@ def get_entries(query: Annotated[LogQuery, Query()], who: AuditRead, given: Give
     return page_of(shown, has_more=len(found) > query.limit)
 
 
-@router.get("/checkpoint", response_model=CheckpointShape)
+@router.get("/checkpoint", response_model=CheckpointShape, responses={404: {}})
 def get_checkpoint(_: AuditRead, given: Given) -> CheckpointShape:
     """Read the newest checkpoint."""
     with given.database.read() as db:

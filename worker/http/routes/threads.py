@@ -36,7 +36,12 @@ class WithdrawBody(Strict):
     reason: Reason
 
 
-@router.post("", status_code=201, response_model=ThreadShape)
+@router.post(
+    "",
+    status_code=201,
+    response_model=ThreadShape,
+    responses={200: {"model": ThreadShape, "description": "It was registered already with these values."}},
+)
 def register_thread(body: RegisterBody, response: Response, who: ThreadsWrite, given: Given) -> ThreadShape:
     """Register a thread: 201 new, 200 the same again, 409 with other values or by another project."""
     if not who.may_see(body.project):
