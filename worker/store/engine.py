@@ -114,7 +114,8 @@ def _open_sqlite(url: str, file: str | None) -> Database:
 
 def _set_up_sqlite(connection: SqliteConnection, _: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # What is freed is overwritten, at every write: a page that is split leaves copies behind, too.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
     for name, (arguments, function) in SQLITE_FUNCTIONS.items():
         connection.create_function(name, arguments, function, deterministic=True)

@@ -145,8 +145,6 @@ def _emptied(db: Session, entry: int) -> int:
     if db.get_bind().dialect.name == "postgresql":
         # The service's role may not update the table: the function does, with its owner's rights.
         return int(db.execute(text("SELECT tenure_empty_bodies(:entry)"), {"entry": entry}).scalar_one())
-    # Freed pages are overwritten, so that the file does not keep what the table has not any more.
-    db.execute(text("PRAGMA secure_delete = ON"))
     named = and_(
         audit_gone.c.entry == entry,
         audit_body.c.idx >= audit_gone.c.first,
