@@ -197,3 +197,23 @@ def test_a_line_that_is_no_text_is_rejected_by_itself(tenure: Run, folder: Path)
     done = tenure("import", "ids.txt", *_TXT, code=1)
     assert (done.json["created"], done.json["invalid"]) == (2, 1)
     assert (folder / "ids.txt.rejected").read_bytes() == b"\xff\xfe\n"
+
+
+def test_columns_with_other_names_are_mapped_and_the_rest_is_passed_over(tenure: Run, folder: Path) -> None:
+    header, bad = "Conversation ID,noise,ttl,project\n", "run_1,y,,p\n"
+    (folder / "all.csv").write_text(header + "conv_1,x,30d,demo-support\n" + bad)
+    mapped = ("--column", "external_id=Conversation ID", "--owner", "me", "-o", "json")
+
+    assert tenure("import", "all.csv", *mapped, code=1).json["created"] == 1
+
+    shown = tenure("threads", "show", "conv_1", "-o", "json").json
+    assert (shown["ttl"], shown["owner"]) == ("P30D", "me")
+    assert (folder / "all.csv.rejected").read_text() == header + bad
+
+
+@pytest.mark.parametrize("pair", ["external_id", "external_id=", "nothing=a", "external_id=absent"])
+def test_a_column_that_cannot_be_mapped_is_a_mistake_in_the_command(
+    tenure: Run, folder: Path, pair: str
+) -> None:
+    (folder / "all.csv").write_text("a,b\nconv_1,x\n")
+    tenure("import", "all.csv", "--column", pair, *_TXT, code=2)

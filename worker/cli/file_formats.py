@@ -66,7 +66,26 @@ def format_of(file: Path, given: FileFormat | None) -> FileFormat:
     return form
 
 
-def form_of(lines: BinaryIO, form: FileFormat, project: str | None, owner: str | None) -> Form:
+def columns_map(pairs: Sequence[str], form: FileFormat) -> Mapping[str, str]:
+    """Return the field that each named column holds; raises Misused."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, column = pair.partition("=")
+        if form is not FileFormat.CSV or not (equals and column) or name not in _COLUMNS:
+            raise Misused(f"--column {pair!r} cannot be used.", repair="For csv, write FIELD=NAME OF COLUMN.")
+        if column in found or name in found.values():
+            raise Misused("--column names a field or a column twice.", repair="Name each once.")
+        found[column] = name
+    return found
+
+
+def form_of(
+    lines: BinaryIO,
+    form: FileFormat,
+    project: str | None,
+    owner: str | None,
+    columns: Mapping[str, str] | None = None,
+) -> Form:
     """Return how to read this file, with the header of a csv read; raises Misused for what cannot be."""
     given = {name: value for name, value in (("project", project), ("owner", owner)) if value is not None}
     match form:
@@ -80,7 +99,7 @@ def form_of(lines: BinaryIO, form: FileFormat, project: str | None, owner: str |
             return Form(read=_LogReader(given))
         case FileFormat.CSV:
             header = next_line(lines, first=True)
-            return Form(read=_CsvReader(_columns_of(header, given), given), header=header)
+            return Form(read=_CsvReader(_columns_of(header, given, columns or {}), given), header=header)
         case _:
             assert_never(form)
 
@@ -143,19 +162,25 @@ class _CsvReader:
         cells = _cells(raw)
         if len(cells) != len(self._columns):
             raise NotALine(f"it has {len(cells)} cells, and the header {len(self._columns)}.")
-        told = {name: cell for name, cell in zip(self._columns, cells, strict=True) if cell}
+        told = {name: cell for name, cell in zip(self._columns, cells, strict=True) if name and cell}
         return [_json({**self._given, **{name: _value(name, cell) for name, cell in told.items()}})]
 
 
-def _columns_of(header: bytes, given: Defaults) -> Sequence[str]:
+def _columns_of(header: bytes, given: Defaults, mapped: Mapping[str, str]) -> Sequence[str]:
+    """Return the field of each column; beside a map, a column that is no field is passed over: empty."""
     try:
         names = _cells(header)
     except NotALine as e:
         raise Misused(f"The header row cannot be read: {e}", repair=_header_repair()) from e
-    unknown = [name for name in names if name not in _COLUMNS]
+    if mapped:
+        absent = [column for column in mapped if column not in names]
+        if absent:
+            raise Misused(f"The header row lacks {', '.join(absent)}.", repair="Name columns that are there.")
+        names = [mapped.get(name, name if name in _COLUMNS else "") for name in names]
+    unknown = [name for name in names if name and name not in _COLUMNS]
     if unknown:
         raise Misused(f"The header row names unknown columns: {', '.join(unknown)}.", repair=_header_repair())
-    if len(set(names)) < len(names):
+    if len(set(filter(None, names))) < len(list(filter(None, names))):
         raise Misused("The header row names a column twice.", repair=_header_repair())
     missing = [name for name in ("external_id", "project", "owner") if name not in {*names, *given}]
     if missing:

@@ -16,7 +16,16 @@ import typer
 
 from worker.cli.client import Client, open_client
 from worker.cli.exits import Ended
-from worker.cli.file_formats import REJECTED, FileFormat, Form, NotALine, form_of, format_of, next_line
+from worker.cli.file_formats import (
+    REJECTED,
+    FileFormat,
+    Form,
+    NotALine,
+    columns_map,
+    form_of,
+    format_of,
+    next_line,
+)
 from worker.cli.output import Format, Output, progress, say, show_one
 
 _AT_ONCE = 1000
@@ -78,6 +87,9 @@ def import_file(
     ] = None,
     project: Annotated[str | None, typer.Option(help="For lines that name no project.")] = None,
     owner: Annotated[str | None, typer.Option(help="For lines that name no owner.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="For csv: FIELD=NAME of the column; may be given several times.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check every line, and register nothing.")
     ] = False,
@@ -87,13 +99,15 @@ def import_file(
 
     jsonl has the fields of POST /v1/threads, and csv a header row of those names, with tags as k=v;k=v.
 
+    Other headers are told by --column external_id=conversation; columns that no field names are passed over.
+
     txt has one id a line. In a log ids are found by their prefixes: look at a --dry-run first.
 
     Example: tenure import ids.txt --project support-eu --owner team-support --dry-run
     """
     written, tally = format_of(file, form_given), Tally()
     with file.open("rb") as lines:
-        form = form_of(lines, written, project, owner)
+        form = form_of(lines, written, project, owner, columns_map(column or [], written))
         with open_client() as client, progress("importing") as tell:
             read, total = len(form.header), file.stat().st_size
             for chunk in _chunks(lines, form, tally):
