@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,6 +136,30 @@ def test_a_hold_that_commits_while_a_page_waits_is_seen_by_it(
     monkeypatch.setattr(flow, "_next", first_hold)
     pruned(world)
     assert kept(world, own) == [True]
+
+
+def test_a_hold_that_is_placed_after_a_page_was_judged_answers_only_when_it_has_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own,) = ended(world, "a")
+    old(world)
+    empty, answered = gone.empty, threading.Event()
+
+    def place() -> None:
+        world.hold(HoldScope(owners=("a",)))
+        answered.set()
+
+    placing = threading.Thread(target=place)
+
+    def emptied(*given: Any) -> int:
+        placing.start()
+        assert not answered.wait(0.3)
+        return empty(*given)
+
+    monkeypatch.setattr(gone, "empty", emptied)
+    pruned(world)
+    placing.join()
+    assert kept(world, own) == [False]
 
 
 def test_an_order_keeps_all_of_its_threads_until_it_is_settled(world: World) -> None:
