@@ -91,6 +91,27 @@ def test_slots_come_in_the_order_of_asking(open_pacer: Open) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("per_second", "burst"), [(50, 1), (50, 5), (3, 1)])
+def test_slots_that_are_asked_for_together_keep_the_limit(
+    open_pacer: Open, per_second: float, burst: int
+) -> None:
+    bucket = Bucket(key="b", per_second=per_second, burst=burst)
+    most = int(2 * per_second) + burst + 10
+
+    async def scenario() -> None:
+        async with open_pacer() as pacer:
+            told = await asyncio.gather(*(_take(pacer, bucket) for _ in range(most)))
+            # Whoever asks next comes behind all of them.
+            told.append(await _take(pacer, bucket))
+            slots = [one for one in told if isinstance(one, Taken)]
+            _must_keep_the_limit(slots, bucket)
+            # An interval is rounded up to a microsecond, so that the last one may lie behind the horizon.
+            assert int(2 * per_second) + burst - 1 <= len(slots) < most
+            assert all(one.wait > 0 for one in told if isinstance(one, Later))
+
+    asyncio.run(scenario())
+
+
 def test_beyond_the_horizon_nothing_is_reserved_and_the_wait_is_told(open_pacer: Open) -> None:
     bucket = Bucket(key="b", per_second=1, burst=1)
 

@@ -135,6 +135,8 @@ def _plain(value: Json, depth: int) -> object:
         raise BodyRefused(f"The body nests deeper than {MAX_DEPTH}.")
     if value is None or isinstance(value, bool):
         return value
+    if type(value) is str and len(value) <= MAX_STRING:
+        return value  # what most values are, and it is plain already
     if isinstance(value, str):
         if len(value) > MAX_STRING:
             raise BodyRefused(f"A text has {len(value)} characters; {MAX_STRING} is the limit.")

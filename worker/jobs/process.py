@@ -6,6 +6,7 @@ All of it is made lazily, after a fork: a loop or a connection that crosses a fo
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import Coroutine, Iterator
@@ -55,7 +56,11 @@ class Process:
     @cached_property
     def tools(self) -> Tools:
         """What this process works with; its clients live on its loop."""
-        return self.tenure.tools(self.is_stopping)
+        made = self.tenure.tools(self.is_stopping)
+        # What is loaded by now lives as long as the process. Collections need not look at it again, which
+        # takes a tenth of the time of a worker that is busy.
+        gc.freeze()
+        return made
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         """Run a coroutine on the process's loop; an interrupted caller cancels it and waits for its end.

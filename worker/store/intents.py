@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from worker.model.evidence import Children, Class
 from worker.model.work import Stage
+from worker.store.inserting import insert_all
 from worker.store.tables import attempt, work_item
 
 
@@ -63,8 +64,7 @@ def arm(db: Session, intents: Sequence[Armed]) -> None:
                 .where(tuple_(attempt.c.item_id, attempt.c.fence, attempt.c.stage) == key)
                 .values(anew)
             )
-    if new:
-        db.execute(insert(attempt), [_attempt_row(one) for one in new])
+    insert_all(db, attempt, [_attempt_row(one) for one in new])
     containers = sorted(one.item_id for one in new if one.stage is Stage.CONTAINER)
     if containers:
         counted = update(work_item).where(work_item.c.id.in_(containers))

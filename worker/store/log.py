@@ -12,13 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.audit.entry import NO_NEWS, Entry, EntryType
-from worker.audit.envelope import make_leaf
+from worker.audit.envelope import Leaf, make_leaf
 from worker.audit.merkle import Frontier, leaf_hash
 from worker.audit.reading import load
 from worker.model.errors import TenureError
@@ -27,6 +28,8 @@ from worker.store.engine import changed
 from worker.store.inserting import insert_all
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
 
+# The key of the log behind each engine, as it was seen last: it is made once for a database.
+_keys: WeakKeyDictionary[Engine | Connection, bytes] = WeakKeyDictionary()
 _PAGE = 2000
 # A body that was shredded or pruned is empty.
 _THERE = func.length(audit_body.c.body) > 0
@@ -93,12 +96,14 @@ def append(db: Session, entries: Sequence[Entry]) -> range:
     """Append the entries as the last step of the caller's transaction; returns their indices."""
     if not entries:
         return range(0)
-    key = pseudonym_key(db)
-    leaves = [
-        make_leaf(entry, entry_id=uuid7(entry.at), salt=random_bytes(16), pseudonym_key=key)
-        for entry in entries
-    ]
+    # Made before the head is taken, which everybody waits for; its row then says whether the key was right.
+    key = _keys.get(db.get_bind()) or pseudonym_key(db)
+    leaves = _leaves(entries, key)
     row = db.execute(select(audit_head).with_for_update()).one()
+    if bytes(row.pseudonym_key) != key:
+        key = bytes(row.pseudonym_key)
+        leaves = _leaves(entries, key)
+    _keys[db.get_bind()] = key
     frontier = Frontier.from_bytes(row.frontier).extend(leaf.hash for leaf in leaves)
     indices = range(row.size, row.size + len(leaves))
     _move_head(db, row.size, frontier, row.news + sum(entry.type not in NO_NEWS for entry in entries))
@@ -122,6 +127,13 @@ def append(db: Session, entries: Sequence[Entry]) -> range:
         ],
     )
     return indices
+
+
+def _leaves(entries: Sequence[Entry], key: bytes) -> list[Leaf]:
+    return [
+        make_leaf(entry, entry_id=uuid7(entry.at), salt=random_bytes(16), pseudonym_key=key)
+        for entry in entries
+    ]
 
 
 def _move_head(db: Session, old_size: int, frontier: Frontier, news: int) -> None:

@@ -64,7 +64,6 @@ def ensure_rows(db: Session, scopes: Iterable[str]) -> None:
 def share(db: Session, projects: Iterable[str]) -> dict[str, int]:
     """Take `*` and the projects' rows FOR SHARE in sorted order; returns their versions."""
     scopes = sorted({EVERYTHING, *projects})
-    ensure_rows(db, scopes)
     _queue(db, scopes, shared=True)
     query = (
         select(protection.c.scope, protection.c.version)
@@ -72,7 +71,12 @@ def share(db: Session, projects: Iterable[str]) -> dict[str, int]:
         .order_by(protection.c.scope)
         .with_for_update(read=True)
     )
-    return {row.scope: row.version for row in db.execute(query)}
+    found = {row.scope: row.version for row in db.execute(query)}
+    if len(found) < len(scopes):
+        # A lock needs a row to hold on to; each is made once, so that usually there is nothing to make.
+        ensure_rows(db, scopes)
+        found = {row.scope: row.version for row in db.execute(query)}
+    return found
 
 
 def take(db: Session, scopes: Iterable[str]) -> None:
