@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import zipfile
 from datetime import timedelta
 from typing import Any
 
@@ -79,6 +81,7 @@ def test_beats_own_tick_deletes_what_is_due_and_never_what_is_held(fleet: Fleet)
     _nothing_ambient_was_sent(fleet)
     _every_role_tells_its_health_and_what_it_did(fleet, deleted=len(due))
     _the_export_verifies(fleet, deleted=len(due))
+    _no_output_holds_a_secret(fleet)
 
 
 def _two_beats_made_one_sweep_per_slot(fleet: Fleet) -> None:
@@ -135,3 +138,35 @@ def _the_export_verifies(fleet: Fleet, *, deleted: int) -> None:
     report = verify_bundle(out, keys=[signer.vkey])
     assert report.verified, report.problems
     assert report.grades == {"confirmed": deleted}
+
+
+def _no_output_holds_a_secret(fleet: Fleet) -> None:
+    admin = (fleet.folder / "data" / "admin.key").read_text().strip()
+    secrets = {PROVIDER_KEY, "07" * 32, admin.split("_")[2], "sk-ambient"}
+    paths = (
+        "/metrics",
+        "/openapi.json",
+        "/v1/threads",
+        "/v1/policies",
+        "/v1/keys",
+        "/v1/audit/entries?limit=100",
+    )
+    told = {path: _answer(fleet, path, admin) for path in paths}
+    # A problem tells nothing of what was sent, the key included.
+    told["refused"] = _answer(fleet, "/v1/threads/thread_none", f"{admin}x")
+    for log in fleet.folder.glob("*.log"):
+        # The first admin key is shown once, in a line of its own.
+        lines = [one for one in log.read_text().splitlines() if not one.startswith("First admin key")]
+        told[log.name] = "\n".join(lines)
+    with zipfile.ZipFile(fleet.folder / "evidence.zip") as bundle:
+        for name in bundle.namelist():
+            data = bundle.read(name)
+            told[name] = (gzip.decompress(data) if name.endswith(".gz") else data).decode()
+    assert len(told) > 15
+    assert [(name, secret) for name, text in told.items() for secret in secrets if secret in text] == []
+
+
+def _answer(fleet: Fleet, path: str, key: str) -> str:
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx2.get(fleet.url + path, headers=headers, timeout=60, trust_env=False)
+    return f"{answer.headers} {answer.text}"

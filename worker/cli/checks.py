@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from worker.cli.check import Check, Status, problem_of
 from worker.cli.client import Client
 from worker.cli.log_checks import log_checks
+from worker.cli.machine_checks import clocks_agree, machine_checks
 from worker.cli.wires import remote
 from worker.flows.await_approval import HOW, awaiting
 from worker.flows.compare import Log
@@ -68,7 +69,7 @@ def remote_checks(settings: Settings) -> list[Check]:
 
 def local_checks(settings: Settings) -> list[Check]:
     """Look at the data folder and the database; stops at what makes the rest meaningless."""
-    found = [_data_folder(settings)]
+    found = [_data_folder(settings), *machine_checks(settings)]
     if found[0].is_problem and settings.is_sqlite:
         return found
     try:
@@ -84,6 +85,7 @@ def local_checks(settings: Settings) -> list[Check]:
         known = Log(origin=settings.audit_origin, anchors=read_anchors(settings))
         found += log_checks(database, known, clock)
         with database.read() as db:
+            found.append(clocks_agree(db, clock))
             found += _in_database(db, settings, clock)
     except SQLAlchemyError as e:
         found.append(

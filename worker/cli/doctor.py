@@ -81,7 +81,7 @@ def _look(*, projects: bool) -> tuple[list[Check], bool]:
 
 def _project_checks(settings: Settings) -> list[Check]:
     """Examine every project of the bundle in force; migrates nothing and puts nothing in force."""
-    from worker.cli.surroundings import ambient, retention, trust
+    from worker.cli.surroundings import ambient, retention
     from worker.flows.decide import bundle_in_force
     from worker.flows.examine import examine
     from worker.flows.inquire import inquire
@@ -109,7 +109,7 @@ def _project_checks(settings: Settings) -> list[Check]:
         asked = asyncio.run(ask_all())
     finally:
         tenure.database.dispose()
-    return [*ambient(known, os.environ), trust(), *asked]
+    return [*ambient(known, os.environ), *asked]
 
 
 def _rows(found: Examined) -> Iterator[Check]:

@@ -24,7 +24,20 @@ def redact(text: str) -> str:
 
 
 def _redact_event(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: _redacted(value) for key, value in event.items()}
+
+
+def _redacted(value: object) -> object:
+    """Return the value with every text in it redacted, however deep."""
+    match value:
+        case str():
+            return redact(value)
+        case Mapping():
+            return {key: _redacted(inner) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(inner) for inner in value]
+        case _:
+            return value
 
 
 def set_up_logging(log_format: Literal["", "console", "json"] = "", level: str = "info") -> None:
