@@ -1,8 +1,8 @@
 """One writer of the audit log, or of the same rows by plain INSERT: `python -m tests.bench.append JSON`.
 
 It makes its entries first, says that it is ready, and begins when a line comes, so that all writers begin
-together. Plain INSERT has its rows ready and writes them into the same two tables with the same statements; it
-hashes nothing, checks nothing and takes no lock.
+together. Plain INSERT has its rows ready and writes them into the same two tables with the same statements;
+it hashes nothing, checks nothing and takes no lock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from tests.bench.audit_log import entries
@@ -21,6 +20,7 @@ from worker.audit.entry import Entry
 from worker.audit.envelope import Leaf, make_leaf
 from worker.store import log
 from worker.store.engine import open_database
+from worker.store.inserting import insert_all
 from worker.store.tables import audit_body, audit_leaf
 
 _SALT = b"0123456789abcdef"
@@ -89,8 +89,8 @@ def _body(index: int, entry: Entry, leaf: Leaf) -> dict[str, object]:
 
 
 def _insert(db: Session, rows: Rows) -> None:
-    db.execute(insert(audit_leaf), list(rows.leaves))
-    db.execute(insert(audit_body), list(rows.bodies))
+    insert_all(db, audit_leaf, rows.leaves)
+    insert_all(db, audit_body, rows.bodies)
 
 
 if __name__ == "__main__":

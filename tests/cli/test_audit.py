@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from tests.cli.ran import Run
+from worker.audit.findings import Report
+from worker.cli.audit_verify import show_report
+from worker.cli.output import Format
 
 _WINDOW = ("--project", "demo-support", "--from", "2020-01-01", "--to", "2100-01-01")
 
@@ -137,3 +140,14 @@ def test_an_owners_answer_needs_no_period_and_goes_with_nothing_else(
         assert "not with each other" in tenure(*args, "--owner", "team", *more, code=2).err
     assert "--from and --to" in tenure(*args, code=2).err
     assert "No erasure" in tenure(*args, "--erasure", "era_1", code=1).err
+
+
+@pytest.mark.parametrize(("verified", "said"), [(True, "which the log records"), (False, "are not here")])
+def test_only_a_report_without_a_defect_says_that_the_log_records_what_is_gone(
+    capsys: pytest.CaptureFixture[str], verified: bool, said: str
+) -> None:
+    show_report(Report(verified=verified, key_authenticated=True, bodies_gone=3), Format.TABLE)
+    assert (
+        f"gone      3 bodies {'were shredded or pruned, ' if verified else ''}{said}\n"
+        in capsys.readouterr().out
+    )

@@ -51,7 +51,7 @@ def verify(
         return
     with progress("verifying") as tell:
         report = verify_bundle(file, keys=trusted, anchors=anchors, progress=tell)
-    _show_report(report, output)
+    show_report(report, output)
     if not report.verified:
         first = report.problems[0]
         entry = "" if first.index is None else f", entry {first.index}"
@@ -84,14 +84,16 @@ def _read_text(path: Path) -> str:
         ) from e
 
 
-def _show_report(report: Report, output: Format) -> None:
+def show_report(report: Report, output: Format) -> None:
+    """Print the report; what is meant for people goes to stderr."""
     if output is not Format.TABLE:
         show_one(asdict(report), output)
     else:
         for name, value in _lines(report):
             typer.echo(f"{name:<10}{printable(value)}".rstrip())
         for one in report.problems:
-            where = one.member if one.index is None else f"{one.member} entry {one.index}"
+            member = one.member or "the file"
+            where = member if one.index is None else f"{member} entry {one.index}"
             typer.echo(f"{'defect':<10}{printable(f'{where}: {one.what}')}")
         if report.problem_count > len(report.problems):
             typer.echo(f"{'':<10}and {report.problem_count - len(report.problems)} more")
@@ -102,7 +104,8 @@ def _show_report(report: Report, output: Format) -> None:
 
 
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
-    yield "result", "VERIFIED" if report.verified else f"NOT VERIFIED, {report.problem_count} defects"
+    defects = f"{report.problem_count} defect{'' if report.problem_count == 1 else 's'}"
+    yield "result", "VERIFIED" if report.verified else f"NOT VERIFIED, {defects}"
     if report.first_bad_entry is not None:
         yield "first bad", f"entry {report.first_bad_entry}"
     yield "key", "given" if report.key_authenticated else "came with the bundle: not authenticated"
@@ -114,6 +117,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     begin = f" from entry {report.first} on" if report.first else ""
     yield "checked", f"{report.entries} entries{begin}, {report.bodies} of them with their body here"
     if report.bodies_gone:
-        yield "gone", f"{report.bodies_gone} bodies were shredded or pruned, which the log records"
+        # Only a bundle without a defect shows that an entry says so of each of them.
+        why = "were shredded or pruned, which the log records" if report.verified else "are not here"
+        yield "gone", f"{report.bodies_gone} bodies {why}"
     for grade, count in report.grades.items():
         yield "grade", f"{count} {grade}"
