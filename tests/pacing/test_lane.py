@@ -10,7 +10,14 @@ from itertools import pairwise
 import pytest
 
 from worker.pacing.base import Bucket, CoolingDown, Later, PacerUnavailable, Reservation
-from worker.pacing.lane import SPENT_SECONDS, Lane, Rank, Slot
+from worker.pacing.lane import (
+    LOOK_AHEAD_SECONDS,
+    LOOK_EVERY_SECONDS,
+    SPENT_SECONDS,
+    Lane,
+    Rank,
+    Slot,
+)
 from worker.pacing.memory import MemoryPacer
 
 BUCKET = Bucket(key="b", per_second=10)
@@ -66,6 +73,9 @@ class HandPacer:
         self.most_at_once = 0
         self.told: list[float] | Exception = []
         self.looks = 0
+        # How long the pacer's word takes: on the clock that `scenario` gives.
+        self.look_seconds = 0.0
+        self.clock: HandClock | None = None
         self.paused: float | Exception = 0.0
 
     async def reserve(self, bucket: Bucket) -> Reservation | Later:
@@ -90,6 +100,8 @@ class HandPacer:
     async def pause(self, bucket: Bucket) -> float:
         assert bucket is BUCKET
         self.looks += 1
+        if self.clock is not None:
+            self.clock.at += self.look_seconds
         if isinstance(self.paused, Exception):
             raise self.paused
         return self.paused
@@ -105,6 +117,7 @@ class HandPacer:
 def scenario(body: Callable[[Lane, HandPacer, HandClock], Awaitable[None]]) -> None:
     async def run() -> None:
         clock, pacer = HandClock(), HandPacer()
+        pacer.clock = clock
         await asyncio.wait_for(body(Lane(pacer, BUCKET, clock, sleep=clock.sleep), pacer, clock), 10)
 
     asyncio.run(run())
@@ -150,7 +163,7 @@ def test_a_slot_begins_at_its_time() -> None:
         await slot.wait()
         assert clock.at == 101.25
         await slot.wait()
-        assert clock.slept == [1.25]
+        assert sum(clock.slept) == pytest.approx(1.25)
 
     scenario(body)
 
@@ -346,6 +359,32 @@ def test_a_pause_that_another_process_began_is_seen_before_a_waiting_slot_is_use
         pacer.paused = 2.0
         assert not await slot.wait()
         assert pacer.looks == 1
+
+    scenario(body)
+
+
+def test_the_pacers_word_is_asked_for_ahead_so_that_its_way_makes_no_request_late() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        pacer.look_seconds = LOOK_AHEAD_SECONDS * 0.9
+        assert await slot.wait()
+        assert pacer.looks == 1
+        assert clock.at == pytest.approx(slot.at)
+
+    scenario(body)
+
+
+def test_the_pacers_word_is_fresh_when_the_slot_begins() -> None:
+    assert 0 < LOOK_AHEAD_SECONDS < LOOK_EVERY_SECONDS
+
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(1.0, 1.0 + LOOK_EVERY_SECONDS)
+        slots = [await lane.slot(Rank.DELETE, 0) for _ in range(2)]
+        for slot in slots:
+            assert await slot.wait()
+        # The first one's word is too old by the time at which the second begins.
+        assert pacer.looks == 2
 
     scenario(body)
 

@@ -22,12 +22,23 @@ LONGEST_COOLDOWN_SECONDS = 86_400.0
 CUT_TO = 0.7
 """Whoever is told to slow down goes on at this part of the rate so far (AIMD: multiplicative decrease)."""
 
+CUT_FIRST_TO = 0.85
+"""The same where the whole ceiling was in use again: one refusal among many may be mere unevenness."""
+
+WHOLE = 0.999
+"""From this part on the ceiling counts as in use; sums of small steps need not give 1 exactly."""
+
 CUT_AT_MOST_EVERY_SECONDS = 10.0
 """Many requests that are refused together say one thing, once."""
 
 GAIN = 0.02
+"""The rate grows by this part of its ceiling (additive increase), in steps: see `Bucket.recovers_every`."""
+
+RECOVERS_AFTER_REQUESTS = 100
+"""A step takes as long as so many requests at the ceiling, so that trying costs few refusals at any rate."""
+
 RECOVERS_EVERY_SECONDS = 30.0
-"""After each such time without a refusal the rate grows by this part of its ceiling (additive increase)."""
+"""A step never takes longer, and in a quick bucket not less than a second."""
 
 LATE_SECONDS = 0.1
 """How late a slot may be used (the lane drops older ones), and so how much may bunch up on the way."""
@@ -51,6 +62,11 @@ class Bucket:
     def slowest(self) -> float:
         """The part of the ceiling (0 to 1) below which no cut goes."""
         return min(1.0, SLOWEST_PER_SECOND / self.per_second)
+
+    @property
+    def recovers_every(self) -> float:
+        """After how many seconds without a refusal the rate grows by a step."""
+        return max(1.0, min(RECOVERS_EVERY_SECONDS, RECOVERS_AFTER_REQUESTS / self.per_second))
 
     def __post_init__(self) -> None:
         if not (0 < self.per_second < math.inf and self.burst >= 1):

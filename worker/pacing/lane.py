@@ -46,6 +46,9 @@ SPENT_SECONDS = 0.25
 LOOK_EVERY_SECONDS = 0.05
 """How old the last word of a shared pause may be when a slot begins."""
 
+LOOK_AHEAD_SECONDS = 0.03
+"""How long before its slot a request asks for that word, so less than what it may be old."""
+
 _MOST_COURTESY_SECONDS = 0.25
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -167,18 +170,23 @@ class Lane:
 
     async def begin(self, slot: Slot) -> bool:
         """Wait for a slot's instant; False where it lies in a pause that was not known when it was taken."""
-        while (left := self._left(slot.at)) > 0:
-            await self._sleep(left)
+        # The question is asked ahead: its way to the pacer and back would make the request late.
+        await self._sleep_until(slot.at - LOOK_AHEAD_SECONDS)
         async with self._looking:
             # Of many slots that begin together the first one looks; the others find its word fresh.
             asked = self._clock.monotonic()
-            if asked - max(slot.taken, self._looked_at) > LOOK_EVERY_SECONDS:
+            if max(asked, slot.at) - max(slot.taken, self._looked_at) > LOOK_EVERY_SECONDS:
                 left = await self._pacer.pause(self._bucket)
                 self._looked_at = self._clock.monotonic()
                 if left > 0:
                     # Counted from the question, so never beyond the pause's end: slots after it stay good.
                     self._pause(asked + left)
+        await self._sleep_until(slot.at)
         return not self.is_overtaken(slot)
+
+    async def _sleep_until(self, at: float) -> None:
+        while (left := self._left(at)) > 0:
+            await self._sleep(left)
 
     def is_spent(self, slot: Slot) -> bool:
         """Whether a slot that has begun is not used any more."""

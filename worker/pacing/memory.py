@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from worker.model import clock
 from worker.pacing.base import (
     CUT_AT_MOST_EVERY_SECONDS,
+    CUT_FIRST_TO,
     CUT_TO,
     GAIN,
     HORIZON_SECONDS,
     LONGEST_COOLDOWN_SECONDS,
     LONGEST_WAIT_SECONDS,
-    RECOVERS_EVERY_SECONDS,
+    WHOLE,
     Bucket,
     CoolingDown,
     Later,
@@ -30,7 +31,6 @@ from worker.pacing.base import (
 _MICROS = 1_000_000
 _HORIZON = int(HORIZON_SECONDS * _MICROS)
 _LONGEST_WAIT = int(LONGEST_WAIT_SECONDS * _MICROS)
-_RECOVERS = int(RECOVERS_EVERY_SECONDS * _MICROS)
 _CUT_EVERY = int(CUT_AT_MOST_EVERY_SECONDS * _MICROS)
 
 
@@ -86,17 +86,19 @@ class MemoryPacer:
 
 def _cut(state: _State, bucket: Bucket, *, now: int) -> None:
     if state.cut_at is None or now - state.cut_at >= _CUT_EVERY:
-        _recover(state, now=now)
-        state.part, state.cut_at = max(bucket.slowest, state.part * CUT_TO), now
+        _recover(state, bucket, now=now)
+        cut = CUT_FIRST_TO if state.part >= WHOLE else CUT_TO
+        state.part, state.cut_at = max(bucket.slowest, state.part * cut), now
     # What is counted as clean begins when the pause is over.
     state.since = max(state.since, state.cooled_until)
 
 
-def _recover(state: _State, *, now: int) -> None:
-    steps = (now - state.since) // _RECOVERS
+def _recover(state: _State, bucket: Bucket, *, now: int) -> None:
+    every = int(bucket.recovers_every * _MICROS)
+    steps = (now - state.since) // every
     if state.part < 1 and steps > 0:
         state.part = min(1.0, state.part + steps * GAIN)
-        state.since += steps * _RECOVERS
+        state.since += steps * every
 
 
 def _interval(state: _State, bucket: Bucket) -> int:
@@ -108,7 +110,7 @@ def _tau(state: _State, bucket: Bucket) -> int:
 
 
 def _take(state: _State, bucket: Bucket, *, now: int) -> Reservation | Later:
-    _recover(state, now=now)
+    _recover(state, bucket, now=now)
     interval, tau = _interval(state, bucket), _tau(state, bucket)
     # No grant leaves a later one: the bucket was slower before.
     arrival = min(state.arrival, now + _HORIZON + tau + interval)

@@ -24,12 +24,14 @@ from redis.exceptions import RedisError
 from worker.model.errors import TenureError
 from worker.pacing.base import (
     CUT_AT_MOST_EVERY_SECONDS,
+    CUT_FIRST_TO,
     CUT_TO,
     GAIN,
     HORIZON_SECONDS,
     LONGEST_COOLDOWN_SECONDS,
     LONGEST_WAIT_SECONDS,
     RECOVERS_EVERY_SECONDS,
+    WHOLE,
     Bucket,
     CoolingDown,
     Later,
@@ -41,7 +43,6 @@ _MICROS = 1_000_000
 _SOCKET_SECONDS = 2.0
 _CALL_SECONDS = 4.0
 _CONNECTIONS = 8
-_RECOVERY = (int(RECOVERS_EVERY_SECONDS * _MICROS), GAIN)
 # By then every part has grown back to the whole.
 _PART_LIVES_MILLIS = math.ceil(RECOVERS_EVERY_SECONDS / GAIN) * 1000
 
@@ -125,7 +126,9 @@ end
 local part, since = part_of(KEYS[2], tonumber(ARGV[2]), tonumber(ARGV[3]))
 local cut_at = tonumber(redis.call('HGET', KEYS[2], 'cut_at') or 0)
 if now - cut_at >= tonumber(ARGV[4]) or cut_at > now then
-  part = math.max(tonumber(ARGV[6]), part * tonumber(ARGV[5]))
+  local cut = tonumber(ARGV[5])
+  if part >= tonumber(ARGV[11]) then cut = tonumber(ARGV[10]) end
+  part = math.max(tonumber(ARGV[6]), part * cut)
   redis.call('HSET', KEYS[2], 'cut_at', string.format('%.0f', now))
 end
 -- What is counted as clean begins when the pause is over.
@@ -215,7 +218,7 @@ class RedisPacer:
             bucket.burst,
             int(HORIZON_SECONDS * _MICROS),
             int(LONGEST_WAIT_SECONDS * _MICROS),
-            *_RECOVERY,
+            *_recovery(bucket),
             count,
         ]
         keys = [self._key(name, bucket) for name in ("tat", "cd", "part")]
@@ -234,8 +237,9 @@ class RedisPacer:
         if micros:
             cut = [int(CUT_AT_MOST_EVERY_SECONDS * _MICROS), CUT_TO, bucket.slowest, _PART_LIVES_MILLIS]
             limit = [math.ceil(_MICROS / bucket.per_second), bucket.burst]
+            first = [CUT_FIRST_TO, WHOLE]
             keys = [self._key(name, bucket) for name in ("cd", "part", "tat")]
-            await self._run(COOL_DOWN, keys, [micros, *_RECOVERY, *cut, *limit])
+            await self._run(COOL_DOWN, keys, [micros, *_recovery(bucket), *cut, *limit, *first])
 
     async def pause(self, bucket: Bucket) -> float:
         """Return how many seconds are left of the pause in force, 0 without one. Raises PacerUnavailable."""
@@ -307,6 +311,10 @@ class _Client:
             one.cancel()
         await asyncio.gather(*self._questions, return_exceptions=True)
         await self.redis.aclose()
+
+
+def _recovery(bucket: Bucket) -> tuple[int, float]:
+    return int(bucket.recovers_every * _MICROS), GAIN
 
 
 def _slot(reply: object) -> Reservation | Later:
