@@ -52,6 +52,7 @@ from worker.store.tables import (
     sweep,
     sweep_plan,
     thread,
+    thread_tag,
     work_item,
 )
 
@@ -211,7 +212,7 @@ def _begin(db: Session, policy: str, bundle: str, number: int = 0) -> Sweep:
 
 
 def _store(db: Session, rows: Sequence[Row], holds: Sequence[HoldScope], bundle: Bundle) -> None:
-    for table in (work_item, sweep_plan, sweep, erasure_thread, erasure, notice, hold, thread):
+    for table in (work_item, sweep_plan, sweep, erasure_thread, erasure, notice, hold, thread_tag, thread):
         db.execute(table.delete())
     other = _begin(db, "other", bundle.digest)
     for number, scope in enumerate(holds):
