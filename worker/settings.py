@@ -6,6 +6,7 @@ that holds its key.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ _EMBEDDED_BROKER = "memory://"
 _REDIS = ("redis://", "rediss://", "unix://")
 _LAST_PORT = 65535
 _SHORTEST_LEASE = 20
+_LIMIT = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour)")
 
 
 class SettingsInvalid(TenureError):
@@ -46,6 +48,9 @@ class Settings(BaseSettings):
     policies: Path = Path("policies")
     policies_clean: bool = False
     listen: str = "127.0.0.1:8400"
+    limit_requests: str = "6000/minute"
+    limit_registrations: str = "60000/minute"
+    limit_refused_keys: str = "60/minute"
     metrics_listen: str = ""
     log_format: Literal["", "console", "json"] = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -104,6 +109,16 @@ class Settings(BaseSettings):
         host, _, port = value.rpartition(":")
         if not host or not port.isdecimal() or int(port) > _LAST_PORT:
             msg = f"must be HOST:PORT with a port of at most {_LAST_PORT}, for example 127.0.0.1:8400"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("limit_requests", "limit_registrations", "limit_refused_keys")
+    @classmethod
+    def _limit_is_one(cls, value: str) -> str:
+        if value and not _LIMIT.fullmatch(value):
+            msg = (
+                "must be COUNT/second, COUNT/minute or COUNT/hour, for example 600/minute, or empty for none"
+            )
             raise ValueError(msg)
         return value
 

@@ -74,6 +74,9 @@ def test_the_schema_names_the_key_strict_bodies_and_problems(app: FastAPI) -> No
     assert "application/problem+json" in register["responses"]["422"]["content"]
     assert set(register["responses"]) == {
         *("200", "201", "400", "401", "403", "404", "409", "413", "415", "422", "500", "503"),
+        "408",
+        "429",
+        "431",
     }
     assert schema["components"]["schemas"]["RegisterBody"]["additionalProperties"] is False
     operations = [one["operationId"] for path in schema["paths"].values() for one in path.values()]

@@ -9,6 +9,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -20,6 +22,7 @@ from openai.pagination import AsyncCursorPage, SyncCursorPage
 from sqlalchemy import delete
 from starlette.testclient import TestClient
 
+from worker.http.app import create_app
 from worker.store.engine import Database
 from worker.store.tables import thread as threads
 from worker.store.tables import thread_tag
@@ -36,19 +39,29 @@ class Listed(openai.BaseModel):
 
 
 @pytest.fixture
-def url(app: FastAPI, eventually: Any) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        eventually(lambda: server.started)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
+def served(eventually: Any) -> Callable[[FastAPI], AbstractContextManager[str]]:
+    @contextmanager
+    def serve(app: FastAPI) -> Iterator[str]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            eventually(lambda: server.started)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+            listener.close()
+
+    return serve
+
+
+@pytest.fixture
+def url(app: FastAPI, served: Callable[[FastAPI], AbstractContextManager[str]]) -> Iterator[str]:
+    with served(app) as found:
+        yield found
 
 
 def test_the_pager_of_openai_walks_the_threads(url: str, house: Any, registered: Register) -> None:
@@ -198,3 +211,33 @@ def test_an_oversized_body_is_refused_although_it_keeps_coming(url: str, house: 
 
     assert answer.status_code == 413
     assert answer.json()["code"] == "too_large"
+
+
+def test_a_body_that_does_not_go_on_is_answered_and_its_connection_closed(house: Any, served: Any) -> None:
+    app = create_app(replace(house.services, body_seconds=0.1))
+    head = (
+        "POST /v1/threads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+        f"Authorization: Bearer {house.key('threads:write')}\r\n\r\n{{"
+    )
+    with served(app) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+            line.sendall(head.encode())
+            said = b"".join(iter(lambda: line.recv(65536), b""))
+
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"too_slow"' in said
+
+
+def test_an_answer_that_takes_longer_than_a_body_may_rest_is_still_given(house: Any, served: Any) -> None:
+    app = create_app(replace(house.services, body_seconds=0.05))
+    lines = "\n".join(json.dumps({**PLAIN, "external_id": f"conv_{number}"}) for number in range(300))
+    headers = {
+        "Authorization": f"Bearer {house.key('threads:write')}",
+        "Content-Type": "application/x-ndjson",
+    }
+    with served(app) as url:
+        answer = httpx2.post(f"{url}/v1/threads/bulk", content=lines, headers=headers, timeout=30)
+
+    assert answer.status_code == 200
+    assert json.loads(answer.text.splitlines()[-1])["created"] == 300

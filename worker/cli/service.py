@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from worker.flows.compare import LogRefused, compare
 from worker.flows.key import first_admin_key
 from worker.model.clock import SystemClock
 from worker.model.errors import Unavailable
+from worker.pacing.redis import require_redis
 from worker.settings import Settings, SettingsInvalid, load_settings
 from worker.store import rests, work
 from worker.telemetry import log, set_up_logging
@@ -25,6 +27,8 @@ from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from worker.http.throttle import Throttle
 
 _SANDBOX_KEY = "TENURE_KEY_SANDBOX"
 _SANDBOX_NAMES = ("demo-support", "demo-research", "demo-finance")
@@ -265,6 +269,8 @@ def _server(tenure: Tenure) -> uvicorn.Server:
         sealer=tenure.sealer,
         wake=wake,
         source=tenure.source,
+        throttle=_throttle(tenure),
+        ask_redis=partial(require_redis, tenure.settings.redis) if tenure.settings.redis else None,
     )
     config = uvicorn.Config(
         create_app(services),
@@ -281,6 +287,18 @@ def _server(tenure: Tenure) -> uvicorn.Server:
     signal.signal(signal.SIGTERM, server.handle_exit)
     signal.signal(signal.SIGINT, server.handle_exit)
     return server
+
+
+def _throttle(tenure: Tenure) -> Throttle:
+    from worker.http.throttle import Limits, Throttle
+
+    settings = tenure.settings
+    limits = Limits(
+        requests=settings.limit_requests,
+        registrations=settings.limit_registrations,
+        refused_keys=settings.limit_refused_keys,
+    )
+    return Throttle(limits, clock=tenure.clock, redis=settings.redis, prefix=settings.redis_prefix)
 
 
 def _serve(tenure: Tenure, server: uvicorn.Server, listening: socket.socket) -> None:

@@ -16,6 +16,7 @@ from worker.http.description import describe, operation_id
 from worker.http.edge import Edge
 from worker.http.lists import Answer
 from worker.http.problems import answer_problem
+from worker.http.readiness import Watch
 from worker.http.routes import (
     audit,
     bulk,
@@ -59,6 +60,7 @@ def create_app(services: Services, *, local: Principal | None = None) -> FastAPI
         generate_unique_id_function=operation_id,
     )
     app.state.services = services
+    app.state.watch = Watch(services.database, services.ask_redis)
     key = Depends(HTTPBearer(auto_error=False, description="tnr_<id>_<secret>_<crc>"))
     for module in _WITH_KEY:
         app.include_router(module.router, dependencies=[key])

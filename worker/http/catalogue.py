@@ -29,6 +29,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "A guard blocks the plan by now",
         "Approve it when the guard's window has passed, or sweep anew.",
     ),
+    "headers_too_large": (
+        "The address and the headers are too long",
+        "16 KiB is the limit for both together; a long list belongs into a body.",
+    ),
     "in_flight": ("A DELETE may have left", "Look at the thread's evidence in a moment."),
     "internal": (
         "Something broke inside Tenure",
@@ -85,6 +89,11 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Run `tenure db upgrade`; where the database is the newer one, run that version of Tenure.",
     ),
     "too_large": ("The body is too large", "1 MiB is the limit, 4 MiB for a preview, 64 MiB in bulk."),
+    "too_many_requests": (
+        "Too many requests in a short time",
+        "Come back after `Retry-After` seconds; `RateLimit` tells what is left. Holds are never counted.",
+    ),
+    "too_slow": ("The body did not go on", "Send it whole; after 20 seconds without any of it nobody waits."),
     "unauthorized": ("There is no valid API key", _ASK),
     "unavailable": (
         "A service that Tenure needs does not answer",

@@ -1,7 +1,8 @@
 """The OpenAPI description: what every route answers, whom it asks for, and an example of each body.
 
 Rules, not lists, so that a new route is described like the others: a route with a key answers 401 and 403,
-one with an id 404, one that is told something 400, 409, 413 and 415. A route adds its own (`responses=`).
+one with an id 404, one that is told something 400, 408, 409, 413 and 415. A route adds its own
+(`responses=`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ _TITLES = {
     401: "There is no valid API key.",
     403: "The key lacks a scope or a project.",
     404: "Nothing is there that this key may see.",
+    408: "The body did not go on.",
     409: "It stands otherwise than the request takes it to.",
     413: "The body is too large.",
     415: "The body has another type.",
     422: "A field or parameter is not valid; `errors` points to each.",
+    429: "Too many requests; `Retry-After` says when to come back.",
+    431: "The address and the headers are too long.",
     500: "Something broke inside Tenure.",
     503: "A service that Tenure needs does not answer, or no policies are in force yet.",
 }
@@ -89,15 +93,15 @@ def operation_id(route: APIRoute) -> str:
 
 
 def _complete(path: str, method: str, operation: Node, scopes: Sequence[str]) -> None:
-    statuses = [500, 503]
+    statuses = [431, 500, 503]
     if path.startswith("/v1/"):
         # Role names: OpenAPI 3.1 allows them beside any scheme. Of several entries one is enough.
         operation["security"] = [{"HTTPBearer": [scope]} for scope in scopes]
-        statuses += [401, 403, 422]
+        statuses += [401, 403, 422, 429]
     if "{" in path:
         statuses.append(404)
     if method in _WRITES:
-        statuses += [400, 404, 409, 413, 415]
+        statuses += [400, 404, 408, 409, 413, 415]
     answers: Node = operation["responses"]
     answers.pop("default", None)
     own = [int(one) for one in answers if int(one) >= _LEAST_PROBLEM]

@@ -6,7 +6,9 @@ read, so that nobody without one can make Tenure read a mebibyte.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Mapping
 
 from fastapi import HTTPException
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,12 +17,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.flows.key import Principal, note_use, use_is_news
+from worker.flows.key import KeyRefused, Principal, note_use, use_is_news
 from worker.http.auth import principal_of
-from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES, MOST_PREVIEW_BYTES
+from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES, MOST_HEADER_BYTES, MOST_PREVIEW_BYTES
 from worker.http.problems import problem_of, tell_operators
-from worker.http.refusals import WrongMediaType
+from worker.http.refusals import HeadersTooLarge, Throttled, WrongMediaType
 from worker.http.services import Services
+from worker.http.throttle import Bucket, address_of, bucket_of
 from worker.model.clock import Clock
 from worker.model.ids import new_id
 from worker.telemetry import log
@@ -76,12 +79,42 @@ class Edge:
 
     async def _serve(self, request: Request, receive: Receive, answer: _Answer) -> None:
         path = request.url.path
+        _check_headers(request)
         if path == "/v1" or path.startswith("/v1/"):
-            authorization = request.headers.get("authorization")
-            who = self._local or await principal_of(self._services, authorization)
-            request.state.principal = who
+            request.state.principal = who = self._local or await self._known(request)
+            await self._count(request, who, answer)
             _check_type(request)
-        await self._app(request.scope, _Limited(request.headers, receive, _most_bytes(path)), answer)
+        body = _Limited(request.headers, receive, _most_bytes(path), self._services.body_seconds)
+        await self._app(request.scope, body, answer)
+
+    async def _known(self, request: Request) -> Principal:
+        """Return who calls. A key that stands is never shut out because of others at its address."""
+        try:
+            return await principal_of(self._services, request.headers.get("authorization"))
+        except KeyRefused:
+            throttle = self._services.throttle
+            address = address_of(request.client.host if request.client else None)
+            standing = throttle and await throttle.count(Bucket.REFUSED_KEYS, address)
+            if standing and not standing.admitted:
+                problem = "Too many keys that do not stand came from this address."
+                raise Throttled(
+                    problem, repair="Come back with one that does.", headers=standing.headers()
+                ) from None
+            raise
+
+    async def _count(self, request: Request, who: Principal, answer: _Answer) -> None:
+        throttle, bucket = self._services.throttle, bucket_of(request.method, request.url.path)
+        if throttle is None or bucket is None or who.key is None:
+            return
+        standing = await throttle.count(bucket, who.key)
+        if standing is None:
+            return
+        if not standing.admitted:
+            problem = "This key asks too often."
+            raise Throttled(
+                problem, repair="Come back after the time in `Retry-After`.", headers=standing.headers()
+            )
+        answer.more = standing.headers()
 
 
 def _most_bytes(path: str) -> int:
@@ -97,6 +130,7 @@ class _Answer:
         self._send = send
         self.request_id = request_id
         self.status: int | None = None
+        self.more: Mapping[str, str] = {}
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -105,27 +139,49 @@ class _Answer:
             headers["x-request-id"] = self.request_id
             headers["x-content-type-options"] = "nosniff"
             headers.setdefault("cache-control", "no-store")
+            headers.update(self.more)
         await self._send(message)
 
 
 class _Limited:
-    """Passes the body on and stops at its limit, by what is announced and by what comes."""
+    """Passes the body on; stops at its limit, by what is announced and what comes, and when nothing comes."""
 
-    def __init__(self, headers: Headers, receive: Receive, most: int) -> None:
+    def __init__(self, headers: Headers, receive: Receive, most: int, seconds: float) -> None:
         announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > most:
             raise HTTPException(413)
         self._receive = receive
         self._left = most
+        self._seconds = seconds
+        self._more = True
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        message = await self._next()
         if message["type"] == "http.request":
+            self._more = bool(message.get("more_body", False))
             self._left -= len(message.get("body", b""))
             if self._left < 0:
                 # FastAPI passes its own exception on, and takes any other for an unreadable body.
                 raise HTTPException(413)
         return message
+
+    async def _next(self) -> Message:
+        if not self._more:
+            # What comes now is the end of the connection, and that may take as long as the answer.
+            return await self._receive()
+        try:
+            return await asyncio.wait_for(self._receive(), self._seconds)
+        except TimeoutError:
+            raise HTTPException(408) from None
+
+
+def _check_headers(request: Request) -> None:
+    scope = request.scope
+    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > MOST_HEADER_BYTES:
+        problem = "The address and the headers are too long."
+        raise HeadersTooLarge(problem, repair=f"{MOST_HEADER_BYTES} bytes are the limit.")
 
 
 def _request_id(request: Request, clock: Clock) -> str:

@@ -35,7 +35,9 @@ from worker.http.refusals import (
     AlreadyRevoked,
     Ambiguous,
     Forbidden,
+    HeadersTooLarge,
     ProjectBound,
+    Throttled,
     Unreadable,
     WrongMediaType,
 )
@@ -72,6 +74,8 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (AlreadyRevoked, 409),
     (KeyEnded, 409),
     (WrongMediaType, 415),
+    (Throttled, 429),
+    (HeadersTooLarge, 431),
     (Unreadable, 400),
     (Invalid, 422),
     (BodyRefused, 422),
@@ -88,6 +92,7 @@ _CODES: Mapping[int, str] = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "too_slow",
     413: "too_large",
     415: "unsupported_media_type",
 }
@@ -165,7 +170,7 @@ def problem_of(refused: Exception) -> Problem:
                 headers=refused.headers or {},
             )
         case OperationalError() | InterfaceError() | PoolExhausted():
-            return _unavailable("unavailable", "The database does not answer.")
+            return unavailable("unavailable", "The database does not answer.")
         case _:
             return INTERNAL
 
@@ -201,13 +206,15 @@ def _of_fact(refused: TenureError) -> Problem:
         case BundleRefused():
             places = [_place(one) for one in refused.findings[:_MOST_FINDINGS]]
             return Problem(status=status, code=refused.code, detail=detail, errors=places)
+        case Throttled():
+            return Problem(status=status, code=refused.code, detail=detail, headers=refused.headers)
         case KeyRefused():
             headers = {"WWW-Authenticate": 'Bearer realm="tenure"'}
             return Problem(status=status, code=refused.code, detail=detail, headers=headers)
         case _:
             pass
     if status == _UNAVAILABLE:
-        return _unavailable(refused.code, detail)
+        return unavailable(refused.code, detail)
     return Problem(status=status, code=refused.code, detail=detail)
 
 
@@ -223,10 +230,10 @@ def _place(finding: Finding) -> dict[str, str]:
     }
 
 
-def _unavailable(code: str, detail: str) -> Problem:
-    return Problem(
-        status=_UNAVAILABLE, code=code, detail=detail, headers={"Retry-After": str(_RETRY_SECONDS)}
-    )
+def unavailable(code: str, detail: str, **more: object) -> Problem:
+    """Say that something that is needed does not answer now, and when to come back."""
+    headers = {"Retry-After": str(_RETRY_SECONDS)}
+    return Problem(status=_UNAVAILABLE, code=code, detail=detail, headers=headers, more=more)
 
 
 def _without_input(refused: Invalid) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from worker.model.errors import Invalid, TenureError
 
 
@@ -33,6 +35,22 @@ class WrongMediaType(TenureError):
     """The body has a type or an encoding that this route does not read."""
 
     code = "unsupported_media_type"
+
+
+class Throttled(TenureError):
+    """Too many requests came from one key, or too many refused keys from one address."""
+
+    code = "too_many_requests"
+
+    def __init__(self, problem: str, *, repair: str, headers: Mapping[str, str]) -> None:
+        super().__init__(problem, repair=repair)
+        self.headers = headers
+
+
+class HeadersTooLarge(TenureError):
+    """The target and the headers are longer than any that are used."""
+
+    code = "headers_too_large"
 
 
 class Unreadable(TenureError):

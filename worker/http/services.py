@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from worker import __version__
 from worker.flows.activate import Source
 from worker.flows.seal import Sealer
+from worker.http.throttle import Throttle
 from worker.model.clock import Clock
 from worker.model.work import Lease
 from worker.store.engine import Database
@@ -29,6 +30,12 @@ class Services:
     sealer: Sealer
     wake: Callable[[str], None]
     source: Source
+    # None where nobody is throttled: in tests, and for commands that work beside the database.
+    throttle: Throttle | None = None
+    # Raises where Redis does not answer; None where there is no Redis.
+    ask_redis: Callable[[], None] | None = None
+    # How long a client may leave a body unfinished without sending any of it.
+    body_seconds: float = 20.0
     version: str = __version__
 
 

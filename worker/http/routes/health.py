@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from worker.flows.decide import NoBundle
-from worker.flows.tick import LAST_TICK
+from worker.http.problems import unavailable
+from worker.http.readiness import Watch
 from worker.http.services import Given
 from worker.model.clock import rfc3339
-from worker.store import bundles, keys
-from worker.store.migrate import require_current
 
 router = APIRouter(tags=["operations"])
 
@@ -25,11 +23,12 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The database answers, is at this code's version, and a bundle is in force."""
+    """Database, Redis, schema and bundle are as they must be; ``checks`` names each."""
 
     status: Literal["ready"] = "ready"
     bundle: str
     beat_ticked_at: str | None
+    checks: dict[str, str]
 
 
 @router.get("/healthz", response_model=Health)
@@ -39,13 +38,12 @@ async def healthz(given: Given) -> Health:
 
 
 @router.get("/readyz", response_model=Readiness)
-def readyz(given: Given) -> Readiness:
-    """Answer 503 until requests can be served."""
-    require_current(given.database)
-    with given.database.read() as db:
-        digest, ticked = bundles.digest_in_force(db), keys.read_fact(db, LAST_TICK)
-    if digest is None:
-        raise NoBundle(
-            "No policies are in force yet.", repair="Put them into TENURE_POLICIES and start beat."
-        )
-    return Readiness(bundle=digest, beat_ticked_at=rfc3339(ticked[1]) if ticked else None)
+async def readyz(request: Request) -> Readiness | Response:
+    """Answer 503 until requests can be served, naming what fails; after 2 seconds without waiting longer."""
+    watch: Watch = request.app.state.watch
+    found = await watch.look()
+    if found.code is None and found.bundle is not None:
+        ticked = rfc3339(found.ticked_at) if found.ticked_at else None
+        return Readiness(bundle=found.bundle, beat_ticked_at=ticked, checks=found.checks)
+    problem = unavailable(found.code or "unavailable", found.detail, checks=found.checks)
+    return problem.answer(instance=request.url.path, request_id=request.state.request_id)
