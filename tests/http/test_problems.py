@@ -40,7 +40,7 @@ def test_what_is_not_served_is_404(admin: TestClient, assert_problem: Check, met
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("DELETE", "/v1/threads"), ("PATCH", "/v1/threads/conv_1"), ("POST", "/healthz")]
+    ("method", "path"), [("DELETE", "/v1/threads"), ("DELETE", "/v1/threads/conv_1"), ("POST", "/healthz")]
 )
 def test_another_method_is_405_and_says_which_there_are(
     admin: TestClient, assert_problem: Check, method: str, path: str

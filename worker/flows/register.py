@@ -214,13 +214,14 @@ def _as_thread(wanted: Registration, bundle: Bundle, now: datetime) -> Thread:
         owner=wanted.owner,
         registered_at=now,
         tags=dict(wanted.tags),
-        ttl=_printed_ttl(wanted.ttl),
+        ttl=printed_ttl(wanted.ttl),
         created_at=wanted.created_at,
         account=project.account,
     )
 
 
-def _printed_ttl(ttl: str | None) -> str | None:
+def printed_ttl(ttl: str | None) -> str | None:
+    """Return a TTL as it is kept; raises Invalid."""
     if ttl is None:
         return None
     try:

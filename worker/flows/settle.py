@@ -232,7 +232,8 @@ class _Writer:
         return references.chosen_of(self.db, [self.one.item.thread_id]).get(self.one.item.thread_id, ())
 
     def _correct(self, created_at: datetime) -> None:
-        thread = replace(self.one.thread, created_at=created_at)
+        # As it stands now: it may have been changed since it was claimed.
+        thread = replace(self.before.thread, created_at=created_at)
         bearing = protections.circumstances(self.db, [thread.id], with_holds=False)
         schedule = schedule_of(thread, bundle=self.bundle, circumstances=bearing, now=self.now)
         threads.correct_created_at(self.db, thread.id, created_at, schedule)

@@ -20,6 +20,7 @@ from worker.http.readiness import Watch
 from worker.http.routes import (
     audit,
     bulk,
+    changes,
     docs,
     erasures,
     failures,
@@ -37,7 +38,20 @@ from worker.http.services import Services
 from worker.model.errors import TenureError
 
 # Bulk stands before threads, so that "bulk" is never taken for an id.
-_WITH_KEY = (bulk, threads, holds, erasures, policies, previews, sweeps, failures, switches, keys, audit)
+_WITH_KEY = (
+    bulk,
+    changes,
+    threads,
+    holds,
+    erasures,
+    policies,
+    previews,
+    sweeps,
+    failures,
+    switches,
+    keys,
+    audit,
+)
 
 
 class _App(FastAPI):

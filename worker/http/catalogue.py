@@ -17,6 +17,14 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     ),
     "body_refused": ("This is too much to record", "Send shorter texts, or fewer tags or children."),
     "conflict": ("Registered with other values", "`diff` lists the fields that differ; nothing was changed."),
+    "created_at_incredible": (
+        "No thread can be that old",
+        "Give an instant since 2020 that does not lie ahead.",
+    ),
+    "created_at_known": (
+        "When the thread was created is known",
+        "It is set once; what the provider says is taken over when the thread is read.",
+    ),
     "duties_not_separate": ("One key must not hold both", "Make two keys for two people."),
     "empty_scope": ("The scope names nothing", "Give ids, owners, projects or tags."),
     "error": ("The request was refused", "The detail says why."),
@@ -33,7 +41,13 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "The address and the headers are too long",
         "16 KiB is the limit for both together; a long list belongs into a body.",
     ),
+    "held": (
+        "A hold must not lose this thread",
+        "Only a release ends a hold; until then leave the owner and tags that it matches.",
+    ),
+    "if_match_required": ("A change needs If-Match", "Read the thread and send its `ETag` in `If-Match`."),
     "in_flight": ("A DELETE may have left", "Look at the thread's evidence in a moment."),
+    "incredible_at": ("Activity cannot lie there", "Leave `at` out, or give an instant from 2020 until now."),
     "internal": (
         "Something broke inside Tenure",
         "Tell whoever runs it the request id; nothing more is told here.",
@@ -65,7 +79,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Approve a waiting sweep by the digest it shows.",
     ),
     "not_found": ("Nothing is there", "Check the path and the id; a key sees its own projects only."),
-    "not_live": ("The thread is not live", "Only live threads can be withdrawn."),
+    "not_live": ("The thread is not live", "Only live threads can be changed or withdrawn."),
     "not_recomputed": ("New policies are being applied", "Try again in a moment."),
     "own_proposal": (
         "Whoever proposed a bundle cannot approve it",
@@ -84,16 +98,25 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Another project registered this",
         "Ask whoever runs Tenure which one answers for it.",
     ),
+    "retained": (
+        "A legal retain rule must not lose this thread",
+        "Leave the owner and tags that it matches.",
+    ),
     "schema_outdated": (
         "The database is at another version",
         "Run `tenure db upgrade`; where the database is the newer one, run that version of Tenure.",
     ),
+    "stale": ("The thread was changed since it was read", "Read it again and send its new `ETag`."),
     "too_large": ("The body is too large", "1 MiB is the limit, 4 MiB for a preview, 64 MiB in bulk."),
     "too_many_requests": (
         "Too many requests in a short time",
         "Come back after `Retry-After` seconds; `RateLimit` tells what is left. Holds are never counted.",
     ),
     "too_slow": ("The body did not go on", "Send it whole; after 20 seconds without any of it nobody waits."),
+    "ttl_beyond_policy": (
+        "The TTL outlasts a delete rule",
+        "Give a shorter one, or null: then the rules alone decide.",
+    ),
     "unauthorized": ("There is no valid API key", _ASK),
     "unavailable": (
         "A service that Tenure needs does not answer",

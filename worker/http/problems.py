@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 from worker.audit.entry import BodyRefused
 from worker.flows.approve import NoApprovalNeeded, OwnProposal, PreviewVoid, WrongDigest
+from worker.flows.change import Stale
 from worker.flows.decide import BundleUnreadable, NoBundle
 from worker.flows.hold import AlreadyReleased
 from worker.flows.key import KeyRefused, WiderThanOwn
@@ -36,6 +37,7 @@ from worker.http.refusals import (
     Ambiguous,
     Forbidden,
     HeadersTooLarge,
+    NoCondition,
     ProjectBound,
     Throttled,
     Unreadable,
@@ -44,6 +46,7 @@ from worker.http.refusals import (
 from worker.model.clock import rfc3339
 from worker.model.errors import Invalid, NotFound, TenureError, Unavailable
 from worker.policy.findings import Finding
+from worker.policy.permit import BeyondPolicy, Held, Retained
 from worker.store.migrate import SchemaOutdated
 from worker.telemetry import log
 
@@ -73,6 +76,11 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (Ambiguous, 409),
     (AlreadyRevoked, 409),
     (KeyEnded, 409),
+    (Held, 409),
+    (Retained, 409),
+    (BeyondPolicy, 409),
+    (Stale, 412),
+    (NoCondition, 428),
     (WrongMediaType, 415),
     (Throttled, 429),
     (HeadersTooLarge, 431),

@@ -25,6 +25,12 @@ class Ambiguous(TenureError):
     code = "ambiguous_id"
 
 
+class NoCondition(TenureError):
+    """A change needs the ETag that it rests on, so that nobody's change is lost."""
+
+    code = "if_match_required"
+
+
 class AlreadyRevoked(TenureError):
     """The key was revoked before."""
 

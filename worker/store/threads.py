@@ -323,6 +323,25 @@ def correct_created_at(db: Session, thread_id: str, created_at: datetime, schedu
     )
 
 
+def change(db: Session, changed: Thread, schedule: Schedule) -> None:
+    """Write what a producer changed, with the dates that follow; the row is the caller's already."""
+    db.execute(
+        update(thread)
+        .where(thread.c.id == changed.id)
+        .values(
+            owner=changed.owner,
+            tags=dict(changed.tags),
+            ttl=changed.ttl,
+            created_at=changed.created_at,
+            last_activity_at=changed.last_activity_at,
+            evaluate_at=schedule.evaluate_at,
+            due_policy=schedule.due_policy,
+            evaluated_under=schedule.under,
+            version=thread.c.version + 1,
+        )
+    )
+
+
 def counts_by_state(db: Session) -> dict[str, int]:
     """Count threads by state."""
     rows = db.execute(select(thread.c.state, func.count()).group_by(thread.c.state))

@@ -10,6 +10,7 @@ from worker.flows.explain import explain_thread
 from worker.flows.register import register
 from worker.flows.withdraw import withdraw
 from worker.http.auth import ThreadsRead, ThreadsWrite, TrailRead
+from worker.http.etags import etag
 from worker.http.fields import Reason, Strict
 from worker.http.finding import count_threads, find_thread, list_threads, show_thread
 from worker.http.lists import Page, link_next, page_of
@@ -53,6 +54,7 @@ def register_thread(body: RegisterBody, response: Response, who: ThreadsWrite, g
         shown = show_thread(db, done.stored, now=now)
     response.status_code = 201 if done.created else 200
     response.headers["Location"] = f"/v1/threads/{shown.id}"
+    response.headers["ETag"] = etag(done.stored)
     return shown
 
 
@@ -82,10 +84,12 @@ def get_threads(
 
 
 @router.get("/{thread_id}", response_model=ThreadShape)
-def get_thread(thread_id: str, who: ThreadsRead, given: Given) -> ThreadShape:
-    """Read one thread by our id or the provider's."""
+def get_thread(thread_id: str, response: Response, who: ThreadsRead, given: Given) -> ThreadShape:
+    """Read one thread by our id or the provider's; its ETag is what a change must send in If-Match."""
     with given.database.read() as db:
-        return show_thread(db, find_thread(db, thread_id, who), now=given.clock.now())
+        found = find_thread(db, thread_id, who)
+        response.headers["ETag"] = etag(found)
+        return show_thread(db, found, now=given.clock.now())
 
 
 @router.post("/{thread_id}/withdraw", response_model=ThreadShape)
