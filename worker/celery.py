@@ -22,6 +22,7 @@ from celery.signals import beat_init, setup_logging, worker_ready, worker_shutti
 from kombu.entity import Queue
 
 from worker.flows.tick import keep_house, note_house
+from worker.jobs.exporting import ExportMaker
 from worker.jobs.watchdog import Watchdog
 from worker.model.errors import TenureError
 from worker.settings import Settings, load_settings
@@ -143,10 +144,14 @@ def _own_logging(**_: object) -> None:
 
 
 class HouseKeeper:
-    """Beat's own thread: activates a changed policies folder and seals the log. No worker does either."""
+    """Beat's own threads: one activates a changed policies folder and seals the log, one makes exports.
+
+    No worker does any of it.
+    """
 
     def __init__(self, tenure: Tenure) -> None:
         self._tenure = tenure
+        self._exports = ExportMaker(tenure)
         self._stopping = threading.Event()
         self._said: str | None = None
         self._began = tenure.clock.monotonic()
@@ -155,10 +160,12 @@ class HouseKeeper:
     def start(self) -> None:
         """Begin; the first round is at once."""
         self._thread.start()
+        self._exports.start()
 
     def stop(self) -> None:
         """End after the round that runs."""
         self._stopping.set()
+        self._exports.stop()
         self._thread.join(timeout=_SOFT_SHUTDOWN_SECONDS)
 
     def late(self) -> str:

@@ -25,8 +25,15 @@ def test_entries_are_listed_oldest_first_and_filtered(tenure: Run, register: Cal
     thread = register("conv_1")
     entries = tenure("audit", "list", "-o", "jsonl").lines
     assert [one["type"] for one in entries] == ["bundle.activated", "thread.registered"]
-    for args in (("--type", "thread.registered"), ("--thread", thread["id"]), ("--after", "0")):
+    for args in (
+        ("--type", "thread.registered"),
+        ("--thread", thread["id"]),
+        ("--after", "0", "--limit", "1"),
+    ):
         assert [one["index"] for one in tenure("audit", "list", *args, "-o", "json").json] == [1]
+    # Each look is an entry too.
+    read = tenure("audit", "list", "--type", "access.read", "-o", "json").json
+    assert [one["body"]["rows"] for one in read] == [2, 1, 1, 1]
 
 
 def test_a_seal_is_a_signed_note_over_the_whole_log(tenure: Run, register: Callable[..., Any]) -> None:

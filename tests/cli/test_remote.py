@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.ran import Run
 from worker.cli.client import Answer, Call, Client, Refused
+from worker.cli.local import local
+from worker.jobs.exporting import ExportMaker
 
 
 def test_commands_work_the_same_over_http(tenure: Run, service: str, folder: Path) -> None:
@@ -65,11 +67,34 @@ def test_a_url_that_is_none_is_a_usage_error(tenure: Run, monkeypatch: pytest.Mo
     assert "TENURE_URL" in tenure("threads", "list", code=2).err
 
 
+def test_an_export_is_made_by_the_service_fetched_and_verified(
+    tenure: Run, service: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del service
+    tenure("register", "conv_1", "--project", "demo-support", "--owner", "me")
+    asked = ("audit", "export", "--project", "demo-support", "--owner", "me", "--out", "e.zip", "-o", "json")
+    with local() as wired:
+        making = ExportMaker(wired)
+        making.start()
+        try:
+            made = tenure(*asked).json
+            refused = tenure(
+                *[part.replace("me", "nobody") if part == "me" else part for part in asked], code=1
+            )
+        finally:
+            making.stop()
+    assert "No thread of project demo-support has this owner" in refused.err
+    assert (folder / "e.zip").stat().st_size == made["bytes"]
+    assert [one.name for one in folder.glob(".e.zip*")] == []
+    monkeypatch.delenv("TENURE_URL")
+    assert tenure("audit", "verify", "e.zip", "-o", "json").json["verified"]
+
+
 @pytest.mark.parametrize(
     "args",
     [
         ("audit", "seal"),
-        ("audit", "export", "--project", "p", "--from", "2026-01-01", "--to", "2026-02-01", "--out", "e.zip"),
+        ("audit", "prove", "0"),
         ("db", "check"),
     ],
     ids=" ".join,

@@ -29,7 +29,7 @@ JSON = {"Content-Type": "application/json"}
         ("GET", "/v1/threads/"),
         ("GET", "/v1/failures/fp_0000000000000000"),
         ("POST", "/v1/threads/conv_1/touch"),
-        ("POST", "/v1/audit/exports"),
+        ("GET", "/v1/audit/exports/exp_1"),
         ("GET", "/docs/problems/nothing"),
     ],
 )

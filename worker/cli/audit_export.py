@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from tempfile import NamedTemporaryFile
+from typing import Annotated, Any, BinaryIO, cast
 
 import typer
 
-from worker.cli.client import refuse_remote
-from worker.cli.exits import Misused
-from worker.cli.options import read_instant
-from worker.cli.output import Format, Output, show_one
+from worker.cli.client import Client, is_remote, open_client, path_of
+from worker.cli.exits import Ended, Exit, Misused
+from worker.cli.options import instant_text
+from worker.cli.output import Format, Output, Record, progress, show_one
+from worker.model.clock import SystemClock, parse_rfc3339, rfc3339
 
-if TYPE_CHECKING:
-    from worker.audit.manifest import Manifest
-    from worker.flows.export import Extras
-    from worker.wiring import Tenure
-
+_FIRST_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 4.0
+_PIECE = 1024 * 1024
 
 _From = Annotated[str | None, typer.Option("--from", help="A date or an instant; the first that counts.")]
 _To = Annotated[
@@ -62,10 +64,6 @@ def export_window(
 
     Example: tenure audit export --project support-eu --from 2026-11-01 --to 2026-12-01 --out november.zip
     """
-    from worker.cli.local import local
-    from worker.flows.export import Extras
-
-    refuse_remote("audit export")
     _refuse_mixture(
         single=owner is not None or erasure is not None,
         both=owner is not None and erasure is not None,
@@ -74,15 +72,18 @@ def export_window(
         end=end,
         out=out,
     )
-    extras = Extras(begin_at=begin_at, policies=with_policies, anchors=_read_anchors(anchor or []))
-    with local(policies=False) as tenure:
-        window = _window(begin, end, tenure)
-        if owner is not None or erasure is not None:
-            made = _attest(tenure, project=project, owner=owner, erasure=erasure, window=window, out=out)
-        else:
-            made = _export(tenure, project=project, window=window, out=out, extras=extras)
-    shown = {name: value for name, value in asdict(made).items() if name != "files"}
-    show_one({"file": str(out), **shown}, output)
+    asked: dict[str, Any] = {
+        "project": project,
+        "from": instant_text("--from", begin),
+        "to": instant_text("--to", end),
+        "owner": owner,
+        "erasure": erasure,
+        "begin_at": begin_at,
+        "with_policies": with_policies,
+        "anchors": _read_anchors(anchor or []),
+    }
+    _refuse_order(asked["from"], asked["to"])
+    show_one({"file": str(out), **(_remote(asked, out) if is_remote() else _here(asked, out))}, output)
 
 
 def _refuse_mixture(
@@ -99,57 +100,74 @@ def _refuse_mixture(
         raise Misused(f"The folder {out.parent} does not exist.", repair="Make it, or give another --out.")
 
 
-def _window(begin: str | None, end: str | None, tenure: Tenure) -> tuple[datetime, datetime]:
-    from worker.flows.attest import BEGINNING
-
-    window = (
-        BEGINNING if begin is None else read_instant("--from", begin),
-        tenure.clock.now() if end is None else read_instant("--to", end),
-    )
-    if window[0] >= window[1]:
+def _refuse_order(begin: str | None, end: str | None) -> None:
+    if begin is not None and end is not None and parse_rfc3339(begin) >= parse_rfc3339(end):
         raise Misused("--from must lie before --to.", repair="A day is --from 2026-11-01 --to 2026-11-02.")
-    return window
 
 
-def _attest(
-    tenure: Tenure,
-    *,
-    project: str,
-    owner: str | None,
-    erasure: str | None,
-    window: tuple[datetime, datetime],
-    out: Path,
-) -> Manifest:
-    from worker.flows.attest import attest
+def _here(asked: Record, out: Path) -> Record:
+    """Make it in this process, from the local data folder."""
+    from worker.cli.local import local
+    from worker.flows.ask_export import check_wanted, wanted_of
+    from worker.flows.attest import BEGINNING
+    from worker.flows.make_export import write_wanted
 
-    return attest(
-        tenure.database,
-        tenure.sealer,
-        project=project,
-        owner=owner,
-        erasure=erasure,
-        window=window,
-        out=out,
-        actor=tenure.actor,
-        clock=tenure.clock,
-    )
+    with local(policies=False) as tenure, progress("writing the entries") as told:
+        period = {
+            "from": asked["from"] or rfc3339(BEGINNING),
+            "to": asked["to"] or rfc3339(tenure.clock.now()),
+        }
+        wanted = wanted_of({**asked, **period})
+        check_wanted(wanted)
+        made = write_wanted(
+            tenure.database,
+            tenure.sealer,
+            wanted,
+            out=out,
+            actor=tenure.actor,
+            clock=tenure.clock,
+            progress=told,
+        )
+    return {name: value for name, value in asdict(made).items() if name != "files"}
 
 
-def _export(
-    tenure: Tenure, *, project: str, window: tuple[datetime, datetime], out: Path, extras: Extras
-) -> Manifest:
-    from worker.flows.export import export
+def _remote(asked: Record, out: Path) -> Record:
+    """Let the service make it, and fetch it; what comes is compared with the announced digest."""
+    given = {name: value for name, value in asked.items() if value is not None}
+    with open_client(policies=False) as client:
+        made = _wait(client, client.post("/v1/audit/exports", given))
+        path = path_of("audit/exports", str(made["id"]), "/file")
+        with _beside(out) as file, progress("fetching the export") as told:
+            client.fetch(path, file, told)
+            _compare(file, str(made["made"]["sha256"]))
+    return {"export": made["id"], "project": made["project"], **made["made"]}
 
-    return export(
-        tenure.database,
-        tenure.sealer,
-        project=project,
-        window=window,
-        out=out,
-        actor=tenure.actor,
-        clock=tenure.clock,
-        extras=extras,
-    )
+
+def _wait(client: Client, asked: Record) -> Record:
+    """Look until it is ready; raises Ended where it failed."""
+    path, clock, seconds = path_of("audit/exports", str(asked["id"])), SystemClock(), _FIRST_LOOK_SECONDS
+    with progress("the service writes the entries") as told:
+        found = asked
+        while found["state"] in {"queued", "making"}:
+            clock.wait(seconds)
+            seconds = min(seconds * 2, _LOOK_SECONDS)
+            found = client.get(path)
+            if found["progress"]["total"] is not None:
+                told(found["progress"]["done"], found["progress"]["total"])
+    if found["state"] != "ready":
+        why = found["problem"] or {"detail": f"It is {found['state']}."}
+        raise Ended(f"The service made no export. {why['detail']}", exit_code=Exit.FAILED)
+    return found
+
+
+def _compare(file: BinaryIO, digest: str) -> None:
+    file.seek(0)
+    seen = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        seen.update(piece)
+    if seen.hexdigest() != digest:
+        problem = "What was fetched is not the file that the service announced."
+        raise Ended(problem, repair="Fetch it again; should it stay so, look at what lies between.")
 
 
 def _read_anchors(files: list[Path]) -> dict[str, str]:
@@ -157,3 +175,15 @@ def _read_anchors(files: list[Path]) -> dict[str, str]:
         return {file.name: file.read_text(encoding="utf-8") for file in files}
     except (OSError, UnicodeDecodeError) as e:
         raise Misused(f"An anchor cannot be read: {e}.", repair="It is a signed checkpoint as text.") from e
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[BinaryIO]:
+    """Open a file beside ``out`` that takes its place when the block ends well, and is removed otherwise."""
+    with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+        try:
+            yield cast("BinaryIO", file)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    Path(file.name).replace(out)

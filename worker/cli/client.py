@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast
 
 from worker.cli.exits import Ended, Exit, Misused
 from worker.cli.output import Record
@@ -48,6 +48,14 @@ class Wire(Protocol):
 
     def send(self, call: Call) -> Answer:
         """Send it once; raises Unreachable."""
+        ...
+
+
+class Fetching(Wire, Protocol):
+    """A wire that can also bring an answer of any length into a file."""
+
+    def fetch(self, path: str, into: BinaryIO, told: Callable[[int, int], None]) -> Answer:
+        """Write the answer's body into the file, piece by piece; the answer of a refusal comes whole."""
         ...
 
 
@@ -103,6 +111,12 @@ class Client:
             repair = "Run it again: what was registered before stays as it is."
             raise Refused(str(broken["detail"]), repair=repair, status=503, problem_code=str(broken["code"]))
         return [one for one in told if "line" in one]
+
+    def fetch(self, path: str, into: BinaryIO, told: Callable[[int, int], None]) -> None:
+        """Bring a file; ``told`` hears (bytes, of how many). Raises Refused, Unreachable for half of one."""
+        answer = cast("Fetching", self._wire).fetch(path, into, told)
+        if answer.status not in _SUCCESS:
+            raise _refused(answer)
 
     def listed(
         self, path: str, params: Params | None = None, *, limit: int | None = None
@@ -185,10 +199,15 @@ def open_client(*, policies: bool = True) -> Iterator[Client]:
         yield Client(wire)
 
 
-def refuse_remote(command: str) -> None:
-    """Raise Misused where TENURE_URL is set: this command works on the data folder itself."""
+def is_remote() -> bool:
+    """Whether TENURE_URL is set."""
     from worker.settings import load_settings
 
-    if load_settings().url:
+    return bool(load_settings().url)
+
+
+def refuse_remote(command: str) -> None:
+    """Raise Misused where TENURE_URL is set: this command works on the data folder itself."""
+    if is_remote():
         problem = f"`tenure {command}` works on the local data folder, and TENURE_URL is set."
         raise Misused(problem, repair="Unset TENURE_URL, and run it where the service's database is.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx2
 
@@ -16,6 +16,7 @@ from worker.settings import Settings
 _CONNECT_SECONDS = 10
 # Placing a hold waits for DELETEs under way, and a bulk registration commits a thousand rows.
 _ANSWER_SECONDS = 180
+_OK = 200
 
 
 @contextmanager
@@ -73,11 +74,29 @@ class _Remote:
         try:
             answer = self._client.request(call.method, call.path, **_parts(call))
         except httpx2.TransportError as e:
-            url = self._client.base_url
-            where = f"{url.scheme}://{url.netloc.decode()}"
-            problem = f"{where} does not answer ({type(e).__name__})."
-            raise Unreachable(problem, repair="Start the service, or check TENURE_URL.") from e
+            raise self._unreachable(e) from e
         return Answer(status=answer.status_code, body=answer.content)
+
+    def fetch(self, path: str, into: BinaryIO, told: Callable[[int, int], None]) -> Answer:
+        """Write the body into the file, piece by piece; raises Unreachable, also where it ends early."""
+        try:
+            with self._client.stream("GET", path) as answer:
+                if answer.status_code != _OK:
+                    return Answer(status=answer.status_code, body=answer.read())
+                total, done = int(answer.headers.get("content-length", 0)), 0
+                for piece in answer.iter_bytes():
+                    into.write(piece)
+                    done += len(piece)
+                    told(done, total)
+                return Answer(status=_OK, body=b"")
+        except httpx2.TransportError as e:
+            raise self._unreachable(e) from e
+
+    def _unreachable(self, why: httpx2.TransportError) -> Unreachable:
+        url = self._client.base_url
+        where = f"{url.scheme}://{url.netloc.decode()}"
+        problem = f"{where} does not answer ({type(why).__name__})."
+        return Unreachable(problem, repair="Start the service, or check TENURE_URL.")
 
 
 class _InProcess:

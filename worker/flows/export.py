@@ -38,6 +38,7 @@ from worker.store.tiles import StoredTiles
 
 # A page of bodies goes in a moment, and so does a checkpoint.
 _TRIES = 10
+_TOLD_AT = 2000
 
 
 class BodiesGoing(TenureError):
@@ -52,12 +53,13 @@ class Extras:
 
     ``begin_at`` is the tree size of a stored checkpoint that the range begins at; ``policies`` adds the
     texts of all bundles of policies, which name every project; ``anchors`` are copies of checkpoints that
-    are kept elsewhere, by name.
+    are kept elsewhere, by name. ``progress`` is told (leaves written, of how many).
     """
 
     begin_at: int = 0
     policies: bool = False
     anchors: Mapping[str, str] = field(default_factory=dict)
+    progress: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ def export(
             checkpoint_note=sealed.note,
             vkeys=sealed.vkeys,
             signer=sealed.signer,
-            envelopes=log.envelopes(db, size, first=wanted.begin_at),
+            envelopes=_told(log.envelopes(db, size, first=wanted.begin_at), wanted, size),
             bodies=(one for one in log.bodies_of_export(db, project, size) if one[0] >= wanted.begin_at),
             # A bundle names every project, so it travels only where that was asked for; its digest is in
             # each decision, and its text in the repository of policies.
@@ -199,6 +201,17 @@ def scope_of(
         of=of,
         anchored=anchored_line(db, sealer.anchors, now),
     )
+
+
+def _told(envelopes: Iterator[bytes], wanted: Extras, size: int) -> Iterator[bytes]:
+    """Pass the leaves on, and tell every two thousandth of them, and the last."""
+    if wanted.progress is None:
+        yield from envelopes
+        return
+    for index, envelope in enumerate(envelopes, start=wanted.begin_at + 1):
+        yield envelope
+        if index % _TOLD_AT == 0 or index == size:
+            wanted.progress(index, size)
 
 
 def _policies(db: Session, end: datetime) -> dict[str, str]:

@@ -23,6 +23,7 @@ from worker.http.routes import (
     changes,
     docs,
     erasures,
+    exports,
     failures,
     health,
     holds,
@@ -51,6 +52,7 @@ _WITH_KEY = (
     switches,
     keys,
     audit,
+    exports,
 )
 
 

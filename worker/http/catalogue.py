@@ -28,6 +28,11 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "duties_not_separate": ("One key must not hold both", "Make two keys for two people."),
     "empty_scope": ("The scope names nothing", "Give ids, owners, projects or tags."),
     "error": ("The request was refused", "The detail says why."),
+    "export_expired": ("The export's file is gone", "It is kept for 24 hours: ask for the export anew."),
+    "export_not_ready": (
+        "There is no file to fetch",
+        "Read the export until it is `ready`; one that failed says why.",
+    ),
     "bundle_unreadable": (
         "The policies in force were written by another version",
         "Run the version that put them in force here too.",
@@ -108,6 +113,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     ),
     "stale": ("The thread was changed since it was read", "Read it again and send its new `ETag`."),
     "too_large": ("The body is too large", "1 MiB is the limit, 4 MiB for a preview, 64 MiB in bulk."),
+    "too_many_exports": (
+        "This key has enough exports",
+        "At most 3 are under way and 20 kept: wait for `Retry-After`, or until the oldest expires.",
+    ),
     "too_many_requests": (
         "Too many requests in a short time",
         "Come back after `Retry-After` seconds; `RateLimit` tells what is left. Holds are never counted.",

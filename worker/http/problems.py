@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from worker.audit.entry import BodyRefused
 from worker.flows.approve import NoApprovalNeeded, OwnProposal, PreviewVoid, WrongDigest
 from worker.flows.change import Stale
+from worker.flows.ask_export import TooManyExports
 from worker.flows.decide import BundleUnreadable, NoBundle
 from worker.flows.hold import AlreadyReleased
 from worker.flows.key import KeyRefused, WiderThanOwn
@@ -35,6 +36,8 @@ from worker.http.catalogue import CATALOGUE, title_of
 from worker.http.refusals import (
     AlreadyRevoked,
     Ambiguous,
+    ExportExpired,
+    ExportNotReady,
     Forbidden,
     HeadersTooLarge,
     NoCondition,
@@ -53,6 +56,7 @@ from worker.telemetry import log
 MEDIA_TYPE = "application/problem+json"
 _UNAVAILABLE = 503
 _RETRY_SECONDS = 5
+_EXPORT_SECONDS = 60
 _QUOTED = re.compile(r'"[^"]*"')
 _LONGEST_POINTER = 200
 _MOST_FINDINGS = 100
@@ -81,11 +85,14 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (BeyondPolicy, 409),
     (Stale, 412),
     (NoCondition, 428),
+    (ExportNotReady, 409),
+    (ExportExpired, 410),
     (WrongMediaType, 415),
     (Throttled, 429),
     (HeadersTooLarge, 431),
     (Unreadable, 400),
     (Invalid, 422),
+    (TooManyExports, 429),
     (BodyRefused, 422),
     (BundleRefused, 422),
     (NoBundle, 503),
@@ -219,6 +226,10 @@ def _of_fact(refused: TenureError) -> Problem:
         case KeyRefused():
             headers = {"WWW-Authenticate": 'Bearer realm="tenure"'}
             return Problem(status=status, code=refused.code, detail=detail, headers=headers)
+        case TooManyExports():
+            return Problem(
+                status=status, code=refused.code, detail=detail, headers={"Retry-After": str(_EXPORT_SECONDS)}
+            )
         case _:
             pass
     if status == _UNAVAILABLE:

@@ -65,6 +65,18 @@ class Unreadable(TenureError):
     code = "malformed_gzip"
 
 
+class ExportNotReady(TenureError):
+    """There is no file to fetch: not yet, or never."""
+
+    code = "export_not_ready"
+
+
+class ExportExpired(TenureError):
+    """The file was there, and is gone."""
+
+    code = "export_expired"
+
+
 def unknown_project() -> Invalid:
     """Refuse a project that this key does not see with the words for one that nobody knows."""
     return Invalid(

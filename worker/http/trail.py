@@ -11,8 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from worker.audit.entry import EntryType
+from worker.flows.key import Principal
+from worker.flows.note_read import note_read
 from worker.http.fields import Name
 from worker.http.lists import Limit, Shown
+from worker.http.services import Services
 from worker.store.log import StoredEntry
 from worker.store.tables import audit_leaf
 
@@ -54,6 +57,19 @@ def show_entries(db: Session, found: Sequence[StoredEntry]) -> list[EntryShape]:
     """Show entries in this order."""
     times = _times(db, [one.index for one in found])
     return [_shape(one, times[one.index]) for one in found]
+
+
+def note_trail_read(
+    given: Services, who: Principal, *, what: str, shown: Sequence[EntryShape], project: str | None
+) -> None:
+    """Record that entries were read.
+
+    A page of nothing but such records is not recorded again: a reader who follows the log would never
+    reach its end.
+    """
+    if all(one.type == EntryType.ACCESS_READ for one in shown):
+        return
+    note_read(given.database, what=what, rows=len(shown), project=project, actor=who.actor, clock=given.clock)
 
 
 def _times(db: Session, indices: Sequence[int]) -> dict[int, str]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from worker.http.auth import AuditRead
 from worker.http.lists import Page, page_of
 from worker.http.services import Given
-from worker.http.trail import EntryShape, LogQuery, show_entries
+from worker.http.trail import EntryShape, LogQuery, note_trail_read, show_entries
 from worker.model.clock import rfc3339
 from worker.model.errors import NotFound
 from worker.store.log import entries_after, latest_seal
@@ -29,7 +29,10 @@ class CheckpointShape(BaseModel):
 
 @router.get("/entries", response_model=Page[EntryShape])
 def get_entries(query: Annotated[LogQuery, Query()], who: AuditRead, given: Given) -> dict[str, Any]:
-    """List entries, oldest first. A bound key sees those of its projects; holds and keys belong to none."""
+    """List entries, oldest first. A bound key sees those of its projects; holds and keys belong to none.
+
+    Reading is an entry too, `access.read`.
+    """
     projects: tuple[str, ...] | None = who.projects
     if query.project is not None:
         projects = (query.project,) if who.may_see(query.project) else ()
@@ -43,6 +46,8 @@ def get_entries(query: Annotated[LogQuery, Query()], who: AuditRead, given: Give
             type_=query.type.value if query.type else None,
         )
         shown = show_entries(db, found[: query.limit])
+    named = projects[0] if projects is not None and len(projects) == 1 else None
+    note_trail_read(given, who, what="GET /v1/audit/entries", shown=shown, project=named)
     return page_of(shown, has_more=len(found) > query.limit)
 
 

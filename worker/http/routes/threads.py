@@ -25,7 +25,7 @@ from worker.http.thread_shapes import (
     ThreadsQuery,
     explanation_shape,
 )
-from worker.http.trail import EntriesQuery, EntryShape, show_entries
+from worker.http.trail import EntriesQuery, EntryShape, note_trail_read, show_entries
 from worker.store.log import entries_after
 
 router = APIRouter(prefix="/v1/threads", tags=["threads"])
@@ -121,10 +121,12 @@ def get_explanation(thread_id: str, who: ThreadsRead, given: Given) -> Explanati
 def get_thread_entries(
     thread_id: str, query: Annotated[EntriesQuery, Query()], who: TrailRead, given: Given
 ) -> dict[str, Any]:
-    """List the thread's audit trail, oldest first."""
+    """List the thread's audit trail, oldest first; reading it is an entry, `access.read`."""
     with given.database.read() as db:
-        subject = find_thread(db, thread_id, who).thread.id
+        own = find_thread(db, thread_id, who).thread
         after = -1 if query.after is None else query.after
-        found = entries_after(db, after=after, limit=query.limit + 1, subject=subject)
+        found = entries_after(db, after=after, limit=query.limit + 1, subject=own.id)
         shown = show_entries(db, found[: query.limit])
+    what = f"GET /v1/threads/{own.id}/entries"
+    note_trail_read(given, who, what=what, shown=shown, project=own.project)
     return page_of(shown, has_more=len(found) > query.limit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from worker.store.tables.base import metadata
 from worker.store.tables.coverage import coverage, coverage_look
+from worker.store.tables.export import export, export_piece
 from worker.store.tables.log import (
     audit_body,
     audit_checkpoint,
@@ -44,6 +45,8 @@ __all__ = [
     "coverage_look",
     "erasure",
     "erasure_thread",
+    "export",
+    "export_piece",
     "fact",
     "hold",
     "metadata",
