@@ -89,7 +89,7 @@ class MadeShape(BaseModel):
     grades: dict[str, int]
 
 
-class FailureShape(BaseModel):
+class ExportProblemShape(BaseModel):
     """Why there is no file."""
 
     code: str
@@ -108,7 +108,7 @@ class ExportShape(BaseModel):
     asked_at: str
     progress: ProgressShape
     made: MadeShape | None
-    problem: FailureShape | None
+    problem: ExportProblemShape | None
     ended_at: str | None
     expires_at: str | None
     file: str | None
@@ -137,7 +137,7 @@ def export_shape(found: StoredExport, now: datetime) -> ExportShape:
         asked_at=rfc3339(found.asked_at),
         progress=ProgressShape(done=found.done, total=found.total),
         made=MadeShape.model_validate(found.made) if found.made else None,
-        problem=FailureShape.model_validate(found.problem) if found.problem else None,
+        problem=ExportProblemShape.model_validate(found.problem) if found.problem else None,
         ended_at=rfc3339(found.ended_at) if found.ended_at else None,
         expires_at=rfc3339(found.expires_at) if found.expires_at else None,
         file=f"/v1/audit/exports/{found.id}/file" if state is ExportState.READY else None,
