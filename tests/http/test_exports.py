@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,7 +17,9 @@ from starlette.testclient import TestClient
 from tests.http.conftest import Client, House
 from worker.audit.verify import verify_bundle
 from worker.flows import make_export
-from worker.flows.make_export import LEASE, MOST_TRIES, Maker, make_exports
+from worker.flows.ask_export import wanted_of
+from worker.flows.make_export import LEASE, MOST_TRIES, Maker, make_exports, write_wanted
+from worker.http.routes.exports import pieces_of
 from worker.store import exports, log
 
 WHOLE = {"project": "support-eu", "from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z"}
@@ -89,11 +94,28 @@ def test_a_maker_that_dies_is_followed_by_another_and_writes_nothing_any_more(
     registered("conv_1")
     export = asked(admin)
     monkeypatch.setattr(make_export, "PIECE", 512)
-    with house.database.write() as db:
-        dead = exports.claim(db, now=house.clock.now(), lease=LEASE)
-    assert dead is not None
-    with house.database.write() as db:
-        exports.add_piece(db, dead, 0, b"half")
+    claim, pieces, add = exports.claim, list[int](), exports.add_piece
+    held: list[Any] = []
+
+    def claimed(*args: Any, **named: Any) -> Any:
+        held.append(claim(*args, **named))
+        return held[-1]
+
+    def dying(db: Any, held: Any, n: int, data: bytes) -> None:
+        if n == 2:
+            raise RuntimeError
+        add(db, held, n, data)
+        pieces.append(n)
+
+    with monkeypatch.context() as dies:
+        dies.setattr(exports, "claim", claimed)
+        dies.setattr(exports, "add_piece", dying)
+        with pytest.raises(RuntimeError):
+            make_exports(maker(house))
+    dead = held[0]
+    assert pieces == [0, 1]
+    with house.database.read() as db:
+        assert exports.piece(db, export, dead.fence, 1) is not None
     assert make_exports(maker(house)) == 0
     with house.database.write() as db:
         exports.end_leases(db, house.clock.now() - LEASE)
@@ -104,6 +126,47 @@ def test_a_maker_that_dies_is_followed_by_another_and_writes_nothing_any_more(
     ready = admin.get(f"{ROUTE}/{export}").json()
     content = admin.get(ready["file"]).content
     assert hashlib.sha256(content).hexdigest() == ready["made"]["sha256"]
+
+
+def test_the_file_holds_what_a_local_export_holds(
+    house: House, admin: TestClient, registered: Register, tmp_path: Path
+) -> None:
+    registered("conv_1")
+    export = asked(admin)
+    make_exports(maker(house))
+    (tmp_path / "there.zip").write_bytes(admin.get(f"{ROUTE}/{export}/file").content)
+    sealer = house.services.sealer
+    wanted = wanted_of({**admin.get(f"{ROUTE}/{export}").json()["asked"]})
+    write_wanted(
+        house.database, sealer, wanted, out=tmp_path / "here.zip", actor="tests tenure/0", clock=house.clock
+    )
+    with ZipFile(tmp_path / "there.zip") as there, ZipFile(tmp_path / "here.zip") as here:
+        assert there.namelist() == here.namelist()
+        for name in ("deletions.csv", "keys.txt"):
+            assert there.read(name) == here.read(name)
+        # The second one leads to a later checkpoint of the same tree.
+        for name in ("envelopes.jsonl.gz", "bodies.jsonl.gz"):
+            early, late = (gzip.decompress(one.read(name)) for one in (there, here))
+            assert late.startswith(early)
+            assert len(late) > len(early) > 0
+
+
+def test_a_large_file_is_never_held_whole(house: House, admin: TestClient, registered: Register) -> None:
+    registered("conv_1")
+    export = asked(admin)
+    make_exports(maker(house))
+    with house.database.read() as db:
+        found = exports.get(db, export)
+    assert found is not None
+    for n in range(1, 33):
+        with house.database.write() as db:
+            exports.add_piece(db, found, n, bytes([n]) * make_export.PIECE)
+    tracemalloc.start()
+    total = sum(len(piece) for piece in pieces_of(house.database, found))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert total > 32 * make_export.PIECE
+    assert peak < 8 * make_export.PIECE
 
 
 def test_of_two_makers_one_gets_it(house: House, admin: TestClient) -> None:

@@ -22,8 +22,8 @@ from starlette.responses import JSONResponse, Response
 
 from worker.audit.entry import BodyRefused
 from worker.flows.approve import NoApprovalNeeded, OwnProposal, PreviewVoid, WrongDigest
-from worker.flows.change import Stale
 from worker.flows.ask_export import TooManyExports
+from worker.flows.change import Stale
 from worker.flows.decide import BundleUnreadable, NoBundle
 from worker.flows.hold import AlreadyReleased
 from worker.flows.key import KeyRefused, WiderThanOwn

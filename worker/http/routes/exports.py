@@ -29,7 +29,7 @@ _RETRY_SECONDS = 2
 _ZIP = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
 
 
-@router.post("", status_code=202, response_model=ExportShape, responses={429: {}})
+@router.post("", status_code=202, response_model=ExportShape)
 def create_export(body: ExportBody, response: Response, who: AuditExport, given: Given) -> ExportShape:
     """Ask for a bundle that verifies offline; beat makes it, and it is kept for 24 hours.
 
@@ -81,10 +81,10 @@ def get_export_file(export_id: str, who: AuditExport, given: Given) -> Streaming
         "Content-Disposition": f'attachment; filename="{file_name(found)}"',
         "ETag": f'"{made["sha256"]}"',
     }
-    return StreamingResponse(_pieces(given.database, found), media_type="application/zip", headers=headers)
+    return StreamingResponse(pieces_of(given.database, found), media_type="application/zip", headers=headers)
 
 
-def _pieces(database: Database, found: StoredExport) -> Iterator[bytes]:
+def pieces_of(database: Database, found: StoredExport) -> Iterator[bytes]:
     """Yield the file piece by piece; one that expires meanwhile ends short of its announced length."""
     n = 0
     while True:
