@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -296,6 +296,8 @@ class Run:
     claimed: int
     false: int
     megabytes: float
+    deletes: Sequence[float] = field(default=(), repr=False)
+    """When each DELETE came, in seconds since the first, where that is told."""
 
     @property
     def rate(self) -> float:

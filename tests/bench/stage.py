@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.bench.measure import Provider, Run, Sandbox, run_json, sandbox, waste
 from tests.bench.place import KEY, OLD, UNLIMITED, due, place
 from tests.servers.postgres import Postgres
 from tests.servers.valkey import delete_keys, new_prefix
+from worker.model.clock import parse_rfc3339
 from worker.model.thread import Kind
 
 
@@ -79,6 +81,11 @@ class Stage:
         return told
 
 
+def _deletes(requests: Sequence[Mapping[str, Any]]) -> list[float]:
+    came = [parse_rfc3339(one["at"]) for one in requests if one["method"] == "DELETE"]
+    return [(one - came[0]).total_seconds() for one in came]
+
+
 def _judged(what: str, box: Sandbox, ids: list[str], told: dict[str, Any]) -> Run:
     requests = box.requests()
     still_there = box.still_there(ids)
@@ -93,6 +100,7 @@ def _judged(what: str, box: Sandbox, ids: list[str], told: dict[str, Any]) -> Ru
         claimed=len(told["claimed"]),
         false=len(still_there.intersection(told["claimed"])),
         megabytes=told["megabytes"],
+        deletes=_deletes(requests),
     )
     print(f"{what}: {run}", flush=True)
     return run

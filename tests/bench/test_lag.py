@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,6 +37,8 @@ _AFTERWARDS_SECONDS = 180
 _LOOK_SECONDS = 1.0
 _DOCUMENTED = "{limit: 300/min, reads: 1000/min, burst: 1, share: 1.0}"
 _PROTOTYPE_PER_HOUR = 5980
+# From the first DELETE until this part of all had come, every slot has somebody who wants it.
+_STEADY = 0.9
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -149,15 +151,24 @@ def test_conversations_with_items_at_the_documented_rates(
     assert (run.left, run.false) == (0, 0), run
     assert run.claimed == run.wanted
     section.aim(
-        "conversations proven deleted per hour",
-        3600 * run.rate,
+        "conversations an hour, by the DELETEs of the steady part",
+        3600 * _steady(run.deletes) / (1 + ITEMS),
         least=_PROTOTYPE_PER_HOUR,
         unit="",
-        why="the limit itself allows 6,000, and a short run carries its start and its end",
+        why="the limit itself allows 6,000",
     )
+    section.aim("the same over the whole run, start and end included", 3600 * run.rate, unit="")
     section.say(
         f"{CONVERSATIONS} conversations of {ITEMS} items at 300 DELETE and 1000 GET a minute: three DELETE "
-        f"each, so that 6,000 an hour is the limit. Extrapolated from {run.seconds:.0f} s."
+        f"each, so that 6,000 an hour is the limit. Extrapolated from {run.seconds:.0f} s; the steady part "
+        f"is from the first DELETE until {_STEADY:.0%} of them had come, without the first read, arming "
+        "and listing, and the last conversation, which stays back as the others' control."
     )
     section.table(COLUMNS, [run.row])
     section.write()
+
+
+def _steady(deletes: Sequence[float]) -> float:
+    """Return how many DELETEs a second came in the steady part."""
+    last = int(_STEADY * (len(deletes) - 1))
+    return last / deletes[last]

@@ -22,8 +22,8 @@ from tests.bench.report import Section, describe_postgres, describe_redis
 from tests.servers.postgres import Postgres
 
 RATE, BURST, WORKERS = 50, 5, 4
-# Each process claims 200 at once, so fewer would leave one of them without work.
-THREADS = int(os.environ.get("BENCH_LIMIT_THREADS", "1000"))
+# Each process claims 200 at once, so 1,000 at least; and a second of pause is to be little of the run.
+THREADS = int(os.environ.get("BENCH_LIMIT_THREADS", "1500"))
 _THROTTLED = 429
 
 pytestmark = pytest.mark.timeout(900)
