@@ -88,6 +88,22 @@ def test_another_projects_export_does_not_exist_for_a_bound_key(
     assert_problem(client("audit:read").post(ROUTE, json=WHOLE), 403, "forbidden")
 
 
+def test_an_order_that_reaches_other_projects_is_not_exported_by_a_bound_key(
+    house: House, client: Client, admin: TestClient, registered: Register, assert_problem: Any
+) -> None:
+    registered("conv_1")
+    registered("conv_2", project="sales-us")
+    both = admin.post("/v1/erasures", json={"owner": "team-support", "reason": "r"}).json()["id"]
+    mine = admin.post("/v1/erasures", json={"ids": ["conv_1"], "reason": "r"}).json()["id"]
+    own = client("audit:export", projects=["support-eu"])
+    assert_problem(own.post(ROUTE, json={"project": "support-eu", "erasure": both}), 404, "not_found")
+    made = asked(admin, erasure=both)
+    allowed = asked(own, erasure=mine)
+    make_exports(maker(house))
+    assert_problem(own.get(f"{ROUTE}/{made}/file"), 404, "not_found")
+    assert own.get(f"{ROUTE}/{allowed}/file").status_code == 200
+
+
 def test_a_maker_that_dies_is_followed_by_another_and_writes_nothing_any_more(
     house: House, admin: TestClient, registered: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +135,17 @@ def test_a_maker_that_dies_is_followed_by_another_and_writes_nothing_any_more(
     assert make_exports(maker(house)) == 0
     with house.database.write() as db:
         exports.end_leases(db, house.clock.now() - LEASE)
+    with house.database.write() as db:
+        second = exports.claim(db, now=house.clock.now(), lease=LEASE)
+    assert second is not None
+    with house.database.write() as db:
+        # While another one makes it: what the first began is gone, and it writes nothing.
+        assert exports.piece(db, export, dead.fence, 1) is None
+        assert not exports.renew(db, dead, done=0, total=1, now=house.clock.now(), lease=LEASE)
+        assert not exports.fail(db, dead, problem={}, now=house.clock.now())
+        exports.release(db, dead)
+        assert exports.claim(db, now=house.clock.now(), lease=LEASE) is None
+        exports.release(db, second)
     assert make_exports(maker(house)) == 1
     with house.database.write() as db:
         assert not exports.renew(db, dead, done=0, total=1, now=house.clock.now(), lease=LEASE)
