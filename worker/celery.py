@@ -22,6 +22,7 @@ from celery.signals import beat_init, setup_logging, worker_ready, worker_shutti
 from kombu.entity import Queue
 
 from worker.flows.tick import keep_house, note_house
+from worker.jobs.every import Every
 from worker.jobs.exporting import ExportMaker
 from worker.jobs.watchdog import Watchdog
 from worker.model.errors import TenureError
@@ -83,11 +84,12 @@ def make_app(settings: Settings) -> Celery:
         worker_enable_remote_control=False,
         timezone="UTC",
         enable_utc=True,
+        beat_scheduler="worker.jobs.every:SteadyScheduler",
         beat_max_loop_interval=min(5.0, settings.tick_seconds),
         beat_schedule={
             "tick": {
                 "task": "tenure.tick",
-                "schedule": timedelta(seconds=settings.tick_seconds),
+                "schedule": Every(timedelta(seconds=settings.tick_seconds)),
                 # An old tick is worth nothing: the next one sees the same.
                 "options": {"queue": CONTROL, "expires": max(1.0, settings.tick_seconds)},
             }

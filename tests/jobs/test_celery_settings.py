@@ -98,7 +98,7 @@ def test_ticks_have_a_queue_of_their_own_and_expire_with_the_next(app: Celery) -
     assert {queue.name for queue in app.conf.task_queues} == {CONTROL, DRAIN}
     assert app.conf.task_routes["tenure.tick"] == {"queue": CONTROL}
     [tick] = app.conf.beat_schedule.values()
-    assert (tick["task"], tick["schedule"]) == ("tenure.tick", timedelta(seconds=TICK))
+    assert (tick["task"], tick["schedule"].run_every) == ("tenure.tick", timedelta(seconds=TICK))
     assert tick["options"] == {"queue": CONTROL, "expires": TICK}
 
 

@@ -216,10 +216,11 @@ def _say(line: str) -> None:
 def _workers(tenure: Tenure) -> Iterator[None]:
     """Run Celery's worker and beat as threads of this process; leaving waits for running batches."""
     from celery.apps.beat import Beat  # noqa: F401 - loads beat's parts before threads need them
-    from celery.beat import EmbeddedService, Scheduler
+    from celery.beat import EmbeddedService
     from celery.worker import WorkController
 
     from worker.celery import HouseKeeper, app, require_tasks
+    from worker.jobs.every import SteadyScheduler
     from worker.jobs.process import adopt
 
     process = adopt(tenure)
@@ -237,7 +238,7 @@ def _workers(tenure: Tenure) -> Iterator[None]:
         without_heartbeat=True,
         hostname="tenure@local",
     )
-    beat = EmbeddedService(app, max_interval=1, thread=True, scheduler_cls=Scheduler)
+    beat = EmbeddedService(app, max_interval=1, thread=True, scheduler_cls=SteadyScheduler)
     keeper = HouseKeeper(tenure)
     thread = threading.Thread(target=control.start, name="tenure-worker", daemon=True)
     thread.start()
@@ -356,8 +357,7 @@ def beat() -> None:
     require_ready(tenure)
     tenure.sealer.signer()
     _compare(tenure)
-    from celery.beat import Scheduler
-
     from worker.celery import app
+    from worker.jobs.every import SteadyScheduler
 
-    app.Beat(loglevel="WARNING", quiet=True, scheduler_cls=Scheduler, schedule="").run()
+    app.Beat(loglevel="WARNING", quiet=True, scheduler_cls=SteadyScheduler, schedule="").run()
