@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from tests.world.world import ACTOR, PROJECT, World
 from worker.flows.accept import accept
@@ -14,6 +15,7 @@ from worker.model.decision import HoldScope
 from worker.model.errors import NotFound
 from worker.model.thread import Kind, ThreadState
 from worker.store import failures
+from worker.store.tables import attempt
 from worker.store.threads import StoredThread
 
 DAY = timedelta(days=1)
@@ -64,6 +66,18 @@ def test_a_lie_that_was_mended_is_deleted_after_a_retry_and_only_then(world: Wor
     assert world.grade(due) == "confirmed"
     assert deletes(world, due) == sent + 1
     assert not world.exists(due)
+
+
+def test_what_was_armed_by_a_clock_that_ran_ahead_keeps_no_retry_back(world: World) -> None:
+    due = lied_to(world)
+    sent = deletes(world, due)
+    with world.database.write() as db:
+        db.execute(update(attempt).values(armed_at=world.clock.now() + timedelta(hours=1)))
+    (failure,) = parked(world)
+    assert take_up(world, failure.fingerprint) == 1
+    world.sweep()
+    world.drain()
+    assert (world.grade(due), deletes(world, due)) == ("confirmed", sent + 1)
 
 
 def test_a_thread_that_went_before_the_retry_gets_no_second_delete(

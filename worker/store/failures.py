@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from worker.model.ids import ThreadId
 from worker.model.thread import ThreadState
-from worker.store.tables import thread
+from worker.store.column_types import UtcDateTime
+from worker.store.tables import attempt, thread
 from worker.store.threads import StoredThread, to_stored
 
 _REASON = func.coalesce(thread.c.reason, thread.c.grade, "")
@@ -74,14 +75,20 @@ def page(
 
 
 def take_up(db: Session, ids: Iterable[ThreadId], *, at: datetime) -> None:
-    """Make parked threads live again; what was tried before ``at`` no longer keeps a DELETE back."""
+    """Make parked threads live again; what was tried before ``at`` no longer keeps a DELETE back.
+
+    Nothing is under way for a parked thread, so all that was armed comes before; also what was armed by a
+    clock that ran ahead, which would keep the DELETE back until that time.
+    """
+    armed = select(func.max(attempt.c.armed_at)).where(attempt.c.thread_id == thread.c.id).scalar_subquery()
+    now = literal(at, UtcDateTime())
     db.execute(
         update(thread)
         .where(thread.c.id.in_(sorted(ids)))
         .values(
             state=ThreadState.LIVE.value,
             reason=None,
-            retried_at=at,
+            retried_at=case((armed > now, armed), else_=now),
             accepted_at=None,
             version=thread.c.version + 1,
         )
