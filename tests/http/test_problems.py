@@ -205,3 +205,12 @@ def test_each_code_has_a_page(admin: TestClient) -> None:
         page = admin.get(f"/docs/problems/{code}")
         assert page.status_code == 200
         assert page.text.startswith(code)
+
+
+@pytest.mark.parametrize("given", ["req-1.A_b", "a" * 100])
+def test_a_request_id_that_is_given_comes_back_also_from_a_refusal(admin: TestClient, given: str) -> None:
+    for path in ("/v1/threads", "/v1/nothing", "/nothing", "/docs/problems/nothing"):
+        answer = admin.get(path, headers={"X-Request-Id": given})
+        assert answer.headers["x-request-id"] == given
+        if answer.status_code >= 400:
+            assert answer.json()["request_id"] == given

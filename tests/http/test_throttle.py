@@ -155,6 +155,9 @@ def test_redis_is_asked_again_after_some_seconds(redis_url: str, redis_prefix: s
         ("GET", "/v1/holds", Bucket.REQUESTS),
         ("POST", "/v1/threads", Bucket.REGISTRATIONS),
         ("POST", "/v1/threads/bulk", Bucket.REGISTRATIONS),
+        ("POST", "/v1/threads/touch", Bucket.REGISTRATIONS),
+        ("POST", "/v1/threads/thr_1/touch", Bucket.REGISTRATIONS),
+        ("POST", "/v1/threads/thr_1/withdraw", Bucket.REQUESTS),
         ("POST", "/v1/holds/h/release", Bucket.REQUESTS),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 import threading
@@ -23,6 +24,7 @@ from sqlalchemy import delete
 from starlette.testclient import TestClient
 
 from worker.http.app import create_app
+from worker.http.protocol import Protocol
 from worker.store.engine import Database
 from worker.store.tables import thread as threads
 from worker.store.tables import thread_tag
@@ -43,7 +45,9 @@ def served(eventually: Any) -> Callable[[FastAPI], AbstractContextManager[str]]:
     @contextmanager
     def serve(app: FastAPI) -> Iterator[str]:
         listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+        config = uvicorn.Config(
+            app, http=Protocol, log_config=None, access_log=False, lifespan="off", ws="none"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -241,3 +245,42 @@ def test_an_answer_that_takes_longer_than_a_body_may_rest_is_still_given(house: 
 
     assert answer.status_code == 200
     assert json.loads(answer.text.splitlines()[-1])["created"] == 300
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /v1/secret-word HTTP/9.9\r\n\r\n",
+        "GET  /secret-word\r\n\r\n",
+        "\x16\x03\x01secret-word\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nsecret-word\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: secret-word\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: secret-word\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nX: " + "a" * 100_000 + "secret-word\r\n\r\n",
+    ],
+    ids=range(7),
+)
+def test_what_is_no_http_is_a_problem_too_and_repeats_nothing(url: str, head: str) -> None:
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+        line.sendall(head.encode("latin-1"))
+        answer = http.client.HTTPResponse(line)
+        answer.begin()
+        told = json.loads(answer.read())
+
+    assert 400 <= answer.status < 600
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert "secret-word" not in told["detail"]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("method", ["FROBNICATE", "TRACE", "OPTIONS"])
+def test_a_method_that_no_route_has_is_a_problem_on_the_wire(url: str, house: Any, method: str) -> None:
+    headers = {"Authorization": f"Bearer {house.key('threads:read')}"}
+    answer = httpx2.request(method, f"{url}/v1/threads", headers=headers)
+
+    assert answer.status_code == 405
+    assert answer.json()["code"] == "method_not_allowed"
+    assert {"GET", "POST"} <= {one.strip() for one in answer.headers["allow"].split(",")}

@@ -261,6 +261,7 @@ def _server(tenure: Tenure) -> uvicorn.Server:
     import uvicorn
 
     from worker.http.app import create_app
+    from worker.http.protocol import Protocol
     from worker.http.services import Services
     from worker.jobs.drain import wake
 
@@ -276,6 +277,7 @@ def _server(tenure: Tenure) -> uvicorn.Server:
     )
     config = uvicorn.Config(
         create_app(services),
+        http=Protocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -38,6 +38,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Run the version that put them in force here too.",
     ),
     "forbidden": ("The key lacks a scope", "Use a key with one of the scopes that the detail names."),
+    "gateway_id": (
+        "A gateway made this id",
+        "Register the provider's own id; the detail says how to find it.",
+    ),
     "guard_blocks": (
         "A guard blocks the plan by now",
         "Approve it when the guard's window has passed, or sweep anew.",
@@ -70,6 +74,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "key_ended": ("The key has ended already", "Make a new one; only a key that stands has a successor."),
     "malformed_gzip": ("The body is not whole gzip", "Compress it anew, or send it plain."),
     "malformed_json": ("The body is not JSON", "Send one JSON object in UTF-8."),
+    "malformed_request": (
+        "This is no HTTP request",
+        "Its first line or a header breaks the rules of HTTP/1.1; a proxy or a client by hand may be why.",
+    ),
     "method_not_allowed": ("This route has no such method", "The `Allow` header lists those that it has."),
     "no_approval_needed": (
         "Nothing here waits for an approval",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from worker.audit.entry import BodyRefused
 from worker.flows.approve import NoApprovalNeeded, OwnProposal, PreviewVoid, WrongDigest
@@ -55,6 +56,7 @@ from worker.telemetry import log
 
 MEDIA_TYPE = "application/problem+json"
 _UNAVAILABLE = 503
+_OTHER_METHOD = 405
 _RETRY_SECONDS = 5
 _EXPORT_SECONDS = 60
 _QUOTED = re.compile(r'"[^"]*"')
@@ -195,8 +197,22 @@ async def answer_problem(request: Request, refused: Exception) -> Response:
     problem = problem_of(refused)
     if problem is INTERNAL:
         raise refused
+    if problem.status == _OTHER_METHOD:
+        problem = replace(problem, headers=_allow(request) or problem.headers)
     tell_operators(problem, refused, request_id=request.state.request_id)
     return problem.answer(instance=request.url.path, request_id=request.state.request_id)
+
+
+def _allow(request: Request) -> dict[str, str]:
+    """Name the methods of every route with this path; the framework names those of the first one only."""
+    paths: Mapping[str, Mapping[str, object]] = request.app.openapi()["paths"]
+    found = {
+        method.upper()
+        for template, methods in paths.items()
+        if compile_path(template)[0].match(request.url.path)
+        for method in methods
+    }
+    return {"allow": ", ".join(sorted(found))} if found else {}
 
 
 def tell_operators(problem: Problem, refused: Exception, *, request_id: str) -> None:

@@ -46,7 +46,9 @@ def bucket_of(method: str, path: str) -> Bucket | None:
     """Return where a request is counted; None for what protects data, which is never throttled."""
     if (method, path) in _NEVER:
         return None
-    return Bucket.REGISTRATIONS if (method, path) in _REGISTRATIONS else Bucket.REQUESTS
+    # A touch that is lost would let a thread go too early, like a registration that is lost.
+    touched = method == "POST" and path.startswith("/v1/threads/") and path.endswith("/touch")
+    return Bucket.REGISTRATIONS if touched or (method, path) in _REGISTRATIONS else Bucket.REQUESTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
