@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from prometheus_client import Counter, Histogram
 
 from tests.world.world import World
 from worker.flows.compare import Log
@@ -40,3 +41,19 @@ def test_a_held_thread_is_not_overdue(world: World) -> None:
     world.hold(HoldScope(ids=(held.thread.id,)))
     seen = told(world)
     assert (seen["tenure_overdue_threads"], seen["tenure_holds_active"]) == (0, 1)
+
+
+def test_a_meter_that_cannot_count_keeps_no_deletion_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Counter, "inc", full)
+    monkeypatch.setattr(Histogram, "observe", full)
+    one = world.register(kind=Kind.FILE)
+    world.register(kind=Kind.FILE, age=timedelta(days=3))
+    world.sweep()
+    assert world.drain()
+    assert world.grade(one) == "confirmed"
+    assert not world.exists(one)

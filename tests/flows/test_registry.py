@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from tests.world.world import ACTOR, POLICIES, POLICY, PROJECT, World, project_document
 from worker.flows.register import (
@@ -175,3 +176,18 @@ def test_a_registration_names_the_account_that_it_was_made_under(world: World) -
     stored = put(world, wanted(world)).stored
     assert stored.thread.account == world.bundle.projects[PROJECT].account
     assert stored.thread.kind is Kind.CONVERSATION
+
+
+def _counted(result: str) -> float:
+    labels = {"kind": "conversation", "result": result}
+    return REGISTRY.get_sample_value("tenure_registrations_total", labels) or 0.0
+
+
+def test_registrations_are_counted_by_what_came_of_them(world: World) -> None:
+    before = _counted("created"), _counted("exists")
+    one = wanted(world)
+    put(world, one)
+    several = [one, replace(one, external_id="conv_2")]
+    with world.database.write() as db:
+        register_many(db, several, actor=ACTOR, now=world.clock.now(), refused=lambda *_: None)
+    assert (_counted("created") - before[0], _counted("exists") - before[1]) == (2, 1)

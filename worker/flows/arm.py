@@ -31,7 +31,7 @@ from worker.policy.document import Bundle
 from worker.policy.evaluate import decide
 from worker.store import intents, log, protections, references, threads, work
 from worker.store.engine import Database
-from worker.telemetry.meters import meters
+from worker.telemetry.meters import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,7 @@ def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, intents.Arm
     if project is None or project.account != thread.account:
         return NotNow(reason="the project's account changed"), None, None
     decision = decide(thread, bundle=room.bundle, circumstances=room.bearing, now=room.decided_at)
-    meters().decisions.labels(outcome=decision.outcome.value).inc()
+    count(lambda to: to.decisions.labels(outcome=decision.outcome.value).inc())
     reason = _why_not(decision, item)
     if reason is not None:
         return _spare(room, one, thread, decision, reason)

@@ -15,7 +15,7 @@ from worker.model.thread import Kind, Thread
 from worker.pacing.base import CoolingDown
 from worker.pacing.lane import Lane, Rank, Slot
 from worker.providers.base import ChildPage, ListPage, Named, Provider
-from worker.telemetry.meters import meters
+from worker.telemetry.meters import count
 
 # Without Retry-After a 429 stops the whole credential for this long.
 _COOLDOWN_SECONDS = 1.0
@@ -128,7 +128,8 @@ class Asker:
         except CoolingDown:
             found.give_back()
             raise
-        meters().permit_wait.observe(self.clock.monotonic() - began)
+        waited = self.clock.monotonic() - began
+        count(lambda to: to.permit_wait.observe(waited))
         return found
 
     def time_left(self) -> bool:
@@ -145,11 +146,11 @@ class Asker:
     async def heed(self, seen: Observation, lane: Lane) -> Observation:
         """Let the whole credential pause where the provider asked for it: by a 429, or a 503 with a time."""
         pause = seen.retry_after or _COOLDOWN_SECONDS
-        meters().provider_requests.labels(step=seen.step.value, seen=seen.seen.value).inc()
+        count(lambda to: to.provider_requests.labels(step=seen.step.value, seen=seen.seen.value).inc())
         self.pauses.heard(seen, pause, self.clock.monotonic())
         if seen.seen is Class.THROTTLED or seen.retry_after:
-            meters().throttles.inc()
-            meters().cooldown_seconds.inc(pause)
+            count(lambda to: to.throttles.inc())
+            count(lambda to: to.cooldown_seconds.inc(pause))
             await lane.cool_down(pause)
         return seen
 

@@ -23,6 +23,7 @@ from worker.policy.match import erasure_covers
 from worker.store import log, protections, threads
 from worker.store.protections import Order
 from worker.store.threads import StoredThread
+from worker.telemetry.meters import count
 
 # How many registrations one transaction holds at most: the log's head is locked at its end.
 MOST_AT_ONCE = 1000
@@ -111,7 +112,15 @@ def register_many(
             refused(line.place, e)
     entries = [_registered(one.new, one.wanted, now, actor) for one in lines if one.new.id in added]
     log.append(db, entries)
+    for done in results:
+        if done is not None:
+            _count(done)
     return results
+
+
+def _count(done: Registered) -> None:
+    kind, result = done.stored.thread.kind.value, "created" if done.created else "exists"
+    count(lambda to: to.registrations.labels(kind=kind, result=result).inc())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

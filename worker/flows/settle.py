@@ -29,7 +29,7 @@ from worker.store.moves import ItemMove, ThreadMove, move_items, move_threads
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
-from worker.telemetry.meters import meters
+from worker.telemetry.meters import count
 
 # Only these have their end before them.
 WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
@@ -330,10 +330,12 @@ class _Writer:
 
 def _count(one: Settlement, before: StoredThread, now: datetime, *, new: bool) -> None:
     """Count what was committed: each new grade, and how long after its date a thread was proven gone."""
-    if new and one.verdict.grade is not None:
-        meters().grades.labels(kind=one.thread.kind.value, grade=one.verdict.grade.value).inc()
+    grade = one.verdict.grade
+    if new and grade is not None:
+        count(lambda to: to.grades.labels(kind=one.thread.kind.value, grade=grade.value).inc())
     if one.verdict.thread_state in _PROVEN and before.evaluate_at is not None:
-        meters().due_to_proven.observe(max(0.0, (now - before.evaluate_at).total_seconds()))
+        seconds = max(0.0, (now - before.evaluate_at).total_seconds())
+        count(lambda to: to.due_to_proven.observe(seconds))
 
 
 def _tell(one: Settlement) -> None:

@@ -27,7 +27,7 @@ from worker.http.throttle import Bucket, address_of, bucket_of
 from worker.model.clock import Clock
 from worker.model.ids import new_id
 from worker.telemetry import log
-from worker.telemetry.meters import meters
+from worker.telemetry.meters import count
 
 BULK_PATH = "/v1/threads/bulk"
 _PREVIEWS_PATH = "/v1/previews"
@@ -229,8 +229,9 @@ def _method(request: Request) -> str:
 def _tell(request: Request, answer: _Answer, seconds: float) -> None:
     who: Principal | None = getattr(request.state, "principal", None)
     route, status = _route(request), answer.status or 0
-    meters().http_requests.labels(method=_method(request), route=route, status=status).inc()
-    meters().http_seconds.labels(method=_method(request), route=route).observe(seconds)
+    method = _method(request)
+    count(lambda to: to.http_requests.labels(method=method, route=route, status=status).inc())
+    count(lambda to: to.http_seconds.labels(method=method, route=route).observe(seconds))
     log().info(
         "request.served",
         method=request.method,

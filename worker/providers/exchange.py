@@ -26,7 +26,7 @@ from worker.providers.classify import Answer, Verdict, created_at
 from worker.providers.kind_facts import Post
 from worker.providers.retry_after import retry_after
 from worker.providers.transport import limits, make_http_client, never_connected
-from worker.telemetry.meters import meters
+from worker.telemetry.meters import count
 
 _LONGEST_HEADER = 128
 
@@ -102,7 +102,7 @@ class Line:
         except Exception as failure:  # noqa: BLE001 - after sending, even an unforeseen failure is an observation
             problem, unsent = _innermost(failure), never_connected(failure)
         latency = self._clock.monotonic() - began
-        meters().provider_seconds.labels(method=request.method).observe(latency)
+        count(lambda to: to.provider_seconds.labels(method=request.method).observe(latency))
         return Exchange(
             at=self._clock.now(),
             latency_ms=round(latency * 1000),

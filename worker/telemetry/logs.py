@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import structlog
 
-from worker.telemetry.meters import Alert, meters
+from worker.telemetry.meters import Alert, count
 
 # Whatever looks like a secret is cut before it reaches any output.
 _SECRETS = re.compile(
@@ -86,5 +86,5 @@ def log() -> structlog.typing.FilteringBoundLogger:
 
 def raise_alert(what: Alert, **facts: object) -> None:
     """Tell the people who operate Tenure: the log event ``alert.raised``, and a count of it."""
-    meters().alerts.labels(alert=what).inc()
+    count(lambda to: to.alerts.labels(alert=what).inc())
     log().error("alert.raised", alert=what, **facts)

@@ -15,6 +15,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+import structlog
+
 from worker.model.evidence import Grade
 from worker.model.thread import Kind
 
@@ -110,6 +112,24 @@ def meters() -> Meters:
     for kind, grade in product(Kind, Grade):
         made.grades.labels(kind=kind.value, grade=grade.value)
     return made
+
+
+def count(tell: Callable[[Meters], object]) -> None:
+    """Let the meters count, and go on whatever becomes of it.
+
+    What is counted has happened already, or is part of a transaction: a full disk, or a folder of meters that
+    somebody removed, must not lose the answer to a DELETE or keep a thread from being armed.
+    """
+    try:
+        tell(meters())
+    except Exception as e:  # noqa: BLE001 - see above: there is nothing that may pass
+        _complain(type(e).__name__)
+
+
+@cache
+def _complain(reason: str) -> None:
+    """Say it once in a process: it would be said with every request."""
+    structlog.get_logger().warning("meters.failed", reason=reason)
 
 
 def share(folder: Path, place: Callable[[], str]) -> None:
