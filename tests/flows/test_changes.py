@@ -161,6 +161,16 @@ def test_nobody_changes_a_thread_out_of_a_legal_floor_that_runs(world: World) ->
     assert patch(world, old, owner="team").thread.owner == "team"
 
 
+def test_a_legal_floor_whose_date_nobody_believes_has_not_ended(world: World) -> None:
+    world.rules(POLICIES + LEGAL)
+    slip = world.register(external_id="conv_slip", owner="finance-1", age=20_000 * DAY)
+    with pytest.raises(Retained, match="finance-legal"):
+        patch(world, slip, owner="team")
+    with pytest.raises(Retained, match="finance-legal"):
+        patch(world, slip, owner="team", created_at=world.clock.now() - 40 * DAY)
+    assert world.thread(slip) == slip
+
+
 def test_a_business_floor_is_the_producers_own_to_end(world: World) -> None:
     one = world.register(kind=Kind.FILE, tags={"keep": "true"})
     world.register(kind=Kind.FILE, age=3 * DAY)

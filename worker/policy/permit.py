@@ -48,13 +48,15 @@ def refuse_loss_of_hold(before: Thread, after: Thread, holds: Iterable[Hold]) ->
 def refuse_loss_of_floor(before: Thread, after: Thread, bundle: Bundle, now: datetime) -> None:
     """Raise Retained if a legal floor that still runs would no longer match.
 
+    One that counts from dates which nobody believes has not ended: the true ones may say otherwise.
     A business floor, such as the shipped `keep` tag, is the producer's own to end.
     """
     for policy in sorted(_enforced(bundle, before), key=lambda one: one.name):
         if policy.retain is None or policy.retain.basis is not Basis.LEGAL:
             continue
         floor = latest(before, [policy])
-        if floor is not None and floor.runs(now) and not matches(policy, after):
+        stands = floor is not None and (floor.runs(now) or not _is_credible(before, now))
+        if stands and not matches(policy, after):
             problem = (
                 f"The legal retain rule {policy.name} keeps this thread, and would not after the change."
             )
