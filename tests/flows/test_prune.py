@@ -255,3 +255,14 @@ def test_a_body_that_somebody_put_back_stops_the_export(world: World, tmp_path: 
         db.execute(audit_body.update().where(audit_body.c.idx == index).values(body=body))
     with pytest.raises(BundleRefused, match="says that a body is gone, and it is there"):
         exported(world, tmp_path / "e.zip")
+
+
+def test_a_clock_that_ran_ahead_makes_nothing_old(world: World) -> None:
+    if world.database.is_sqlite:
+        pytest.skip("SQLite has no clock of its own")
+    (own,) = ended(world, "a")
+    seal(world.database, world.sealer, clock=world.clock, force=True)
+    world.clock.step(401 * DAY)
+    assert pruned(world, dry_run=True).pruned == 0
+    assert pruned(world).pruned == 0
+    assert kept(world, own) == [True]

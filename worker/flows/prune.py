@@ -21,7 +21,7 @@ from worker.flows.anchor import anchor
 from worker.flows.needed import Need, Needed
 from worker.flows.seal import Sealer, seal
 from worker.model.clock import Clock
-from worker.store import gone, protections
+from worker.store import gone, protections, work
 from worker.store.engine import Database
 
 PAGE = 2000
@@ -58,7 +58,9 @@ def prune(
 
     ``dry_run`` counts only. Raises LogRefused for a log that its anchors do not know, SigningKeyMissing.
     """
-    before = clock.now() - older_than
+    with database.read() as db:
+        # A clock that runs ahead makes nothing old: the database's, where it has one, must agree.
+        before = work.no_later(db, clock.now()) - older_than
     if not dry_run:
         # What its anchors refuse is not touched, and a missing key is told before anything changes.
         seal(database, sealer, clock=clock, force=True)
