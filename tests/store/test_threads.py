@@ -9,7 +9,7 @@ from sqlalchemy.exc import StatementError
 
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
-from worker.store import listing, threads
+from worker.store import listing, protections, threads
 from worker.store.engine import Database
 from worker.store.listing import Filter
 from worker.store.threads import Schedule
@@ -122,3 +122,10 @@ def test_siblings_are_live_and_of_the_same_account_project_and_kind(ten: Databas
     with ten.read() as db:
         found = threads.siblings(db, thread(1), exclude=["thr_05"], limit=9)
     assert sorted(one.id for one in found) == ["thr_07", "thr_09"]
+
+
+def test_more_threads_are_looked_up_than_a_statement_has_parameters(ten: Database) -> None:
+    names = [f"thr_{number:02d}" for number in range(70_000)]
+    with ten.write() as db:
+        assert list(threads.many(db, names, lock=True)) == [f"thr_{number:02d}" for number in range(10)]
+        assert protections.circumstances(db, names).erasures == ()

@@ -22,6 +22,8 @@ from worker.store.engine import changed
 from worker.store.tables import erasure, erasure_thread, hold, notice, protection
 
 EVERYTHING = "*"
+# Both databases allow a bounded number of parameters in one statement.
+_IDS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,28 +211,30 @@ def circumstances(db: Session, thread_ids: Collection[str], *, with_holds: bool 
 
 
 def _erasures_of(db: Session, ids: Sequence[str]) -> tuple[Erasure, ...]:
-    if not ids:
-        return ()
-    rows = db.execute(
-        select(erasure.c.at, erasure_thread.c.thread_id)
-        .join(erasure_thread, erasure_thread.c.erasure_id == erasure.c.id)
-        .where(erasure_thread.c.thread_id.in_(ids))
-    )
     by_instant: dict[datetime, list[str]] = {}
-    for at, thread_id in rows:
-        by_instant.setdefault(at, []).append(thread_id)
+    for some in _in_parts(ids):
+        rows = db.execute(
+            select(erasure.c.at, erasure_thread.c.thread_id)
+            .join(erasure_thread, erasure_thread.c.erasure_id == erasure.c.id)
+            .where(erasure_thread.c.thread_id.in_(some))
+        )
+        for at, thread_id in rows:
+            by_instant.setdefault(at, []).append(thread_id)
     return tuple(Erasure(at=at, ids=tuple(sorted(named))) for at, named in sorted(by_instant.items()))
 
 
 def _notices_of(db: Session, ids: Sequence[str]) -> dict[ThreadId, tuple[Notice, ...]]:
     found: dict[ThreadId, tuple[Notice, ...]] = {}
-    if not ids:
-        return found
-    for row in db.execute(select(notice).where(notice.c.thread_id.in_(ids)).order_by(notice.c.at)):
-        thread_id = ThreadId(row.thread_id)
-        one = Notice(thread_id=thread_id, at=row.at, promised=row.promised)
-        found[thread_id] = (*found.get(thread_id, ()), one)
+    for some in _in_parts(ids):
+        for row in db.execute(select(notice).where(notice.c.thread_id.in_(some)).order_by(notice.c.at)):
+            thread_id = ThreadId(row.thread_id)
+            one = Notice(thread_id=thread_id, at=row.at, promised=row.promised)
+            found[thread_id] = (*found.get(thread_id, ()), one)
     return found
+
+
+def _in_parts(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
 
 
 def add_erasure(

@@ -19,7 +19,7 @@ from worker.model.work import OPEN_ITEM_STATES, ItemState
 from worker.store import references
 from worker.store.tables import attempt, thread, work_item
 
-# SQLite allows a bounded number of parameters in one statement.
+# Both databases allow a bounded number of parameters in one statement.
 _IDS_AT_ONCE = 500
 
 
@@ -180,12 +180,15 @@ def by_external_id(
 
 def many(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[str, StoredThread]:
     """Return threads by our ids; where the caller moves them, with their rows locked in order."""
-    if not ids:
-        return {}
-    query = select(thread).where(thread.c.id.in_(sorted(ids))).order_by(thread.c.id)
-    # The weaker lock lets another transaction insert rows that refer to the thread.
-    rows = db.execute(query.with_for_update(key_share=True) if lock else query)
-    return {row.id: to_stored(row) for row in rows}
+    found: dict[str, StoredThread] = {}
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _IDS_AT_ONCE):
+        query = select(thread).where(thread.c.id.in_(ordered[start : start + _IDS_AT_ONCE]))
+        query = query.order_by(thread.c.id)
+        # The weaker lock lets another transaction insert rows that refer to the thread.
+        rows = db.execute(query.with_for_update(key_share=True) if lock else query)
+        found.update({row.id: to_stored(row) for row in rows})
+    return found
 
 
 def registered_of(db: Session, *, account: Account, kind: Kind, external_ids: Sequence[str]) -> set[str]:
