@@ -437,6 +437,30 @@ def test_a_pacer_that_missed_a_pause_hears_of_it_before_it_is_asked_again() -> N
     scenario(body)
 
 
+def test_a_pause_that_the_pacer_misses_while_it_is_told_of_another_is_told_next() -> None:
+    async def body(lane: Lane, pacer: HandPacer, _: HandClock) -> None:
+        pacer.told = PacerUnavailable("gone")
+        await lane.cool_down(5.0)
+        told: list[float] = []
+
+        async def cool_down(bucket: Bucket, seconds: float) -> None:
+            assert bucket is BUCKET
+            told.append(seconds)
+            if len(told) == 1:
+                await lane.cool_down(30.0)
+            elif len(told) == 2:
+                raise PacerUnavailable("gone again")
+
+        pacer.cool_down = cool_down  # type: ignore[method-assign]
+        pacer.grant(25.0, 35.0)
+        slot = await lane.slot(Rank.DELETE, 0)
+        # Asked again after 24.5 s: what is left of the second one by then.
+        assert told == [5.0, 30.0, 5.5]
+        assert not slot.overtaken
+
+    scenario(body)
+
+
 @pytest.mark.parametrize("seconds", [0.0, -3.0])
 def test_a_pause_of_no_length_voids_nothing(seconds: float) -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:

@@ -252,9 +252,12 @@ class Lane:
 
     async def _tell(self) -> None:
         """Tell the pacer of a pause that it could not be told of."""
-        if (left := self._left(self._untold_until)) > 0:
+        until = self._untold_until
+        if (left := self._left(until)) > 0:
             await self._pacer.cool_down(self._bucket, left)
-        self._untold_until = 0.0
+        # Another may have been missed meanwhile, and that one is still to be told.
+        if self._untold_until == until:
+            self._untold_until = 0.0
 
     def _somebody_waits(self) -> bool:
         return _first(self._deletes) is not None or _first(self._others) is not None
