@@ -68,19 +68,26 @@ class Process:
         Without waiting, the steps of a batch that met its time limit would run beside the next batch.
         """
         ended = threading.Event()
+        running: list[asyncio.Task[object] | None] = []
 
         async def whole() -> T:
+            running.append(asyncio.current_task())
             try:
                 return await work
             finally:
                 ended.set()
 
-        future = asyncio.run_coroutine_threadsafe(whole(), self._loop)
+        def cancel() -> None:
+            for task in filter(None, running):
+                task.cancel()
+
         try:
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(whole(), self._loop).result()
         except BaseException:
-            # Safe when it is over already: then there is nothing to cancel.
-            if future.cancel():
+            # Where the work itself raised, it is over. Otherwise the caller was interrupted, perhaps before
+            # it knew of a future: so the task is cancelled by its own name.
+            if not ended.is_set():
+                self._loop.call_soon_threadsafe(cancel)
                 ended.wait(_END_SECONDS)
             raise
 
