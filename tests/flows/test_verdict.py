@@ -108,6 +108,29 @@ CAPS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("answer", "graded"),
+    [
+        (Class.ROUTE_ABSENT, "unverifiable/endpoint_retired"),
+        (Class.DENIED, "unverifiable/forbidden"),
+        (Class.LOST, "unverifiable/provider_error"),
+    ],
+)
+def test_what_nobody_read_since_its_delete_is_read_in_the_next_pass_and_never_called_still_present(
+    answer: Class, graded: str
+) -> None:
+    unlooked = Pass(before=Class.PRESENT, armed=True, answer=answer)
+    assert judge(ITEM, [], unlooked, jitter=0.5).state is ItemState.WAITING
+    times, end = tried_until_it_ends(unlooked)
+    assert (times, end.state, end.grade) == (MOST_ATTEMPTS, ItemState.PARKED, graded)
+
+
+def test_an_acknowledged_delete_that_nobody_could_read_after_waits_ungraded() -> None:
+    unlooked = Pass(before=Class.PRESENT, armed=True, answer=Class.ACKNOWLEDGED)
+    verdict = judge(ITEM, [], unlooked, jitter=0.5)
+    assert (verdict.state, verdict.grade, verdict.rereads) == (ItemState.WAITING, None, 0)
+
+
 @pytest.mark.parametrize("what", sorted(CAPS))
 def test_each_class_has_its_cap_and_then_it_is_parked_with_its_reason(what: str) -> None:
     seen, cap, reason = CAPS[what]

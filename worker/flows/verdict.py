@@ -1,8 +1,9 @@
 """Verdict: after one pass over a thread, is it settled, or how does it go on? Pure.
 
 Before `error`: wait, 8 reads, then `provider_error`; DELETE throttled: wait; DELETE error or lost and after
-present: up to 5 attempts, then `still_present`; acknowledged and still present: read again at 1 and 10
-minutes, then `still_present`; acknowledged and not seen gone: the same and after an hour, then parked.
+present: up to 5 attempts, then `still_present`; sent and not read again in its pass: read in the next;
+acknowledged and still present: read again at 1 and 10 minutes, then `still_present`; acknowledged and not
+seen gone: the same and after an hour, then parked.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def judge(item: WorkItem, earlier: Sequence[Pass], last: Pass, *, jitter: float)
         return _unread(item, last, evidence, jitter)
     if last.armed and last.answer in {Class.UNSENT, Class.THROTTLED}:
         return _wait(item, backoff(0, jitter), reason=f"DELETE was {last.answer.value}")
+    if sent and not last.afters:
+        return _unlooked(item, last, evidence, jitter)
     if _newest_read(last) is Class.THROTTLED:
         return _wait(item, backoff(0, jitter), reason="the re-read was throttled")
     if _newest_read(last) is Class.PRESENT and (sent or any(is_own_attempt(one) for one in earlier)):
@@ -83,6 +86,17 @@ def _unread(item: WorkItem, last: Pass, evidence: Evidence, jitter: float) -> Ve
     if reads < MOST_READS:
         return _wait(item, backoff(reads, jitter), reason="the provider could not be read", reads=reads)
     return _final(item, grade(evidence), reads=reads)
+
+
+def _unlooked(item: WorkItem, last: Pass, evidence: Evidence, jitter: float) -> Verdict:
+    """Nobody could read since the DELETE: the read before says nothing of now, and the next pass reads first.
+
+    Of an acknowledged DELETE no second one is sent; any other is tried again, and so its attempts end it.
+    """
+    attempts = item.attempts + 1
+    if last.answer is Class.ACKNOWLEDGED or attempts < MOST_ATTEMPTS:
+        return _wait(item, backoff(attempts, jitter), reason="the re-read could not be made")
+    return _final(item, grade(evidence))
 
 
 def _present_after(item: WorkItem, evidence: Evidence, jitter: float, *, attempts: int) -> Verdict:
