@@ -100,6 +100,7 @@ class Worker:
                 self._ended.wait(_LOOK_SECONDS)
 
     def _turn(self, credential: str) -> None:
+        entered = False
         try:
             with self._process.place_of(credential) as entered:
                 if entered:
@@ -110,7 +111,10 @@ class Worker:
         finally:
             with self._ended:
                 self._turns[credential] -= 1
-                self._ended.notify()
+                # Who found every place taken waits for the next look, as a task for the next tick: woken at
+                # once, four processes that ask for two places do nothing else.
+                if entered:
+                    self._ended.notify()
 
 
 def main(task: Drainer) -> None:

@@ -84,7 +84,9 @@ NOTHING_IS_DELETED_BY_SURPRISE: Mapping[str, str] = {
         where t.held_at is not null and w.at > t.held_at""",
     "no DELETE leaves after a withdrawal was answered": """
         select w.external_id, w.at - t.withdrawn_at from wire w join told t on t.external_id = w.external_id
-        where t.withdrawn_at is not null""",
+        where t.withdrawn_at is not null
+          and (w.at > t.withdrawn_at or w.status is null
+            or w.status not in (401, 403, 404, 405, 410, 429))""",
     "no DELETE leaves while deletes are paused": """
         select w.external_id, w.at - p.begun from wire w join told t on t.external_id = w.external_id
         join pause p on p.project = t.project where w.at > p.begun and w.at < p.ended""",

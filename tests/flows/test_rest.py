@@ -26,6 +26,7 @@ from worker.providers.base import Provider
 from worker.sandbox.faults import Fault, FaultRule
 from worker.sandbox.options import SandboxOptions
 from worker.store import rests, work
+from worker.store.keys import note_fact
 from worker.store.threads import StoredThread
 
 HOURS = timedelta(hours=3)
@@ -249,6 +250,35 @@ def test_a_rest_is_only_ever_made_longer(world: World) -> None:
     with world.database.read() as db:
         assert rests.resting(db, now)["a"] >= now + timedelta(minutes=59)
         assert rests.rounds(db, "a") == 1
+
+
+def test_a_rest_that_began_while_the_clock_was_ahead_ends_as_it_should(world: World) -> None:
+    [thread] = due(world, 1)
+    world.sweep()
+    ahead = world.clock.now() + timedelta(hours=1)
+    with world.database.write() as db:
+        rests.rest(db, world.credential, seconds=30, rounds=1, now=ahead)
+    assert world.tick() == []  # it rests, but from now on no longer than it was to
+    world.clock.jump(timedelta(seconds=31))
+    assert world.tick() == [world.credential]
+    world.drain()
+    assert states(world, [thread]) == {ThreadState.DELETED: 1}
+
+
+@pytest.mark.parametrize("value", [{"rounds": 1, "seconds": 3600}, {"rounds": 1}])
+def test_a_tick_shortens_no_rest_that_is_dated_rightly_or_by_an_older_release(
+    world: World, value: dict[str, int]
+) -> None:
+    due(world, 1)
+    world.sweep()
+    ends = world.clock.now() + timedelta(hours=1)
+    with world.database.write() as db:
+        note_fact(db, f"rest:{world.credential}", value, ends)
+    for _ in range(2):
+        world.clock.jump(timedelta(minutes=10))
+        assert world.tick() == []
+    with world.database.read() as db:
+        assert rests.resting(db, world.clock.now()) == {world.credential: ends}
 
 
 def test_a_revoked_key_stops_after_one_batch_and_takes_nothing_from_another(world: World) -> None:

@@ -23,7 +23,7 @@ from worker.model.errors import TenureError
 from worker.model.work import SweepState
 from worker.policy.document import CatchUp, Mode, Policy
 from worker.policy.schedule import latest_slot
-from worker.store import bundles, coverages, keys, sweeps, threads, work
+from worker.store import bundles, coverages, keys, rests, sweeps, threads, work
 from worker.store.engine import Database
 from worker.telemetry import log
 
@@ -95,6 +95,8 @@ def tick(beat: Ticker) -> list[str]:
                 database, now=_no_later(database, clock.now()), grace=_TICKS_OF_GRACE * beat.every
             ):
                 sweep(database, order, actor=beat.actor, clock=clock)
+    with database.write() as db:
+        rests.mend(db, clock.now())
     woken = anything_ready(database, clock)
     for credential in woken:
         beat.wake(credential)

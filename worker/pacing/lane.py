@@ -40,7 +40,7 @@ AHEAD_SECONDS = 0.5
 MOST_AT_ONCE = 16
 """So many slots are asked for together at most."""
 
-SPENT_SECONDS = 0.25
+SPENT_SECONDS = LATE_SECONDS
 """A request that is later than this for its slot takes another: many late ones would leave together."""
 
 LOOK_EVERY_SECONDS = 0.05

@@ -18,6 +18,8 @@ from worker.store.keys import note_fact, read_fact
 from worker.store.tables import fact
 
 _REST, _PLACE = "rest:", "place:"
+# How long a rest was to last from when it began: what tells one that a clock dated too late.
+_LENGTH = "seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +36,28 @@ def rest(db: Session, credential: str, *, seconds: float, rounds: int, now: date
     ``rounds`` says how often in a row it was nothing but throttled.
     """
     until = lease_clock(db, now) + timedelta(seconds=seconds)
+    value = {"rounds": rounds, _LENGTH: seconds}
     known = read_fact(db, _REST + credential)
-    until = max(until, known[1]) if known else until
-    note_fact(db, _REST + credential, {"rounds": rounds}, until)
+    if known and known[1] > until:
+        until, value = known[1], {**known[0], "rounds": rounds}
+    note_fact(db, _REST + credential, value, until)
+
+
+def mend(db: Session, now: datetime) -> None:
+    """Let no rest last longer than it was to: one begun while a clock was ahead ends from now as it should.
+
+    On SQLite the clock is the process's own, and may be set back while a credential rests.
+    """
+    now = lease_clock(db, now)
+    rest = select(fact.c.name, fact.c.value, fact.c.at).where(
+        fact.c.name.startswith(_REST, autoescape=True), fact.c.at > now
+    )
+    for row in db.execute(rest).all():
+        # An older release does not say how long: what it began ends when it said.
+        length = row.value.get(_LENGTH)
+        latest = row.at if length is None else now + timedelta(seconds=length)
+        if row.at > latest:
+            note_fact(db, row.name, row.value, latest)
 
 
 def rounds(db: Session, credential: str) -> int:
