@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -51,18 +50,6 @@ def test_metrics_count_by_state_and_name_nobody(
     assert 'tenure_threads{state="live"} 2.0' in answer.text
     assert 'tenure_work_items{state="planned"} 1.0' in answer.text
     assert "support" not in answer.text
-
-
-def test_the_docs_need_nothing_from_elsewhere_and_list_every_operation(app: FastAPI) -> None:
-    client = TestClient(app)
-    page = client.get("/docs")
-    schema = client.get("/openapi.json").json()
-
-    assert page.headers["content-type"].startswith("text/html")
-    assert page.headers["content-security-policy"].startswith("default-src 'none'")
-    assert not re.search(r"https?://|<script|<link|<img", page.text)
-    for path in schema["paths"]:
-        assert path in page.text
 
 
 def test_the_schema_names_the_key_strict_bodies_and_problems(app: FastAPI) -> None:

@@ -35,8 +35,6 @@ _SANDBOX_NAMES = ("demo-support", "demo-research", "demo-finance")
 # They wait for answers nearly all the time, and one credential has only a few of them.
 _POOL_THREADS = 32
 _STOP_SECONDS = 30
-# A request that was heard is answered within this time, or cut off when the process ends.
-_ANSWER_SECONDS = 20
 _BACKLOG = 512
 _LAST_PORT = 65_535
 # A command that looks at the policies folder holds the lock for a moment only.
@@ -258,10 +256,8 @@ def _workers(tenure: Tenure) -> Iterator[None]:
 
 def _server(tenure: Tenure) -> uvicorn.Server:
     """Make the server of the HTTP API; from here on SIGTERM and SIGINT end it, whenever they come."""
-    import uvicorn
-
     from worker.http.app import create_app
-    from worker.http.protocol import Protocol
+    from worker.http.server import server_of
     from worker.http.services import Services
     from worker.jobs.drain import wake
 
@@ -275,17 +271,7 @@ def _server(tenure: Tenure) -> uvicorn.Server:
         throttle=_throttle(tenure),
         ask_redis=partial(require_redis, tenure.settings.redis) if tenure.settings.redis else None,
     )
-    config = uvicorn.Config(
-        create_app(services),
-        http=Protocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        # Without it, whoever sends half a request and no more would keep the process for ever.
-        timeout_graceful_shutdown=_ANSWER_SECONDS,
-    )
-    server = uvicorn.Server(config)
+    server = server_of(create_app(services))
     # Before uvicorn listens for signals itself, one would end us at once; and afterwards it raises what it
     # got again, which unanswered would end us before the rest. The server notes both, and ends when it runs.
     signal.signal(signal.SIGTERM, server.handle_exit)

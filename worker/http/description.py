@@ -2,7 +2,7 @@
 
 Rules, not lists, so that a new route is described like the others: a route with a key answers 401 and 403,
 one with an id 404, one that is told something 400, 408, 409, 413 and 415. A route adds its own
-(`responses=`).
+(`responses=`); examples stand in `worker.http.examples`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,24 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from worker.http.auth import Needs
+from worker.http.examples import ANSWERS, REQUESTS
+from worker.http.examples.refusals import codes_of, problem
 from worker.http.problems import MEDIA_TYPE, ProblemShape
 
 # What a route says of itself beyond the rules is a problem too from here on.
 _LEAST_PROBLEM = 400
 _WRITES = frozenset({"post", "put", "patch"})
 _TITLES = {
+    200: "Done.",
+    201: "Made.",
+    202: "Accepted: it is made meanwhile.",
     400: "Malformed JSON, or gzip that breaks off.",
     401: "There is no valid API key.",
     403: "The key lacks a scope or a project.",
     404: "Nothing is there that this key may see.",
     408: "The body did not go on.",
     409: "It stands otherwise than the request takes it to.",
+    410: "It was there, and is gone.",
     412: "It was changed since its ETag was read.",
     413: "The body is too large.",
     415: "The body has another type.",
@@ -37,15 +43,45 @@ _TITLES = {
     500: "Something broke inside Tenure.",
     503: "A service that Tenure needs does not answer, or no policies are in force yet.",
 }
-_EXAMPLE = {
-    "type": "/docs/problems/not_found",
-    "title": "Nothing is there",
-    "status": 404,
-    "detail": "No thread has this id. `tenure threads list` shows them.",
-    "instance": "/v1/threads/conv_unknown",
-    "code": "not_found",
-    "request_id": "req_0193a1b2c3d47e5f8a9b0c1d2e3f4a5b",
-    "errors": [],
+_TAGS = {
+    "threads": "Register, read, change and withdraw threads; everything else is about these.",
+    "holds": "Indefinite protection for a matter. It beats every policy and erasure until it is released.",
+    "erasures": "Orders to delete now, by owner or ids, and the receipt for each thread.",
+    "policies": "The bundle in force.",
+    "previews": "What a proposed bundle would do to the live registry, and the approval of one that loosens.",
+    "sweeps": "Evaluations of one policy: the plan, its guards, its approval, and what came of it.",
+    "failures": "What is parked for a person to look at.",
+    "switches": "The pause of all deletions.",
+    "keys": "API keys. A key never hands out what it lacks.",
+    "audit": "The append-only log, its signed checkpoints, and exports that verify offline.",
+    "operations": "For those who run Tenure; no key is asked for.",
+}
+_HEADERS: Mapping[str, tuple[str, str]] = {
+    "X-Request-ID": (
+        "The request's id: the one that was sent, or a new one. Problems and logs name it.",
+        "string",
+    ),
+    "Retry-After": ("Seconds until it is worth asking again.", "integer"),
+    "RateLimit": ("What is left of the key's limit, and seconds until it grows.", "string"),
+    "RateLimit-Policy": ("The key's limit and its window in seconds.", "string"),
+    "WWW-Authenticate": ("Asks for a bearer key.", "string"),
+    "Location": ("Where the thread, or the export, is read.", "string"),
+    "ETag": ("How it stands; a change of a thread sends it in `If-Match`.", "string"),
+    "Link": ('The next page, `rel="next"`, while there is one.', "string"),
+}
+_OF_STATUS: Mapping[int, tuple[str, ...]] = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
+}
+_OF_OPERATION: Mapping[str, tuple[str, ...]] = {
+    "registerThread": ("Location", "ETag"),
+    "getThread": ("ETag",),
+    "changeThread": ("ETag",),
+    "touchThread": ("ETag",),
+    "createExport": ("Location", "Retry-After"),
+    "getExport": ("Retry-After",),
+    "getExportFile": ("ETag",),
 }
 Node = MutableMapping[str, Any]
 
@@ -58,20 +94,29 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
             version="v1",
             description=app.description,
             routes=app.routes,
-            tags=app.openapi_tags,
+            tags=[{"name": name, "description": about} for name, about in _TAGS.items()],
         )
         parts = made.setdefault("components", {})
-        schemas = parts.setdefault("schemas", {})
-        problem = ProblemShape.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= problem.pop("$defs", {})
-        schemas["Problem"] = problem | {"example": _EXAMPLE}
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
+        _add_problem(parts.setdefault("schemas", {}))
+        parts["headers"] = {
+            name: {"description": about, "schema": {"type": type_}}
+            for name, (about, type_) in _HEADERS.items()
+        }
+        parts["examples"] = examples = dict[str, Any]()
         scopes = dict(_scopes(routers))
         for path, method, operation in _operations(made):
             _complete(path, method, operation, scopes.get(operation["operationId"], ()))
+            _show(operation, examples)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _add_problem(schemas: Node) -> None:
+    made = ProblemShape.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(made.pop("$defs", {}))
+    schemas["Problem"] = made
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
 
 
 def _operations(made: Mapping[str, Any]) -> Iterator[tuple[str, str, Node]]:
@@ -113,3 +158,37 @@ def _complete(path: str, method: str, operation: Node, scopes: Sequence[str]) ->
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
     operation["responses"] = dict(sorted(answers.items()))
+
+
+def _show(operation: Node, examples: Node) -> None:
+    """Give every body its examples, and every answer its headers."""
+    name = operation["operationId"]
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        content["examples"] = {what: {"value": body} for what, body in REQUESTS.get(name, {}).items()}
+    for text, answer in operation["responses"].items():
+        status = int(text)
+        if answer["description"] == "Successful Response":
+            answer["description"] = _TITLES[status]
+        if status < _LEAST_PROBLEM:
+            for media, body in ANSWERS.get(name, {}).get(status, {}).items():
+                answer["content"][media]["example"] = body
+        else:
+            _show_problems(answer["content"][MEDIA_TYPE], codes_of(name, status), status, examples)
+        answer["headers"] = {
+            header: {"$ref": f"#/components/headers/{header}"} for header in _headers(operation, status)
+        }
+
+
+def _show_problems(content: Node, codes: Sequence[str], status: int, examples: Node) -> None:
+    for code in codes:
+        examples[code] = {"value": problem(code, status)}
+    if codes:
+        content["examples"] = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
+
+
+def _headers(operation: Node, status: int) -> tuple[str, ...]:
+    own = _OF_OPERATION.get(operation["operationId"], ()) if status < _LEAST_PROBLEM else ()
+    listed = status < _LEAST_PROBLEM and any(
+        one["name"] == "limit" for one in operation.get("parameters", ())
+    )
+    return ("X-Request-ID", *own, *(("Link",) if listed else ()), *_OF_STATUS.get(status, ()))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from worker.flows.ask_export import Wanted
 from worker.flows.attest import BEGINNING
@@ -33,15 +33,6 @@ Note = Annotated[str, Field(min_length=1, max_length=_LONGEST_NOTE), AfterValida
 
 class ExportBody(Strict):
     """What the bundle is to hold; with owner or erasure the period may be left out."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"project": "support-eu", "from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z"},
-                {"project": "support-eu", "owner": "customer-4711"},
-            ]
-        }
-    )
 
     project: Name
     begin: Annotated[Instant | None, Field(alias="from")] = None

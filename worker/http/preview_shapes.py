@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy.orm import Session
 
 from worker.flows.approve import has_expired
@@ -40,17 +40,6 @@ FileName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{1,200}\.ya?ml$"),
 class PreviewBody(Strict):
     """All policy files of a folder by name, and the commit that they stand at, where there is one."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "files": {"retention.yaml": "apiVersion: retention/v1\nkind: RetentionPolicy\n…"},
-                    "commit": "3f2a9c1d0b7e4a5f6c8d9e0f1a2b3c4d5e6f7a8b",
-                }
-            ]
-        }
-    )
-
     files: Annotated[
         Mapping[FileName, str], Field(min_length=1, max_length=MOST_FILES), AfterValidator(_together)
     ]
@@ -59,10 +48,6 @@ class PreviewBody(Strict):
 
 class BundleApprovalBody(Strict):
     """Approve exactly the bundle of this digest."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"digest": "sha256:" + "41d0" * 16, "reason": "RET-117, reviewed"}]}
-    )
 
     digest: Digest
     reason: Reason

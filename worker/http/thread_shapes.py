@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from worker.flows.register import Registration
 from worker.http.fields import AnyId, Instant, Name, Strict, TagPair, Tags
@@ -24,17 +24,6 @@ ThreadCursor = Annotated[str, Field(pattern=r"^thr_[0-9a-f]{32}$")]
 
 class RegisterBody(Strict):
     """What a producer says of one thread; one line of a bulk registration has the same fields."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "external_id": "conv_123",
-                "project": "support-eu",
-                "owner": "team-support",
-                "ttl": "30d",
-            }
-        }
-    )
 
     external_id: Annotated[str, Field(min_length=1, max_length=160)]
     project: Name

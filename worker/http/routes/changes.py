@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from worker.flows.change import Change, Touched, change, touch
 from worker.http.auth import ThreadsWrite
@@ -26,8 +26,6 @@ IfMatch = Annotated[str | None, Header(alias="If-Match", description="The thread
 
 class ChangeBody(Strict):
     """What to set: `tags` replaces all tags, `ttl` null takes the TTL away, `created_at` can be set once."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"owner": "team-billing", "ttl": "14d"}})
 
     owner: Name | None = None
     tags: Tags | None = None
@@ -64,8 +62,6 @@ class TouchBody(Strict):
 
 class TouchManyBody(Strict):
     """Which threads were used, by our ids or external ones, and when."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"ids": ["conv_123", "conv_124"]}})
 
     ids: Annotated[list[AnyId], Field(min_length=1, max_length=_MOST)]
     at: Instant | None = None

@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from html import escape
-from typing import Any
-
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from worker.flows.key import PATTERN
 from worker.http.catalogue import CATALOGUE
+from worker.http.docs_page import STYLE, docs_page
+from worker.http.services import Given
 from worker.model.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
 
-_POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-_STYLE = (
-    "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "code{font:0.95rem monospace}dt{margin-top:1rem}dd{margin-left:1.5rem}"
-)
+# Nothing is loaded but this service's sheet, nothing is sent, and no other page shows this one in a frame.
+_POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+}
 
 
 @router.get("/docs")
-async def docs(request: Request) -> HTMLResponse:
-    """List every operation of the OpenAPI schema."""
-    schema: Mapping[str, Any] = request.app.openapi()
-    title = escape(f"{schema['info']['title']} {schema['info']['version']}")
-    lines = "\n".join(_operations(schema))
-    problems = ", ".join(f'<a href="/docs/problems/{code}">{code}</a>' for code in sorted(CATALOGUE))
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        '<p>The whole schema: <a href="/openapi.json">/openapi.json</a>.'
-        " Everything under <code>/v1</code> needs <code>Authorization: Bearer tnr_…</code>.</p>"
-        f"<dl>\n{lines}\n</dl><h2>Problems</h2><p>{problems}</p></body></html>"
-    )
-    return HTMLResponse(page, headers=_POLICY)
+def docs(request: Request, given: Given) -> HTMLResponse:
+    """Show every operation of the OpenAPI description with its bodies, examples and answers."""
+    state = request.app.state
+    # Made once: what it shows never changes while the service runs.
+    if not hasattr(state, "docs_page"):
+        state.docs_page = docs_page(request.app.openapi(), given.version)
+    return HTMLResponse(state.docs_page, headers=_POLICY)
 
 
-def _operations(schema: Mapping[str, Any]) -> Iterator[str]:
-    for path, methods in schema["paths"].items():
-        for method, operation in methods.items():
-            about = escape(str(operation.get("description", "")))
-            names = ", ".join(escape(one["name"]) for one in operation.get("parameters", []))
-            parameters = f"<br>Parameters: <code>{names}</code>" if names else ""
-            yield f"<dt><code>{method.upper()} {escape(path)}</code></dt><dd>{about}{parameters}</dd>"
+@router.get("/docs/style.css")
+async def style() -> Response:
+    """Give the page's own sheet."""
+    return Response(STYLE, media_type="text/css", headers=_POLICY)
 
 
 @router.get("/docs/keys")
