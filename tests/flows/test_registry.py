@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from threading import Event
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -111,6 +112,33 @@ def test_two_projects_that_register_one_object_at_once_get_one_row_and_one_refus
     with ThreadPoolExecutor(2) as pool:
         told = list(pool.map(attempt, [PROJECT, "second"]))
     assert sorted(told) == [False, True]
+
+
+def test_imports_that_name_the_same_objects_in_other_projects_and_orders_never_wait_for_each_other(
+    world: World,
+) -> None:
+    url = world.sandbox.base_url
+    world.policies(POLICIES + project_document(url) + project_document(url, "second"))
+    half, together = 300, Barrier(2)
+    # What one names in the first project the other names in the second: neither index alone gives an order.
+    low, high = range(half), range(half, 2 * half)
+    crossed = [{PROJECT: low, "second": high}, {PROJECT: high, "second": low}]
+
+    def take_in(numbers: Mapping[str, range]) -> int:
+        lines = [
+            replace(wanted(world, f"conv_{number:04}"), project=project)
+            for project, some in numbers.items()
+            for number in some
+        ]
+        together.wait(20)
+        with world.database.write() as db:
+            told = register_many(db, lines, actor=ACTOR, now=world.clock.now(), refused=lambda *_: None)
+        return sum(one is not None and one.created for one in told)
+
+    with ThreadPoolExecutor(2) as pool:
+        created = list(pool.map(take_in, crossed))
+    assert sum(created) == 2 * half
+    assert len(world.entries("thread.registered")) == 2 * half
 
 
 def test_a_bad_line_of_an_import_blocks_no_other(world: World) -> None:

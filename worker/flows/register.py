@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -112,15 +113,18 @@ def register_many(
             refused(line.place, e)
     entries = [_registered(one.new, one.wanted, now, actor) for one in lines if one.new.id in added]
     log.append(db, entries)
-    for done in results:
-        if done is not None:
-            _count(done)
+    _count([one for one in results if one is not None])
     return results
 
 
-def _count(done: Registered) -> None:
-    kind, result = done.stored.thread.kind.value, "created" if done.created else "exists"
-    count(lambda to: to.registrations.labels(kind=kind, result=result).inc())
+def _count(done: Iterable[Registered]) -> None:
+    made = Counter((one.stored.thread.kind.value, "created" if one.created else "exists") for one in done)
+    for (kind, result), number in made.items():
+        _add_to_meter(kind, result, number)
+
+
+def _add_to_meter(kind: str, result: str, number: int) -> None:
+    count(lambda to: to.registrations.labels(kind=kind, result=result).inc(number))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +157,7 @@ def _add(db: Session, lines: Sequence[_Line], bundle: Bundle, now: datetime) -> 
     orders = protections.orders_since(db, now) if first else ()
     rows: dict[str, StoredThread] = {}
     covering: dict[str, list[Order]] = {}
-    # In the order of the keys, so that two processes with the same lines wait for each other in one order.
-    for _, one in sorted(first.items()):
+    for one in first.values():
         # An order that was placed while this request was on its way covers the thread too.
         covering[one.new.id] = [order for order in orders if _covers(order, one.new)]
         bearing = Circumstances(erasures=tuple(order.erasure for order in covering[one.new.id]))

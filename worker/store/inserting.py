@@ -1,4 +1,4 @@
-"""Inserting many rows at once: what the log does several times for each deletion."""
+"""Inserting many rows at once: what the log does several times for each deletion, imports for each batch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Insert, Table, bindparam, func, insert, select
+from sqlalchemy import Column, Insert, Select, Table, bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 
 def insert_all(db: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -19,15 +22,51 @@ def insert_all(db: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> 
     """
     if not rows:
         return
-    names = tuple(rows[0])
-    if db.get_bind().dialect.name != "postgresql":
+    if _is_sqlite(db):
         db.execute(insert(table), list(rows))
         return
-    db.execute(_from_arrays(table, names), {f"all_{name}": [row[name] for row in rows] for name in names})
+    names = tuple(rows[0])
+    db.execute(_from_arrays(table, names), _arrays(names, rows))
+
+
+def insert_new(db: Session, key: Column[Any], rows: Sequence[Mapping[str, Any]]) -> set[Any]:
+    """Insert rows in their order but those that a unique index refuses; returns the keys of what went in.
+
+    A row that another transaction inserts at this moment is waited for. So whoever inserts several does it in
+    one order everywhere, or two could wait for each other.
+    """
+    if not rows:
+        return set()
+    if _is_sqlite(db):
+        statement = sqlite_insert(key.table).on_conflict_do_nothing().returning(key)
+        return set(db.execute(statement, list(rows)).scalars())
+    names = tuple(rows[0])
+    return set(db.execute(_new_from_arrays(key, names), _arrays(names, rows)).scalars())
+
+
+def _is_sqlite(db: Session) -> bool:
+    return db.get_bind().dialect.name == "sqlite"
+
+
+def _arrays(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {f"all_{name}": [row[name] for row in rows] for name in names}
 
 
 @lru_cache(maxsize=16)
 def _from_arrays(table: Table, names: tuple[str, ...]) -> Insert:
-    arrays = [bindparam(f"all_{name}", type_=ARRAY(table.c[name].type)) for name in names]
+    return insert(table).from_select(names, _unnested(table, names))
+
+
+@lru_cache(maxsize=4)
+def _new_from_arrays(key: Column[Any], names: tuple[str, ...]) -> ReturningInsert[Any]:
+    table = key.table
+    made = postgresql_insert(table).from_select(names, _unnested(table, names))
+    return made.on_conflict_do_nothing().returning(key)
+
+
+def _unnested(table: Table, names: tuple[str, ...]) -> Select[Any]:
+    # PostgreSQL reads the arrays from their beginning, so the rows go in as they stand. Of one dimension
+    # each: a list in a column of JSON is a value.
+    arrays = [bindparam(f"all_{name}", type_=ARRAY(table.c[name].type, dimensions=1)) for name in names]
     given = func.unnest(*arrays).table_valued(*names).render_derived()
-    return insert(table).from_select(names, select(*(given.c[name] for name in names)))
+    return select(*(given.c[name] for name in names))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import ColumnElement, Row, String, bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from worker.model.evidence import Grade
@@ -17,10 +16,12 @@ from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import OPEN_ITEM_STATES, ItemState
 from worker.store import references
+from worker.store.inserting import insert_new
 from worker.store.tables import attempt, thread, work_item
 
-# Both databases allow a bounded number of parameters in one statement.
+# SQLite allows a bounded number of parameters in one statement.
 _IDS_AT_ONCE = 500
+_NOWHERE = Account(provider="", base_url="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,20 +105,37 @@ def add_many(db: Session, new: Sequence[StoredThread], *, under: str) -> set[str
     """Insert threads whose dates were computed under one bundle; returns the ids of those that went in.
 
     One whose natural key or provider object is registered already is left out, also where another
-    transaction registers it at this moment: the statement waits for that one's end.
+    transaction registers it at this moment: the statement waits for that one's end. They are inserted in the
+    order of their provider objects, which is one order for both unique indexes, so that no two transactions
+    wait for each other, whichever projects their threads name.
     """
-    if not new:
-        return set()
-    insert_ = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
-    statement = insert_(thread).on_conflict_do_nothing().returning(thread.c.id)
-    added = set(db.execute(statement, [_values(one, under) for one in new]).scalars())
+    ordered = sorted(new, key=lambda one: _object_of(one.thread))
+    added = insert_new(db, thread.c.id, [_values(one, under) for one in ordered])
     references.add_many(db, {one.thread.id: one.children for one in new if one.thread.id in added})
     return added
 
 
+def _object_of(new: Thread) -> tuple[str, ...]:
+    """Return the object at its provider, then the project: what sorts by it sorts by either unique index.
+
+    Rows that one index refuses agree in the account too: a project has one account under a bundle, and
+    whoever inserts holds the bundle in force until the commit.
+    """
+    account = new.account or _NOWHERE
+    return (
+        account.provider,
+        account.base_url,
+        account.organization,
+        account.provider_project,
+        new.kind.value,
+        new.external_id,
+        new.project,
+    )
+
+
 def _values(one: StoredThread, under: str) -> dict[str, Any]:
     new = one.thread
-    account = new.account or Account(provider="", base_url="")
+    account = new.account or _NOWHERE
     return {
         "id": new.id,
         "kind": new.kind.value,
@@ -157,15 +175,22 @@ def by_natural_keys(
         groups.setdefault((project, kind), set()).add(external_id)
     found: dict[tuple[str, str, str], StoredThread] = {}
     for (project, kind), ids in sorted(groups.items()):
-        ordered = sorted(ids)
-        for start in range(0, len(ordered), _IDS_AT_ONCE):
-            query = select(thread).where(
-                thread.c.project == project,
-                thread.c.kind == kind,
-                thread.c.external_id.in_(ordered[start : start + _IDS_AT_ONCE]),
-            )
+        for some in _named(db, thread.c.external_id, sorted(ids)):
+            query = select(thread).where(thread.c.project == project, thread.c.kind == kind, some)
             found |= {(row.project, row.kind, row.external_id): to_stored(row) for row in db.execute(query)}
     return found
+
+
+def _named(db: Session, column: ColumnElement[str], ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that together say that the column is one of these.
+
+    PostgreSQL takes all of them as one array: a parameter for each would be written and read one by one.
+    """
+    if db.get_bind().dialect.name == "postgresql":
+        yield column == func.any(bindparam("named", list(ids), type_=ARRAY(String)))
+        return
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        yield column.in_(ids[start : start + _IDS_AT_ONCE])
 
 
 def by_external_id(
@@ -255,7 +280,7 @@ def siblings(db: Session, of: Thread, *, exclude: Collection[str], limit: int) -
     None is on its way out: other workers delete too, and a sibling that went meanwhile would look like a
     failed control. Those that a worker has claimed come in only where there is no other.
     """
-    account = of.account or Account(provider="", base_url="")
+    account = of.account or _NOWHERE
     query = (
         select(thread)
         .where(
