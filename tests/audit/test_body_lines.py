@@ -1,11 +1,11 @@
-"""A line of bodies.jsonl.gz is read by a short way where it can be, and then as by the general reader."""
+"""Body lines and bodies are read by a short way where they can be, just as by the general reader."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from worker.audit.members import body_line
@@ -34,3 +34,52 @@ def test_the_short_way_takes_no_string_that_the_general_reader_refuses(pieces: l
             load_body_line(line)
     else:
         assert load_body_line(line) == (7, str(wanted["body"]).encode())
+
+
+_STRINGS = st.text(st.sampled_from('ab":\\, {}é\t\x00'), max_size=3).map(
+    lambda text: json.dumps(text, ensure_ascii=False)
+)
+_SPACE = st.sampled_from(["", "", "", "", " ", "\n", "\t"])
+
+
+def _object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Write objects of a few keys, so that they are often repeated, with white space here and there."""
+    pair = st.tuples(st.sampled_from(['"a"', '"b"', '"a\\":"', '""']) | _STRINGS, _SPACE, _SPACE, values).map(
+        lambda told: f"{told[0]}{told[1]}:{told[2]}{told[3]}"
+    )
+    return st.lists(pair, max_size=4).map(lambda pairs: "{" + ",".join(pairs) + "}")
+
+
+_VALUES = st.recursive(
+    _STRINGS | st.sampled_from(["1", "-7", "true", "null", "1.5", "NaN"]),
+    lambda inner: _object(inner) | st.lists(inner, max_size=3).map(lambda all_: "[" + ", ".join(all_) + "]"),
+    max_leaves=12,
+)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """As the definition has it: no key stands there twice."""
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def _nothing(_: str) -> None:
+    raise AssertionError
+
+
+@settings(max_examples=500)
+@given(_object(_VALUES))
+@example('{"a":1,"a":1}')
+@example('{"a":{"b":1,"b":2}}')
+@example('{"a":[{"b":1,"b":2}]}')
+@example('{"a" :1,"a":"\\":"}')
+@example('{"a":1,"a":"\\":"}')
+@example('{"a":":"}')
+def test_an_object_is_read_as_by_the_definition_however_its_keys_are_repeated(text: str) -> None:
+    try:
+        wanted = json.loads(text, object_pairs_hook=_unique, parse_float=_nothing, parse_constant=_nothing)
+    except (ValueError, AssertionError):
+        with pytest.raises(Misshapen):
+            load(text.encode())
+    else:
+        assert load(text.encode()) == wanted

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from worker.audit.bodies import Graded, Plan, Tried
 from worker.audit.entry import BodyRefused, Entry, EntryType
 from worker.audit.envelope import MAX_BODY, MAX_ENVELOPE, Leaf, make_leaf
 from worker.audit.schemas import SCHEMAS, flaw_in
+from worker.audit.shapes import Either
 from worker.model.decision import Decision, Erasure, Hold, HoldScope, Outcome, TagSelector
 from worker.model.evidence import Class, Control, Grade, Observation, Pass, Step
 from worker.model.ids import HoldId, ThreadId
@@ -191,6 +194,38 @@ def test_the_bytes_of_every_type_equal_those_of_rfc_8785(type_: EntryType, data:
     assert len(leaf.envelope) < 400
     assert {name: value for name, value in json.loads(leaf.body).items() if name in entry.body} == plain(
         entry.body
+    )
+
+
+def test_no_schema_lets_a_key_pass_that_two_languages_could_sort_otherwise() -> None:
+    """What a schema took is written as it is: the profile's other rules are its checks' own."""
+    for entry in EXAMPLES:
+        for _, value in parts(plain(entry.body)):
+            if isinstance(value, dict):
+                assert all(re.fullmatch("[a-z0-9_.]{1,64}", key) for key in value)
+    for schema in SCHEMAS.values():
+        for form in (schema.having, schema.lacking) if isinstance(schema, Either) else (schema,):
+            for key in (*form.required, *form.optional):
+                assert re.fullmatch("[a-z0-9_.]{1,64}", key)
+
+
+@pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: entry.type.value)
+def test_a_text_beyond_its_limit_and_half_a_surrogate_pair_are_refused(entry: Entry) -> None:
+    for path, value in list(parts(plain(entry.body)))[1:]:
+        if isinstance(value, str):
+            for wrong in ("x" * 8193, "\ud800"):
+                with pytest.raises(BodyRefused):
+                    written(changed(entry, path, put(wrong)))
+
+
+def test_a_mapping_that_is_no_dict_is_written_as_one() -> None:
+    for entry in EXAMPLES:
+        assert written(replace(entry, body=MappingProxyType(dict(entry.body)))).body == written(entry).body
+    intended = BY_TYPE[EntryType.DELETE_INTENDED]
+    decision = MappingProxyType(dict(intended.body)["decision"])  # type: ignore[arg-type]
+    assert (
+        written(replace(intended, body={**intended.body, "decision": decision})).body
+        == written(intended).body
     )
 
 

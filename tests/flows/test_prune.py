@@ -24,6 +24,7 @@ from worker.flows.prove import prove
 from worker.flows.seal import seal
 from worker.flows.tile import lay_tiles
 from worker.model.decision import HoldScope
+from worker.model.evidence import Control
 from worker.model.thread import Kind
 from worker.store import gone, log
 from worker.store.tables import audit_body
@@ -83,6 +84,53 @@ def test_a_threads_bodies_go_together_once_the_last_of_them_is_old(world: World)
     old(world)
     pruned(world)
     assert kept(world, own) == [False]
+
+
+def test_the_controls_of_a_grade_that_stays_are_kept_beside_it(world: World, tmp_path: Path) -> None:
+    younger, gone_ = ended(world, "a", "b")
+    old(world)
+    with world.database.write() as db:
+        log.append(
+            db, [bodies.thread_accepted(younger.thread, reason="x", at=world.clock.now(), actor=ACTOR)]
+        )
+    assert supported(world) == {younger.thread.id, gone_.thread.id}
+    done = pruned(world)
+    assert kept(world, younger, gone_) == [True, False]
+    assert supported(world) == {younger.thread.id}
+    assert done.kept[Need.LEANED] >= 1
+    report = exported(world, tmp_path / "e.zip")
+    assert (report.problems, report.notes) == ((), ())
+    old(world)
+    pruned(world)
+    assert supported(world) == set()
+
+
+def supported(world: World) -> set[str]:
+    """Return the threads whose reads lean on a control that is still there."""
+    with world.database.read() as db:
+        there = gone.page(db, after=-1, below=10**9, limit=10**6)
+        return {name for one in gone.supports(db, there).values() for name in one.threads}
+
+
+def test_a_control_whose_list_was_cut_stays(world: World) -> None:
+    """It does not name all who lean on it, so nobody can tell that nothing does."""
+    (own,) = ended(world, "a")
+    cut = bodies.control_probed(
+        PROJECT,
+        kind=Kind.RESPONSE,
+        control=Control.GOOD,
+        seen=[],
+        supports=[own.thread.id, *(f"thr_{n:032x}" for n in range(100))],
+        at=world.clock.now(),
+        actor=ACTOR,
+    )
+    with world.database.write() as db:
+        (index,) = log.append(db, [cut])
+    old(world)
+    pruned(world)
+    assert kept(world, own) == [False]
+    with world.database.read() as db:
+        assert log.body_at(db, index) is not None
 
 
 def test_a_thread_that_is_to_be_read_again_keeps_the_passes_that_are_folded(world: World) -> None:

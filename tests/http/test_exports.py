@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -84,7 +85,13 @@ def test_another_projects_export_does_not_exist_for_a_bound_key(
     told = client("audit:export")
     with_policies = asked(told, with_policies=True)
     make_exports(maker(house))
+    assert_problem(own.get(f"{ROUTE}/{with_policies}"), 404, "not_found")
     assert_problem(own.get(f"{ROUTE}/{with_policies}/file"), 404, "not_found")
+    # Whoever may ask for policies may fetch them.
+    file = told.get(f"{ROUTE}/{with_policies}/file")
+    assert file.status_code == 200
+    with ZipFile(io.BytesIO(file.content)) as bundle:
+        assert any(name.startswith("policies/") for name in bundle.namelist())
     assert_problem(client("audit:read").post(ROUTE, json=WHOLE), 403, "forbidden")
 
 

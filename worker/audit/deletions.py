@@ -90,20 +90,18 @@ def _yes(grade: str) -> str:
     return "yes" if grade in _MAY_BE_CALLED else "no"
 
 
-def _observed(observations: Sequence[Body]) -> Iterator[str]:
+def _observed(observations: Sequence[Body]) -> list[str]:
     newest = {text(one, "step"): one for one in observations}
+    cells: list[str] = []
     for step in _STEPS:
-        seen = newest.get(step)
-        yield from _UNSEEN if seen is None else _cells(seen)
+        cells += _cells(newest[step]) if step in newest else _UNSEEN
+    return cells
 
 
 def _cells(seen: Body) -> tuple[str, str, str, str]:
-    return (
-        text_or_none(seen, "class") or "",
-        "" if seen.get("status") is None else str(number(seen, "status")),
-        text_or_none(seen, "request_id") or "",
-        text_or_none(seen, "at") or "",
-    )
+    told = text_or_none(seen, "class"), text_or_none(seen, "request_id"), text_or_none(seen, "at")
+    status = "" if seen.get("status") is None else str(number(seen, "status"))
+    return told[0] or "", status, told[1] or "", told[2] or ""
 
 
 def _absent_at(observations: Sequence[Body]) -> str:

@@ -19,11 +19,11 @@ from worker.audit.actors import is_actor
 from worker.audit.entry import BodyRefused, Entry, Json, instant
 from worker.audit.merkle import leaf_hash
 from worker.audit.schemas import flaw_in
+from worker.audit.shapes import MAX_STRING
 
 ENVELOPE_VERSION = 1
 MAX_ENVELOPE = 2 * 1024
 MAX_BODY = 16 * 1024
-MAX_STRING = 8 * 1024
 MAX_DEPTH = 8
 SALT_BYTES = 16
 RESERVED = frozenset({"actor", "owner_commitment", "project", "salt", "subject", "type"})
@@ -94,13 +94,13 @@ def canonical(value: Mapping[str, Json]) -> bytes:
 @lru_cache(maxsize=4096)
 def _pseudonym(key: bytes, what: str, name: str) -> str:
     # Cached: a deletion leaves five entries about one thread, and all of a project's name that.
-    return hmac.new(key, f"{what}:{name}".encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(key, f"{what}:{name}".encode(), "sha256").hex()[:32]
 
 
 def _body_bytes(entry: Entry, salt: bytes) -> bytes:
-    taken = RESERVED & entry.body.keys()
-    if taken:
-        raise BodyRefused(f"The body names {sorted(taken)}, which the entry itself writes.")
+    if not RESERVED.isdisjoint(entry.body):
+        taken = sorted(RESERVED & entry.body.keys())
+        raise BodyRefused(f"The body names {taken}, which the entry itself writes.")
     fields: dict[str, Json] = {
         **entry.body,
         "actor": entry.actor,
@@ -109,11 +109,14 @@ def _body_bytes(entry: Entry, salt: bytes) -> bytes:
         "subject": entry.subject,
         "type": entry.type.value,
     }
-    owner = entry.body.get("owner")
-    if isinstance(owner, str):
-        fields["owner_commitment"] = owner_commitment(salt, owner)
     _check(entry)
-    body = canonical(fields)
+    owner = entry.body.get("owner")
+    try:
+        if isinstance(owner, str):
+            fields["owner_commitment"] = owner_commitment(salt, owner)
+        body = _written(fields)
+    except UnicodeEncodeError as refused:
+        raise BodyRefused("The owner is not valid Unicode.") from refused
     if len(body) > MAX_BODY:
         raise BodyRefused(f"The body of {entry.type} has {len(body)} bytes; {MAX_BODY} is the limit.")
     return body
@@ -127,6 +130,15 @@ def _check(entry: Entry) -> None:
     if flaw is not None:
         problem = f"The body of {entry.type} {flaw}."
         raise BodyRefused(problem, repair="Its schema is in worker/audit/schemas.py.")
+
+
+def _written(fields: Mapping[str, Json]) -> bytes:
+    """Write fields that their schema let pass: of what ``canonical`` refuses that is bad Unicode at most."""
+    try:
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # Also a mapping that is no dict, which stands for one.
+        return canonical(fields)
 
 
 def _plain(value: Json, depth: int) -> object:

@@ -60,7 +60,7 @@ def load(raw: bytes) -> Body:
     try:
         plain = raw.decode()
         value, end = _scan(plain, 0)
-        if b"\\u" in raw:  # the one way to write half a surrogate pair, which has no UTF-8
+        if "\\" in plain and "\\u" in plain:  # the one way to write half a surrogate pair, which has no UTF-8
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError, StopIteration) as broken:
         raise Misshapen("This is not JSON of the restricted form.") from broken
@@ -72,15 +72,12 @@ def load(raw: bytes) -> Body:
 def load_body_line(line: bytes) -> tuple[int, bytes]:
     """Read a line of ``bodies.jsonl.gz``: leaf index and exact body; raises Misshapen.
 
-    As the writer writes it, it is read without a general reader; any other spelling is read by that.
+    As the writer writes it, its one string is read and nothing around it; any other spelling is read whole.
     """
     as_written = _BODY_LINE.match(line)
     if as_written is None:
         one = load(line)
         return number(one, "i"), text(one, "body").encode()
-    exact = _unescaped(line, as_written.end())
-    if exact is not None:
-        return int(as_written[1]), exact
     try:
         plain = line.decode()
         body, end = _scanstring(plain, as_written.end())
@@ -90,19 +87,6 @@ def load_body_line(line: bytes) -> tuple[int, bytes]:
     if plain[end:] != "}":
         raise Misshapen("Something stands behind the JSON.")
     return int(as_written[1]), exact
-
-
-def _unescaped(line: bytes, start: int) -> bytes | None:
-    """Return the string that begins there and ends the line; None unless it is ASCII that escapes only ``"``.
-
-    Most bodies are of that form. Each backslash taken away stood before a quotation mark, and as many were
-    taken away as there are marks: so no mark is bare, and nothing else was escaped.
-    """
-    inner = line[start:-2]
-    exact = inner.replace(b'\\"', b'"')
-    if line[-2:] != b'"}' or b"\\" in exact or exact.count(b'"') != len(inner) - len(exact):
-        return None
-    return exact if exact.isascii() and exact.decode("ascii").isprintable() else None
 
 
 def mapping(value: object) -> Body:
@@ -122,7 +106,10 @@ def text(body: Body, key: str) -> str:
 
 def text_or_none(body: Body, key: str) -> str | None:
     """Return a text field that may be absent or null; raises Misshapen."""
-    return None if body.get(key) is None else text(body, key)
+    value = body.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise Misshapen(f"The text {key!r} is missing.")
 
 
 def number(body: Body, key: str) -> int:

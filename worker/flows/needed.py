@@ -16,7 +16,7 @@ from worker.audit.entry import EntryType
 from worker.model.decision import Hold
 from worker.model.thread import Thread
 from worker.policy.match import glob_matches, scope_matches
-from worker.store import needs, protections, references, threads
+from worker.store import gone, needs, protections, references, threads
 from worker.store.gone import Kept, newest_of
 from worker.store.scope import projects_touched
 
@@ -30,6 +30,7 @@ class Need(StrEnum):
     ORDERED = "ordered"  # an erasure that is not settled covers its thread
     OPEN = "open"  # its thread is not at its end, or will be read again
     YOUNG = "young"  # its thread has an entry that is younger
+    LEANED = "leaned"  # it is the control of a thread whose own bodies stay
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,17 +42,22 @@ class Needed:
     def judge(self, db: Session, bodies: Sequence[Kept], *, old: int) -> dict[int, Need]:
         """Return which of these bodies must stay, and why; ``old`` is the first leaf that is young."""
         holds = protections.active_holds(db)
+        controls = gone.supports(db, bodies)
         subjects = {one.subject for one in bodies if one.subject is not None}
-        by_thread = of_threads(db, subjects, holds)
-        young = {name for name, newest in newest_of(db, subjects).items() if newest >= old}
+        subjects.update(*(one.threads for one in controls.values()))
+        staying = self._threads(db, subjects, holds, old)
         touched = self._touched(db, holds)
         unsettled = any(one.type in _ABOUT_ORDERS for one in bodies) and needs.any_unsettled(db)
         found: dict[int, Need] = {}
         for one in bodies:
             if one.subject is not None:
-                need = by_thread.get(one.subject) or (Need.YOUNG if one.subject in young else None)
+                need = staying.get(one.subject)
+            elif one.project is not None and _any_touches(one.project, holds, touched):
+                need = Need.HELD
+            elif one.index in controls:
+                need = Need.LEANED if _is_leaned_on(controls[one.index], staying) else None
             elif one.project is not None:
-                need = Need.HELD if _any_touches(one.project, holds, touched) else None
+                need = None
             elif holds:
                 need = Need.HELD
             else:
@@ -59,6 +65,11 @@ class Needed:
             if need is not None:
                 found[one.index] = need
         return found
+
+    def _threads(self, db: Session, ids: Collection[str], holds: Sequence[Hold], old: int) -> dict[str, Need]:
+        """Return which of these threads keep their bodies, and why."""
+        young = {name for name, newest in newest_of(db, ids).items() if newest >= old}
+        return dict.fromkeys(young, Need.YOUNG) | of_threads(db, ids, holds)
 
     def _touched(self, db: Session, holds: Iterable[Hold]) -> frozenset[str]:
         """Return the projects of which some thread may be covered by a hold; a hold is never edited."""
@@ -68,6 +79,11 @@ class Needed:
                 self._projects[hold.id] = frozenset(projects_touched(db, hold.scope))
             found |= self._projects[hold.id]
         return frozenset(found)
+
+
+def _is_leaned_on(control: gone.Supports, staying: Collection[str]) -> bool:
+    """A list that was cut does not name all who lean on the control: somebody may."""
+    return not control.is_whole or any(one in staying for one in control.threads)
 
 
 def _any_touches(project: str, holds: Iterable[Hold], touched: frozenset[str]) -> bool:

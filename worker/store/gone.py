@@ -18,7 +18,7 @@ from worker.audit.entry import Entry, EntryType
 from worker.audit.envelope import canonical
 from worker.audit.gone import ranges_of
 from worker.audit.order_bodies import MOST_RANGES
-from worker.audit.reading import load
+from worker.audit.reading import items, load
 from worker.model.errors import TenureError
 from worker.store import log
 from worker.store.engine import Database, changed
@@ -47,6 +47,14 @@ class Kept:
     project: str | None
     subject: str | None
     type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supports:
+    """The threads whose reads lean on a control; not ``is_whole`` where the entry's list was cut."""
+
+    threads: frozenset[str]
+    is_whole: bool
 
 
 def page(db: Session, *, after: int, below: int, limit: int) -> list[Kept]:
@@ -88,6 +96,20 @@ def of_threads(db: Session, subjects: Collection[str], *, below: int) -> Iterato
         query = select(audit_body).where(audit_body.c.subject.in_(some), audit_body.c.idx < below, _THERE)
         for r in db.execute(query.order_by(audit_body.c.subject, audit_body.c.idx)):
             yield Kept(index=r.idx, project=r.project, subject=r.subject, type=r.type), bytes(r.body)
+
+
+def supports(db: Session, bodies: Sequence[Kept]) -> dict[int, Supports]:
+    """Return whom each control among these bodies supports, by its index."""
+    indices = [one.index for one in bodies if one.type == EntryType.CONTROL_PROBED]
+    found: dict[int, Supports] = {}
+    for start in range(0, len(indices), _AT_ONCE):
+        some = indices[start : start + _AT_ONCE]
+        query = select(audit_body.c.idx, audit_body.c.body).where(audit_body.c.idx.in_(some), _THERE)
+        for index, raw in db.execute(query):
+            body = load(bytes(raw))
+            named = frozenset(one for one in items(body, "supports") if isinstance(one, str))
+            found[index] = Supports(threads=named, is_whole="supports_count" not in body)
+    return found
 
 
 def naming(

@@ -14,22 +14,22 @@ from datetime import datetime
 from heapq import merge
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.audit.entry import NO_NEWS, Entry, EntryType
-from worker.audit.envelope import Leaf, make_leaf
+from worker.audit.envelope import SALT_BYTES, Leaf, make_leaf
 from worker.audit.merkle import Frontier, leaf_hash
 from worker.audit.reading import load
 from worker.model.errors import TenureError
 from worker.model.ids import random_bytes, uuid7
-from worker.store.engine import changed
-from worker.store.inserting import insert_all
+from worker.store.appending import Move, batch_of, move_and_write
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
 
 # The key of the log behind each engine, as it was seen last: it is made once for a database.
 _keys: WeakKeyDictionary[Engine | Connection, bytes] = WeakKeyDictionary()
+_HEAD = select(audit_head).with_for_update()
 _PAGE = 2000
 # A body that was shredded or pruned is empty.
 _THERE = func.length(audit_body.c.body) > 0
@@ -99,52 +99,32 @@ def append(db: Session, entries: Sequence[Entry]) -> range:
     # Made before the head is taken, which everybody waits for; its row then says whether the key was right.
     key = _keys.get(db.get_bind()) or pseudonym_key(db)
     leaves = _leaves(entries, key)
-    row = db.execute(select(audit_head).with_for_update()).one()
+    batch = batch_of(entries, leaves)
+    row = db.execute(_HEAD).one()
     if bytes(row.pseudonym_key) != key:
         key = bytes(row.pseudonym_key)
         leaves = _leaves(entries, key)
+        batch = batch_of(entries, leaves)
     _keys[db.get_bind()] = key
-    frontier = Frontier.from_bytes(row.frontier).extend(leaf.hash for leaf in leaves)
-    indices = range(row.size, row.size + len(leaves))
-    _move_head(db, row.size, frontier, row.news + sum(entry.type not in NO_NEWS for entry in entries))
-    insert_all(
-        db,
-        audit_leaf,
-        [{"idx": i, "envelope": leaf.envelope} for i, leaf in zip(indices, leaves, strict=True)],
-    )
-    insert_all(
-        db,
-        audit_body,
-        [
-            {
-                "idx": i,
-                "project": entry.project,
-                "subject": entry.subject,
-                "type": entry.type.value,
-                "body": leaf.body,
-            }
-            for i, leaf, entry in zip(indices, leaves, entries, strict=True)
-        ],
-    )
-    return indices
+    frontier = Frontier.from_bytes(row.frontier).extend([leaf.hash for leaf in leaves])
+    news = row.news + sum(entry.type not in NO_NEWS for entry in entries)
+    if not move_and_write(db, Move(old_size=row.size, frontier=frontier, news=news), batch):
+        problem = f"The log's head moved away from size {row.size} under its lock."
+        raise LogRaced(problem, repair="Look for a second writer that bypasses the head row.")
+    return range(row.size, frontier.size)
 
 
 def _leaves(entries: Sequence[Entry], key: bytes) -> list[Leaf]:
+    salts = random_bytes(SALT_BYTES * len(entries))
     return [
-        make_leaf(entry, entry_id=uuid7(entry.at), salt=random_bytes(16), pseudonym_key=key)
-        for entry in entries
+        make_leaf(
+            entry,
+            entry_id=uuid7(entry.at),
+            salt=salts[SALT_BYTES * n : SALT_BYTES * (n + 1)],
+            pseudonym_key=key,
+        )
+        for n, entry in enumerate(entries)
     ]
-
-
-def _move_head(db: Session, old_size: int, frontier: Frontier, news: int) -> None:
-    move = (
-        update(audit_head)
-        .where(audit_head.c.id == 1, audit_head.c.size == old_size)
-        .values(size=frontier.size, frontier=frontier.to_bytes(), news=news)
-    )
-    if changed(db, move) != 1:
-        problem = f"The log's head moved away from size {old_size} under its lock."
-        raise LogRaced(problem, repair="Look for a second writer that bypasses the head row.")
 
 
 def pseudonym_key(db: Session) -> bytes:
