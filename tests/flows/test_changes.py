@@ -171,6 +171,66 @@ def test_a_legal_floor_whose_date_nobody_believes_has_not_ended(world: World) ->
     assert world.thread(slip) == slip
 
 
+def undated(world: World, **fields: Any) -> StoredThread:
+    """Register a thread and forget when it was created, as where nobody told."""
+    one = world.register(age=5 * DAY, **fields)
+    with world.database.write() as db:
+        forgot = replace(one.thread, created_at=None)
+        threads.change(db, forgot, threads.Schedule(evaluate_at=None, due_policy=None, under=""))
+    return world.thread(one)
+
+
+@pytest.mark.parametrize("since", ["created_at", "last_activity_at"])
+def test_a_date_that_is_told_late_ends_no_legal_floor_sooner_than_registration_would(
+    world: World, since: str
+) -> None:
+    world.rules(POLICIES + LEGAL.replace("365d", f"365d, from: {since}"))
+    one = undated(world, owner="finance-1")
+    registered = one.thread.registered_at
+    # One that has ended, and one that would end tomorrow.
+    for lies in (400 * DAY, 364 * DAY, timedelta(seconds=1)):
+        with pytest.raises(Retained, match="finance-legal"):
+            patch(world, one, created_at=registered - lies)
+    assert world.thread(one) == one
+    done = patch(world, one, created_at=registered)
+    assert done.evaluate_at == registered + 365 * DAY
+    assert world.sweep().planned == 0
+
+
+def test_a_date_that_replaces_an_incredible_one_ends_no_legal_floor_either(world: World) -> None:
+    world.rules(POLICIES + LEGAL)
+    slip = world.register(external_id="conv_slip", owner="finance-1", age=20_000 * DAY)
+    ahead = world.register(external_id="conv_ahead", owner="finance-1", age=-30 * DAY)
+    for one in (slip, ahead):
+        with pytest.raises(Retained, match="finance-legal"):
+            patch(world, one, created_at=world.clock.now() - 400 * DAY)
+        assert world.thread(one) == one
+
+
+def test_activity_that_is_told_late_ends_no_legal_floor(world: World) -> None:
+    world.rules(POLICIES + LEGAL.replace("365d", "365d, from: last_activity_at"))
+    one, other = undated(world, owner="finance-1"), world.register(owner="finance-1")
+    told = note(world, one, other, ago=400 * DAY)
+    assert isinstance(told[one.thread.id].refused, Retained)
+    assert told[other.thread.id].changed
+    assert world.thread(one) == one
+    assert note(world, one)[one.thread.id].changed
+
+
+def test_once_the_floor_has_passed_from_registration_too_the_true_date_is_taken(world: World) -> None:
+    world.rules(POLICIES + LEGAL)
+    one = undated(world, owner="finance-1")
+    world.clock.move(365 * DAY)
+    created = one.thread.registered_at - 100 * DAY
+    assert patch(world, one, created_at=created).due_policy == "all-30d"
+
+
+def test_without_a_legal_floor_a_late_date_is_taken_as_it_is(world: World) -> None:
+    world.rules(POLICIES + LEGAL.replace("basis: legal", "basis: business"))
+    one = undated(world, owner="finance-1")
+    assert patch(world, one, created_at=world.clock.now() - 400 * DAY).due_policy == "all-30d"
+
+
 def test_a_business_floor_is_the_producers_own_to_end(world: World) -> None:
     one = world.register(kind=Kind.FILE, tags={"keep": "true"})
     world.register(kind=Kind.FILE, age=3 * DAY)
@@ -181,10 +241,7 @@ def test_a_business_floor_is_the_producers_own_to_end(world: World) -> None:
 
 
 def test_an_unknown_creation_is_told_once(world: World) -> None:
-    one = world.register(age=5 * DAY)
-    with world.database.write() as db:
-        undated = replace(one.thread, created_at=None)
-        threads.change(db, undated, threads.Schedule(evaluate_at=None, due_policy=None, under=""))
+    one = undated(world)
     created = world.clock.now() - 40 * DAY
     with pytest.raises(Invalid) as raised:
         patch(world, one, created_at=world.clock.now() - 20_000 * DAY)

@@ -28,6 +28,7 @@ from worker.model.work import Lease
 from worker.policy.ages import CLOCK_SKEW, EARLIEST
 from worker.policy.document import Bundle
 from worker.policy.permit import (
+    Retained,
     refuse_longer_ttl,
     refuse_loss_of_floor,
     refuse_loss_of_hold,
@@ -118,13 +119,16 @@ def touch(
         desk = _Desk.open(db, thread_ids, now=now, actor=actor)
         entries: list[Entry] = []
         for thread_id, stored in desk.found.items():
+            active = max(at or now, stored.thread.last_activity_at or at or now)
+            after = replace(stored.thread, last_activity_at=active)
             try:
                 desk.refuse_unchangeable(stored)
-            except (InFlight, NotLive) as e:
+                # Where no date was known, an old one could end a floor that counts from activity.
+                refuse_loss_of_floor(stored.thread, after, desk.bundle, now)
+            except (InFlight, NotLive, Retained) as e:
                 told[thread_id] = Touched(stored=stored, refused=e)
                 continue
-            active = max(at or now, stored.thread.last_activity_at or at or now)
-            written = desk.write(stored, replace(stored.thread, last_activity_at=active))
+            written = desk.write(stored, after)
             entries += written
             told[thread_id] = Touched(stored=stored, changed=bool(written))
         log.append(db, entries)

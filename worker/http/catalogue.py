@@ -113,7 +113,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     ),
     "retained": (
         "A legal retain rule must not lose this thread",
-        "Leave the owner and tags that it matches.",
+        "Leave the owner and tags that it matches, and tell no date that ends it before registration would.",
     ),
     "schema_outdated": (
         "The database is at another version",

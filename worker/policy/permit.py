@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from worker.model.clock import rfc3339
 from worker.model.decision import Hold
 from worker.model.errors import Invalid, TenureError
 from worker.model.thread import Thread
 from worker.policy import ages
 from worker.policy.ceilings import surviving
-from worker.policy.document import Basis, Bundle, Mode, Policy
+from worker.policy.document import Basis, Bundle, Mode, Policy, RetainRule
 from worker.policy.durations import parse_duration
 from worker.policy.floors import latest
 from worker.policy.match import matches, scope_matches
@@ -23,7 +24,7 @@ class Held(TenureError):
 
 
 class Retained(TenureError):
-    """A legal retain rule protects the thread, and with the change it would no longer do so."""
+    """A legal retain rule protects the thread, and with the change it would not do so as long."""
 
     code = "retained"
 
@@ -46,21 +47,45 @@ def refuse_loss_of_hold(before: Thread, after: Thread, holds: Iterable[Hold]) ->
 
 
 def refuse_loss_of_floor(before: Thread, after: Thread, bundle: Bundle, now: datetime) -> None:
-    """Raise Retained if a legal floor that still runs would no longer match.
+    """Raise Retained if a legal floor that still runs would no longer match, or would end sooner.
 
-    One that counts from dates which nobody believes has not ended: the true ones may say otherwise.
+    One that counts from a date which is unknown, or which nobody believes, has not ended: the true one may
+    say otherwise. What a producer tells of that date afterwards ends it no sooner than registration would
+    (ADR 23).
     A business floor, such as the shipped `keep` tag, is the producer's own to end.
     """
     for policy in sorted(_enforced(bundle, before), key=lambda one: one.name):
         if policy.retain is None or policy.retain.basis is not Basis.LEGAL:
             continue
-        floor = latest(before, [policy])
-        stands = floor is not None and (floor.runs(now) or not _is_credible(before, now))
+        floor, is_sure = latest(before, [policy]), _is_sure(before, policy.retain, now)
+        stands = floor is not None and (floor.runs(now) or not is_sure)
         if stands and not matches(policy, after):
             problem = (
                 f"The legal retain rule {policy.name} keeps this thread, and would not after the change."
             )
             raise Retained(problem, repair="Leave the owner and tags that it matches.")
+        if stands and not is_sure:
+            _refuse_sooner(policy.name, policy.retain, after, now)
+
+
+def _is_sure(thread: Thread, rule: RetainRule, now: datetime) -> bool:
+    """Whether the end of this floor is known: it needs no date, or one that is there and to be believed."""
+    return rule.length is None or (_is_credible(thread, now) and ages.date_of(thread, rule.since) is not None)
+
+
+def _refuse_sooner(name: str, rule: RetainRule, after: Thread, now: datetime) -> None:
+    """Raise Retained if the floor, whose end was not known, has one now that lies before the assured one."""
+    start = ages.date_of(after, rule.since)
+    if rule.length is None or start is None or not _is_sure(after, rule, now):
+        return
+    assured = rule.length.add_to(after.registered_at)
+    if now < assured and rule.length.add_to(start) < assured:
+        problem = (
+            f"The legal retain rule {name} keeps this thread until {rfc3339(assured)}, counted from its "
+            "registration, since its own date was not known."
+        )
+        repair = f"Tell none before {rfc3339(after.registered_at)}, or tell it once that floor has passed."
+        raise Retained(problem, repair=repair)
 
 
 def refuse_longer_ttl(before: Thread, after: Thread, bundle: Bundle) -> None:
