@@ -15,6 +15,7 @@ from worker.audit.order_bodies import MOST_RANGES
 from worker.model.decision import Decision, Erasure, Hold, HoldScope, Outcome, TagSelector
 from worker.model.evidence import Class, Control, Observation, Step
 from worker.model.ids import HoldId, ThreadId
+from worker.model.receipt import LineStatus, OrderStatus
 from worker.model.thread import Kind, Thread
 from worker.model.work import Stage
 
@@ -89,7 +90,13 @@ ENTRIES: list[Entry] = [
     bodies.hold_placed(HOLD, reason="r", matched=2, too_late=["thr_2"], uncertain=[], at=AT, actor="key:1"),
     bodies.hold_released(HOLD, reason="r", at=AT, actor="key:1"),
     bodies.erasure_ordered(
-        Erasure(at=AT, owner="team"), id="era_1", reason="asked", threads=3, at=AT, actor="key:1"
+        Erasure(at=AT, owner="team"),
+        id="era_1",
+        reason="asked",
+        threads=3,
+        deadline=AT,
+        at=AT,
+        actor="key:1",
     ),
     bodies.sweep_planned(PLAN, state="releasing", at=AT, actor="beat tenure/0"),
     bodies.sweep_blocked(PLAN, guard="max_deletes 500 < 501", at=AT, actor="beat tenure/0"),
@@ -114,7 +121,12 @@ ENTRIES: list[Entry] = [
         THREAD, channel="webhook", promised=AT, policies=["p"], at=AT, actor="beat tenure/0"
     ),
     bodies.erasure_answered(
-        id="era_1", deleted=1, refused=1, pending=0, threads=["thr_1 deleted"], at=AT, actor="beat tenure/0"
+        id="era_1",
+        status=OrderStatus.ANSWERED,
+        counts={LineStatus.DELETED: 1, LineStatus.REFUSED: 1},
+        threads=["thr_1 deleted confirmed", "thr_2 refused"],
+        at=AT,
+        actor="beat tenure/0",
     ),
     bodies.access_read(what="GET /v1/threads", rows=20, at=AT, actor="key:1"),
     bodies.key_rotated(

@@ -27,6 +27,7 @@ from worker.audit.shapes import Either
 from worker.model.decision import Decision, Erasure, Hold, HoldScope, Outcome, TagSelector
 from worker.model.evidence import Class, Control, Grade, Observation, Pass, Step
 from worker.model.ids import HoldId, ThreadId
+from worker.model.receipt import LineStatus, OrderStatus
 from worker.model.thread import Account, Kind, Thread
 from worker.model.work import Stage
 
@@ -338,11 +339,17 @@ HUGE: list[Entry] = [
         id="e" * 40,
         reason=LONG,
         threads=2**40,
+        deadline=AT,
         at=AT,
         actor="key:1",
     ),
     bodies.erasure_answered(
-        id="e" * 40, deleted=1, refused=1, pending=1, threads=MANY, at=AT, actor="beat tenure/0"
+        id="e" * 40,
+        status=OrderStatus.ANSWERED,
+        counts=dict.fromkeys(LineStatus, 2**40),
+        threads=MANY,
+        at=AT,
+        actor="beat tenure/0",
     ),
     bodies.sweep_planned(PLAN, state="releasing", at=AT, actor="beat tenure/0"),
     bodies.sweep_blocked(PLAN, guard=LONG, at=AT, actor="beat tenure/0"),

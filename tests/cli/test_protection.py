@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from tests.cli.ran import Run
@@ -48,11 +51,47 @@ def test_an_erasure_answers_with_a_receipt(tenure: Run, register: Callable[..., 
     tenure("hold", "place", "--matter", "m", "--reason", "r", "--id", "conv_2")
     told = tenure("erase", "--owner", "user-1", "-o", "json").json
     lines = {one["external_id"]: (one["status"], one["reason"]) for one in told["threads"]}
-    assert lines == {"conv_1": ("pending", None), "conv_2": ("refused", "hold:m")}
+    assert lines == {"conv_1": ("pending", None), "conv_2": ("held", "hold:m")}
     shown = tenure("erase", "--id", "conv_1", "--id", "conv_9", "--reason", "asked")
     assert "conv_1" in shown.out
     assert "1 pending" in shown.err
     assert "conv_9 is not registered" in shown.err
+
+
+def test_orders_are_listed_and_their_receipts_shown_as_they_stand_now(
+    tenure: Run, register: Callable[..., Any]
+) -> None:
+    register("conv_1", "user-1")
+    own = ("--at", "2026-11-01", "--deadline", "2026-11-02")
+    empty = tenure("erase", "--owner", "user-1", *own, "-o", "json").json
+    assert (empty["deadline"], empty["status"]) == ("2026-11-02T00:00:00Z", "empty")
+    order = tenure("erase", "--owner", "user-1", "-o", "json").json
+    listed = tenure("erasures", "list", "-o", "json").json
+    assert [(one["id"], one["status"]) for one in listed] == [(order["id"], "open"), (empty["id"], "empty")]
+    assert tenure("erasures", "list", "--overdue", "-o", "json").json == []
+    opened = tenure("erasures", "list", "--status", "open", "-o", "json").json
+    assert [one["id"] for one in opened] == [order["id"]]
+    assert "/status" in tenure("erasures", "list", "--status", "no", code=1).err
+    tenure("threads", "withdraw", "conv_1", "--reason", "r")
+    table = tenure("erasures", "show", order["id"], "-o", "csv")
+    assert table.out.splitlines()[1].split(",")[3] == "refused"
+    assert "1 refused" in table.err
+    assert "No erasure" in tenure("erasures", "show", "era_1", code=1).err
+
+
+def test_the_doctor_tells_of_an_order_that_is_past_its_deadline(
+    tenure: Run, register: Callable[..., Any], folder: Path
+) -> None:
+    register("conv_1", "user-1")
+    order = tenure("erase", "--owner", "user-1", "-o", "json").json
+    assert "none is past its deadline" in tenure("doctor").out
+    with closing(sqlite3.connect(folder / "data" / "tenure.db")) as db, db:
+        db.execute("UPDATE erasure SET deadline = '2026-01-01 00:00:00.000000'")
+    assert [one["id"] for one in tenure("erasures", "list", "--overdue", "-o", "json").json] == [order["id"]]
+    assert "deadline has passed" in tenure("erasures", "show", order["id"]).err
+    told = {one["check"]: one for one in tenure("doctor", "-o", "json", code=1).json}
+    assert told["erasures"]["status"] == "problem"
+    assert "--overdue" in told["erasures"]["repair"]
 
 
 def test_an_erasure_needs_exactly_one_of_owner_and_ids(tenure: Run) -> None:

@@ -12,6 +12,7 @@ from tests.world.world import ACTOR, POLICIES, PROJECT, World, project_document
 from worker.flows import sending
 from worker.flows.arm import Verdict, arm
 from worker.flows.hold import AlreadyReleased, release_hold
+from worker.flows.in_flight import wait_for_armed
 from worker.model.decision import HoldScope, TagSelector
 from worker.model.errors import Invalid
 from worker.model.thread import Kind, ThreadState
@@ -112,6 +113,52 @@ def test_a_hold_on_an_id_that_nobody_registered_catches_it_later(world: World) -
     world.sweep()
     world.drain()
     assert kept(world, held)
+
+
+@pytest.mark.parametrize("fits", [True, False], ids=["one-statement", "one-by-one"])
+def test_a_hold_tells_how_many_live_threads_it_and_others_keep_however_many_holds_there_are(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, fits: bool
+) -> None:
+    if not fits:
+        monkeypatch.setattr("worker.store.scope.fits_one_statement", lambda _holds: False)
+    ann = [world.register(owner="team-a/ann", tags={"case": "7"}) for _ in range(3)]
+    world.register(owner="team-b/bob")
+    world.withdraw(ann[2])
+    world.hold(HoldScope(ids=(ann[0].thread.external_id,)), matter="other")
+    wide = HoldScope(owners=("team-?/*",), tags=(TagSelector(key="case", operator="In", values=("7",)),))
+    hold = world.hold(wide)
+    assert hold.answer["live"] == {
+        "before": {"threads": 2, "held": 1},
+        "after": {"threads": 2, "held": 2},
+    }
+    released = release_hold(world.database, hold.hold.id, reason="settled", actor=ACTOR, clock=world.clock)
+    assert released.answer["live_at_release"] == {
+        "before": {"threads": 2, "held": 2},
+        "after": {"threads": 2, "held": 1},
+    }
+    with world.database.read() as db:
+        assert protections.get_hold(db, hold.hold.id) == released
+
+
+def test_a_release_while_the_hold_is_still_being_placed_loses_neither_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.register(owner="ann")
+    placed: list[StoredHold] = []
+
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        with world.database.read() as db:
+            (standing,) = protections.list_holds(db, active_only=True)
+        placed.append(standing)
+        release(world, standing)
+        return wait_for_armed(*given, **named)
+
+    monkeypatch.setattr("worker.flows.hold.wait_for_armed", meanwhile)
+    told = world.hold(HoldScope(owners=("ann",)))
+    assert told.hold.id == placed[0].hold.id
+    assert told.released_at is not None
+    assert told.answer["live"]["after"] == {"threads": 1, "held": 0}
+    assert told.answer["live_at_release"]["before"] == {"threads": 1, "held": 1}
 
 
 @pytest.mark.parametrize("scope", [HoldScope(), HoldScope(owners=("[ab]",))], ids=["empty", "bracket"])

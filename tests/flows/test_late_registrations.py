@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 from tests.servers.plugin import Eventually
 from tests.world.world import ACTOR, PROJECT, World
 from worker.flows.decide import bundle_in_force
-from worker.flows.erase import Receipt, order_erasure, receipt
+from worker.flows.erase import order_erasure
+from worker.flows.receipt import receipt
 from worker.flows.register import Registration, register
+from worker.model.receipt import Receipt
 from worker.model.thread import Kind
 from worker.store import bundles, threads
 

@@ -10,12 +10,14 @@ import pytest
 from tests.world.crash import in_background, kill_at
 from tests.world.world import ACTOR, POLICIES, PROJECT, World, project_document
 from worker.flows import sweep as sweep_flow
-from worker.flows.erase import Receipt, order_erasure, receipt
+from worker.flows.erase import order_erasure
 from worker.flows.hold import release_hold
 from worker.flows.pause import Switched, set_deletes
+from worker.flows.receipt import receipt
 from worker.flows.withdraw import InFlight, NotLive
 from worker.model.decision import ERASURE, HoldScope
 from worker.model.errors import Invalid
+from worker.model.receipt import Receipt
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
 from worker.store import sweeps
@@ -200,7 +202,7 @@ def test_an_erasure_beats_age_and_business_floors_but_no_legal_floor_and_no_hold
         young.thread.id: "pending",
         kept.thread.id: "pending",
         legal.thread.id: "refused",
-        held.thread.id: "refused",
+        held.thread.id: "held",
     }
     run_erasures(world)
     assert [world.exists(one) for one in (young, kept, legal, held, other)] == [
@@ -215,7 +217,7 @@ def test_an_erasure_beats_age_and_business_floors_but_no_legal_floor_and_no_hold
     told = {one.id: (one.status, one.reason, one.grade) for one in after.lines}
     assert told[young.thread.id] == ("deleted", None, "confirmed")
     assert told[legal.thread.id] == ("refused", "tax", None)
-    assert told[held.thread.id] == ("refused", "hold:case-7", None)
+    assert told[held.thread.id] == ("held", "hold:case-7", None)
 
 
 def test_an_erasure_covers_nothing_that_is_registered_after_it(world: World) -> None:

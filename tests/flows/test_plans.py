@@ -20,7 +20,7 @@ from worker.flows import sweep as flow
 from worker.flows.activate import recompute
 from worker.flows.decide import schedule_of
 from worker.flows.plan import plan_window
-from worker.model.decision import ERASURE, Circumstances, Hold, HoldScope, Outcome, TagSelector
+from worker.model.decision import ERASURE, Circumstances, Erasure, Hold, HoldScope, Outcome, TagSelector
 from worker.model.ids import HoldId, ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import ItemState, SweepState
@@ -40,7 +40,7 @@ from worker.policy.document import (
 )
 from worker.policy.durations import parse_duration
 from worker.policy.evaluate import decide
-from worker.store import protections, sweeps, threads
+from worker.store import orders, protections, sweeps, threads
 from worker.store.engine import Database, open_database
 from worker.store.protections import StoredHold
 from worker.store.sweeps import Sweep
@@ -233,13 +233,12 @@ def _store(db: Session, rows: Sequence[Row], holds: Sequence[HoldScope], bundle:
 
 
 def _erase(db: Session, one: Thread, at: datetime, number: int) -> None:
-    protections.add_erasure(
+    orders.add(
         db,
+        Erasure(at=at, ids=(one.id,)),
         erasure_id=f"era_{number}",
-        owner=None,
-        ids=[one.id],
         reason="r",
-        at=at,
+        deadline=at + timedelta(days=30),
         ordered_at=at,
         ordered_by="test",
         threads=[one.id],

@@ -18,8 +18,8 @@ from worker.flows.activate import recompute, refresh
 from worker.flows.decide import schedule_of
 from worker.flows.sweep import NotRecomputed
 from worker.model.clock import SystemClock
-from worker.model.decision import ERASURE
-from worker.store import bundles, protections, threads
+from worker.model.decision import ERASURE, Erasure
+from worker.store import bundles, orders, protections, threads
 from worker.store.tables import thread
 from worker.store.threads import Schedule, StoredThread
 
@@ -159,13 +159,12 @@ def test_an_erasure_that_is_placed_meanwhile_is_not_overwritten(world: World) ->
 
 
 def _place(db: Session, one: StoredThread, now: datetime) -> None:
-    protections.add_erasure(
+    orders.add(
         db,
+        Erasure(at=now, ids=(one.thread.id,)),
         erasure_id="era_1",
-        owner=None,
-        ids=[one.thread.id],
         reason="asked for",
-        at=now,
+        deadline=now + timedelta(days=30),
         ordered_at=now,
         ordered_by=ACTOR,
         threads=[one.thread.id],

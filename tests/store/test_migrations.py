@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from worker.store import migrate
+from worker.store import migrate, orders
 from worker.store.engine import Database
 from worker.store.migrate import SchemaOutdated
 from worker.store.tables import metadata
@@ -55,6 +56,30 @@ def test_children_that_were_registered_before_they_had_a_table_are_taken_over(em
     with empty.engine.connect() as connection:
         rows = connection.execute(text("select thread_id, child, place from thread_child order by place"))
         assert [tuple(row) for row in rows] == [("t1", "vs_1", 0), ("t1", "file-1", 1)]
+
+
+def test_orders_of_before_have_the_deadline_that_the_law_gives_them(empty: Database) -> None:
+    migrate.upgrade(empty)
+    # One step before deadlines were known, whichever that is.
+    scripts = ScriptDirectory.from_config(migrate._config())
+    step = scripts.get_revision("0019")
+    assert step is not None
+    migrate.downgrade(empty, str(step.down_revision))
+    ats = {"era_1": "2026-01-31 12:00:00", "era_2": "2026-12-05 00:00:00"}
+    with empty.engine.begin() as connection:
+        if not empty.is_sqlite:
+            connection.execute(text("set time zone 'Pacific/Auckland'"))
+        for name, at in ats.items():
+            zoned = at if empty.is_sqlite else f"{at}+00"
+            row = "insert into erasure (id, ids, reason, at, ordered_at, ordered_by) values "
+            connection.execute(text(f"{row}('{name}', '[]', 'r', '{zoned}', '{zoned}', 'k')"))
+    migrate.upgrade(empty)
+    with empty.read() as db:
+        found = {name: orders.get(db, name) for name in ats}
+    assert {name: one and one.deadline for name, one in found.items()} == {
+        "era_1": datetime(2026, 2, 28, 12, tzinfo=UTC),
+        "era_2": datetime(2027, 1, 5, tzinfo=UTC),
+    }
 
 
 def test_there_is_one_head() -> None:

@@ -15,12 +15,13 @@ from typing import Any, assert_never
 
 from tests.world.crash import in_background, until
 from tests.world.world import ACTOR, PROJECT, MovableClock, World
-from worker.flows.erase import Receipt, order_erasure
+from worker.flows.erase import order_erasure
 from worker.flows.hold import place_hold, release_hold
 from worker.flows.pause import Switched, set_deletes
 from worker.flows.withdraw import InFlight, NotLive, withdraw
 from worker.model.clock import utc_now
 from worker.model.decision import HoldScope
+from worker.model.receipt import Receipt
 from worker.model.thread import Kind, ThreadState
 from worker.store import log
 from worker.store.protections import StoredHold

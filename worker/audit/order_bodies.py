@@ -10,6 +10,7 @@ from worker.audit.entry import BodyRefused, Entry, EntryType, Json
 from worker.audit.fields import listing, said
 from worker.model.clock import rfc3339
 from worker.model.decision import Erasure, Hold
+from worker.model.receipt import LineStatus, OrderStatus
 
 # Two numbers of 16 digits each fit so often into a body.
 MOST_RANGES = 350
@@ -62,13 +63,15 @@ def erasure_ordered(
     id: str,
     reason: str,
     threads: int,
+    deadline: datetime,
     at: datetime,
     actor: str,
     project: str | None = None,
 ) -> Entry:
-    """Record an order to delete now, and how many threads it covers."""
+    """Record an order to delete now, until when it is to be answered, and how many threads it covers."""
     fields: dict[str, Json] = {
         "covers_until": rfc3339(erasure.at),
+        "deadline": rfc3339(deadline),
         "erasure": id,
         "owner": erasure.owner,
         "reason": said(reason),
@@ -81,20 +84,18 @@ def erasure_ordered(
 def erasure_answered(
     *,
     id: str,
-    deleted: int,
-    refused: int,
-    pending: int,
+    status: OrderStatus,
+    counts: Mapping[LineStatus, int],
     threads: Sequence[str],
     at: datetime,
     actor: str,
     project: str | None = None,
 ) -> Entry:
-    """Record an order's receipt; of ``threads`` each is an id and what became of it."""
+    """Record how an order stands in a project; of ``threads`` each is an id and what became of it."""
     fields: dict[str, Json] = {
-        "deleted": deleted,
         "erasure": id,
-        "pending": pending,
-        "refused": refused,
+        "status": status.value,
+        **{one.value: counts.get(one, 0) for one in LineStatus},
         **listing("threads", threads),
     }
     return _entry(EntryType.ERASURE_ANSWERED, fields, at, actor, project=project)

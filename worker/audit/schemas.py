@@ -31,6 +31,7 @@ from worker.audit.shapes import (
 )
 from worker.model.decision import Outcome
 from worker.model.evidence import Children, Class, Control, Grade, Step
+from worker.model.receipt import LineStatus, OrderStatus
 from worker.model.thread import Kind
 from worker.model.work import Stage, SweepState
 
@@ -178,10 +179,12 @@ SCHEMAS: Final[Mapping[EntryType, Record | Either]] = {
     | listing("uncertain"),
     EntryType.HOLD_RELEASED: _HOLD | _REASON,
     EntryType.ERASURE_ORDERED: _REASON
-    | record({"covers_until": instant, "erasure": text, "owner": maybe(text), "threads": count})
+    | record(
+        {"covers_until": instant, "erasure": text, "owner": maybe(text), "threads": count}, deadline=instant
+    )
     | listing("ids"),
     EntryType.ERASURE_ANSWERED: record(
-        {"deleted": count, "erasure": text, "pending": count, "refused": count}
+        {"erasure": text, "status": one_of(OrderStatus), **{one.value: count for one in LineStatus}}
     )
     | listing("threads"),
     EntryType.SWEEP_PLANNED: _PLAN | record({"state": one_of(SweepState)}),

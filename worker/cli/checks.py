@@ -33,6 +33,7 @@ from worker.store import (
     failures,
     keys,
     migrate,
+    orders,
     protections,
     stops,
     sweeps,
@@ -105,6 +106,7 @@ def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Chec
         lambda: _blocked(db),
         lambda: _notices(db),
         lambda: _parked(db),
+        lambda: _erasures(db, clock.now()),
         lambda: _coverage(db, settings, clock.now()),
     )
     for look in looks:
@@ -246,6 +248,16 @@ def _notices(db: Session) -> Iterator[Check]:
     for name in undeliverable(bundle_from_canonical(found.canonical)) if found else ():
         repair = "`tenure threads list --outcome NOTIFY` lists what waits; take before_delete out, or wait."
         yield problem_of("notice", f"Nothing under {name} is deleted. {WHY}", repair)
+
+
+def _erasures(db: Session, now: datetime) -> Iterator[Check]:
+    overdue = orders.count_overdue(db, now)
+    if overdue:
+        what = f"{overdue} orders are past their deadline, and something is left to do."
+        repair = "`tenure erasures list --overdue` names them; `tenure erasures show ID` says what is left."
+        yield problem_of("erasures", what, repair)
+    else:
+        yield Check(check="erasures", status=Status.OK, what="none is past its deadline")
 
 
 def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:

@@ -142,6 +142,7 @@ def _protection_commands() -> None:
     group.command("release")(holds.release)
     app.add_typer(group, name="hold")
     app.command("erase")(orders.erase)
+    app.add_typer(orders.erasures, name="erasures")
     app.command("pause")(orders.pause)
     app.command("resume")(orders.resume)
     app.add_typer(failures.app, name="failures")

@@ -18,10 +18,11 @@ from worker.audit.single import MOST_PROOFS, write_single
 from worker.audit.tiles import inclusion_from_tiles
 from worker.audit.tlog_proof import TlogProof
 from worker.flows.export import Sealed, exported, scope_of
+from worker.flows.receipt import no_such_order
 from worker.flows.seal import Sealer
 from worker.model.clock import Clock
 from worker.model.errors import Invalid, NotFound
-from worker.store import epochs, gone, log, protections, threads
+from worker.store import epochs, gone, log, orders, protections, threads
 from worker.store.engine import Database
 from worker.store.tiles import StoredTiles
 
@@ -81,14 +82,14 @@ def _of_owner(db: Session, project: str, owner: str) -> list[int]:
 
 
 def _of_order(db: Session, project: str, erasure: str) -> list[int]:
-    if protections.get_erasure(db, erasure) is None:
-        raise NotFound("No erasure has this id.", repair="The answer to the order names it.")
+    if orders.get(db, erasure) is None:
+        raise no_such_order()
     stored = threads.many(db, protections.threads_of_erasure(db, erasure))
     own = [one.thread.id for one in stored.values() if one.thread.project == project]
     if not own:
         problem = f"The order covers no thread of project {project}."
         raise NotFound(problem, repair="Its receipt names the projects: GET /v1/erasures/{id}.")
-    return sorted([*log.bodies_of_subjects(db, project, own), *log.bodies_of_erasure(db, erasure)])
+    return sorted([*log.bodies_of_subjects(db, project, own), *log.bodies_of_erasure(db, erasure, project)])
 
 
 def _proved(db: Session, sealed: Sealed, indices: list[int]) -> Iterator[tuple[TlogProof, bytes]]:

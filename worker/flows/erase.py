@@ -1,56 +1,33 @@
-"""Erase: an order to delete now, expanded to the threads it covers, and its receipt.
+"""Erase: an order to delete now, expanded to the threads it covers.
 
 An order covers what is registered no later than its instant. It beats business floors, never a legal one
-or a hold; each thread's line of the receipt says what happened, or why not and until when.
+or a hold; each thread's line of its receipt says what happened, or why not and until when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from worker.audit import bodies
-from worker.flows.decide import bundle_in_force, decide_now, schedule_of
-from worker.model.clock import Clock
-from worker.model.decision import Decision, Erasure, Outcome
-from worker.model.errors import Invalid, NotFound
+from worker.flows.answer import answer_order
+from worker.flows.decide import bundle_in_force, schedule_of
+from worker.flows.receipt import DEADLINE, receipt
+from worker.model.clock import Clock, rfc3339
+from worker.model.decision import Erasure
+from worker.model.errors import Invalid
 from worker.model.ids import new_id
+from worker.model.receipt import Receipt
 from worker.model.thread import ThreadState
-from worker.store import bundles, log, protections, threads
+from worker.policy.durations import parse_duration
+from worker.store import bundles, log, orders, protections, threads
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 
-_GONE = {ThreadState.DELETED: "deleted", ThreadState.ABSENT: "absent"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptLine:
-    """What became of one thread: deleted, absent, refused (with reason and date), parked or pending."""
-
-    id: str
-    external_id: str
-    project: str
-    status: str
-    reason: str | None = None
-    until: datetime | None = None
-    grade: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """An order and how each of its threads stands now."""
-
-    id: str
-    owner: str | None
-    ids: tuple[str, ...]
-    reason: str
-    at: datetime
-    ordered_at: datetime
-    lines: tuple[ReceiptLine, ...]
-    unknown: tuple[str, ...] = ()
+# Art. 12(3) GDPR: the month may be extended by two further months.
+_LONGEST = parse_duration("P3M")
 
 
 def order_erasure(
@@ -63,19 +40,17 @@ def order_erasure(
     actor: str,
     clock: Clock,
     projects: Sequence[str] | None = None,
+    deadline: datetime | None = None,
 ) -> Receipt:
     """Order the deletion of an owner's, or of named, threads; ``projects`` is what the caller may see.
 
-    Raises Invalid for neither or both of owner and ids, and for an instant that lies ahead.
+    Without a deadline of its own it has one month from its instant. Raises Invalid for neither or both of
+    owner and ids, for an instant that lies ahead, and for a deadline that cannot be one.
     """
     now = clock.now()
     instant = at or now
-    if (owner is None) == (not ids):
-        problem = "An erasure names either an owner or ids."
-        raise Invalid(problem, repair="Give exactly one of them.", pointer="/owner")
-    if instant > now:
-        problem = "An erasure cannot lie ahead: it covers what is registered at its instant."
-        raise Invalid(problem, repair="Leave `at` out, or give an instant that has passed.", pointer="/at")
+    _check(owner, ids, instant, now)
+    until = _deadline(deadline, instant, now)
     erasure_id = new_id("era", now)
     order = Erasure(at=instant, owner=owner, ids=tuple(ids))
     with database.write() as db:
@@ -84,13 +59,12 @@ def order_erasure(
         bundles.in_force(db, lock=True)
         covered = _covered(db, order, projects)
         protections.take(db, {one.thread.project for one in covered})
-        protections.add_erasure(
+        orders.add(
             db,
+            order,
             erasure_id=erasure_id,
-            owner=owner,
-            ids=ids,
             reason=reason,
-            at=instant,
+            deadline=until,
             ordered_at=now,
             ordered_by=actor,
             threads=[one.thread.id for one in covered],
@@ -98,11 +72,36 @@ def order_erasure(
         )
         _reschedule(db, covered, now)
         entry = bodies.erasure_ordered(
-            order, id=erasure_id, reason=reason, threads=len(covered), at=now, actor=actor
+            order, id=erasure_id, reason=reason, threads=len(covered), deadline=until, at=now, actor=actor
         )
         log.append(db, [entry])
+    # So that lists, and the log where nothing is left to do, say at once how it stands.
+    answer_order(database, erasure_id, actor=actor, clock=clock)
     with database.read() as db:
         return receipt(db, erasure_id, now=now)
+
+
+def _check(owner: str | None, ids: Sequence[str], instant: datetime, now: datetime) -> None:
+    if (owner is None) == (not ids):
+        problem = "An erasure names either an owner or ids."
+        raise Invalid(problem, repair="Give exactly one of them.", pointer="/owner")
+    if instant > now:
+        problem = "An erasure cannot lie ahead: it covers what is registered at its instant."
+        raise Invalid(problem, repair="Leave `at` out, or give an instant that has passed.", pointer="/at")
+
+
+def _deadline(given: datetime | None, instant: datetime, now: datetime) -> datetime:
+    """Return the order's deadline; one that lies behind is the truth of a request that came late."""
+    if given is None:
+        return DEADLINE.add_to(instant)
+    latest = _LONGEST.add_to(now)
+    if not instant <= given <= latest:
+        problem = "The deadline lies before the order's instant, or more than three months ahead."
+        repair = (
+            f"Give one from {rfc3339(instant)} to {rfc3339(latest)}, or leave it out: then it is one month."
+        )
+        raise Invalid(problem, repair=repair, pointer="/deadline")
+    return given
 
 
 def _covered(db: Session, order: Erasure, projects: Sequence[str] | None) -> list[StoredThread]:
@@ -122,50 +121,3 @@ def _reschedule(db: Session, covered: Sequence[StoredThread], now: datetime) -> 
     threads.reschedule(
         db, {one.id: schedule_of(one, bundle=bundle, circumstances=bearing, now=now) for one in live}
     )
-
-
-def receipt(db: Session, erasure_id: str, *, now: datetime) -> Receipt:
-    """Return an order with the present standing of its threads; raises NotFound."""
-    row = protections.get_erasure(db, erasure_id)
-    if row is None:
-        problem = "No erasure has this id."
-        raise NotFound(problem, repair="The answer to the order names it.")
-    stored = threads.many(db, protections.threads_of_erasure(db, erasure_id))
-    decided = decide_now(db, [one.thread for one in stored.values()], now=now)
-    named = {name for one in stored.values() for name in (one.thread.id, one.thread.external_id)}
-    return Receipt(
-        id=row.id,
-        owner=row.owner,
-        ids=tuple(row.ids),
-        reason=row.reason,
-        at=row.at,
-        ordered_at=row.ordered_at,
-        lines=tuple(_line(one, decided[one.thread.id]) for _, one in sorted(stored.items())),
-        unknown=tuple(one for one in row.ids if one not in named),
-    )
-
-
-def _line(stored: StoredThread, decision: Decision) -> ReceiptLine:
-    status, reason, until = _standing(stored, decision)
-    return ReceiptLine(
-        id=stored.thread.id,
-        external_id=stored.thread.external_id,
-        project=stored.thread.project,
-        status=status,
-        reason=reason,
-        until=until,
-        grade=stored.grade.value if stored.grade else None,
-    )
-
-
-def _standing(stored: StoredThread, decision: Decision) -> tuple[str, str | None, datetime | None]:
-    state = stored.thread.state
-    if state in _GONE:
-        return _GONE[state], None, None
-    if state is ThreadState.WITHDRAWN:
-        return "refused", "withdrawn: registered by mistake", None
-    if state is ThreadState.PARKED:
-        return "parked", stored.reason, None
-    if decision.outcome in {Outcome.HELD, Outcome.RETAINED, Outcome.QUARANTINED, Outcome.UNKNOWN}:
-        return "refused", decision.decided_by or decision.outcome.value, decision.eligible_at
-    return "pending", None, None

@@ -7,7 +7,10 @@ named. Nothing here may answer before both are done.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+from sqlalchemy.orm import Session
 
 from worker.audit import bodies
 from worker.flows.in_flight import wait_for_armed
@@ -19,9 +22,10 @@ from worker.model.thread import ThreadState
 from worker.model.work import Lease, Stage
 from worker.policy.match import check_glob
 from worker.store import attempts, log, protections, references
+from worker.store.attempts import AttemptKey
 from worker.store.engine import Database
 from worker.store.protections import StoredHold
-from worker.store.scope import matching_threads, unknown_ids
+from worker.store.scope import LiveCount, count_live, matching_threads, unknown_ids
 
 
 class AlreadyReleased(TenureError):
@@ -39,7 +43,8 @@ def place_hold(
 ) -> StoredHold:
     """Place a hold and wait until it is effective; raises Invalid for an empty scope or a bad glob.
 
-    The stored answer has `matched`, `unknown`, `too_late` and `uncertain`.
+    The stored answer has `matched`, `unknown`, `too_late`, `uncertain`, and `live`: how many live threads the
+    scope covers, and how many of them are held, `before` and `after`.
     """
     _check(scope)
     now = clock.now()
@@ -51,39 +56,64 @@ def place_hold(
         answer={},
     )
     with database.write() as db:
-        protections.take(db, protections.scopes_of(scope))
-        protections.add_hold(db, placed)
-        matched = [one for one in matching_threads(db, scope) if one.state in _UNSETTLED]
-        unknown = unknown_ids(db, scope)
-        keys = attempts.unsettled_keys(db, [one.id for one in matched])
-        # An id may name a chosen child, or what is held may have been registered after it was armed as one:
-        # then the stage that deletes it is waited for, and no other.
-        objects = {*scope.ids, *(one.external_id for one in matched)}
-        containers = attempts.unsettled_keys(db, references.containers_of(db, objects))
-        keys |= {key: one for key, one in containers.items() if key[2] == Stage.CHILDREN}
-        # Written before waiting, so that no crash leaves a hold without its entry: what was armed then is
-        # uncertain then, and the entries of those attempts tell how it ended.
-        armed = sorted(set(keys.values()))
-        entry = bodies.hold_placed(
-            placed.hold,
-            reason=reason,
-            matched=len(matched),
-            too_late=(),
-            uncertain=armed,
-            at=now,
-            actor=actor,
-        )
-        log.append(db, [entry])
-    flying = wait_for_armed(database, keys, clock=clock, lease=lease)
-    answer = {
-        "matched": len(matched),
-        "unknown": unknown,
-        "too_late": flying.as_too_late(),
-        "uncertain": list(flying.uncertain),
-    }
+        order = _order(db, placed)
+    flying = wait_for_armed(database, order.keys, clock=clock, lease=lease)
     with database.write() as db:
+        stands = protections.get_hold(db, placed.hold.id, lock=True) or placed
+        answer = {
+            # Somebody may have released it meanwhile, and what that found is kept.
+            **stands.answer,
+            "matched": order.matched,
+            "live": _told(order.before, count_live(db, scope, protections.active_holds(db))),
+            "unknown": order.unknown,
+            "too_late": flying.as_too_late(),
+            "uncertain": list(flying.uncertain),
+        }
         protections.answer_hold(db, placed.hold.id, answer)
-    return replace(placed, answer=answer)
+    return replace(stands, answer=answer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ordered:
+    """What stood when the hold was committed; ``keys`` are the attempts that had been armed before."""
+
+    matched: int
+    before: LiveCount
+    unknown: list[str]
+    keys: Mapping[AttemptKey, str]
+
+
+def _order(db: Session, placed: StoredHold) -> _Ordered:
+    """Commit the hold with its entry, under the protection rows: what arms after this sees it."""
+    scope = placed.hold.scope
+    protections.take(db, protections.scopes_of(scope))
+    before = count_live(db, scope, protections.active_holds(db))
+    protections.add_hold(db, placed)
+    matched = [one for one in matching_threads(db, scope) if one.state in _UNSETTLED]
+    keys = attempts.unsettled_keys(db, [one.id for one in matched])
+    # An id may name a chosen child, or what is held may have been registered after it was armed as one:
+    # then the stage that deletes it is waited for, and no other.
+    objects = {*scope.ids, *(one.external_id for one in matched)}
+    containers = attempts.unsettled_keys(db, references.containers_of(db, objects))
+    keys |= {key: one for key, one in containers.items() if key[2] == Stage.CHILDREN}
+    # Written before waiting, so that no crash leaves a hold without its entry: what was armed then is
+    # uncertain then, and the entries of those attempts tell how it ended.
+    entry = bodies.hold_placed(
+        placed.hold,
+        reason=placed.reason,
+        matched=len(matched),
+        too_late=(),
+        uncertain=sorted(set(keys.values())),
+        at=placed.placed_at,
+        actor=placed.placed_by,
+    )
+    unknown = unknown_ids(db, scope)
+    log.append(db, [entry])
+    return _Ordered(matched=len(matched), before=before, unknown=unknown, keys=keys)
+
+
+def _told(before: LiveCount, after: LiveCount) -> dict[str, dict[str, int]]:
+    return {"before": asdict(before), "after": asdict(after)}
 
 
 def _check(scope: HoldScope) -> None:
@@ -105,6 +135,7 @@ def _check(scope: HoldScope) -> None:
 def release_hold(database: Database, hold_id: str, *, reason: str, actor: str, clock: Clock) -> StoredHold:
     """Release a hold; what it protected is decided again from now on.
 
+    The stored answer then has `live_at_release` too: what is still held `after`, other holds keep.
     Raises NotFound and AlreadyReleased.
     """
     now = clock.now()
@@ -113,9 +144,16 @@ def release_hold(database: Database, hold_id: str, *, reason: str, actor: str, c
         if found is None:
             problem = "No hold has this id."
             raise NotFound(problem, repair="`tenure hold list` shows them.")
-        protections.take(db, protections.scopes_of(found.hold.scope))
+        scope = found.hold.scope
+        protections.take(db, protections.scopes_of(scope))
+        # Read again, and kept from changing: what placing it found may have been written meanwhile.
+        found = protections.get_hold(db, hold_id, lock=True) or found
+        before = count_live(db, scope, protections.active_holds(db))
         if not protections.release_hold(db, hold_id, at=now, by=actor, reason=reason):
             problem = f"The hold of {found.hold.matter} is released already."
             raise AlreadyReleased(problem, repair="Place a new one if it must stand again.")
+        after = count_live(db, scope, protections.active_holds(db))
+        answer = {**found.answer, "live_at_release": _told(before, after)}
+        protections.answer_hold(db, hold_id, answer)
         log.append(db, [bodies.hold_released(found.hold, reason=reason, at=now, actor=actor)])
-    return replace(found, released_at=now, released_by=actor, release_reason=reason)
+    return replace(found, released_at=now, released_by=actor, release_reason=reason, answer=answer)

@@ -17,7 +17,7 @@ from worker.flows.compare import Log, why_not_armed
 from worker.flows.decide import bundle_in_force
 from worker.flows.tick import LAST_TICK
 from worker.model.decision import ERASURE, PRODUCER_TTL
-from worker.store import bundles, gauges, keys, log, protections, rests, stops, threads, work
+from worker.store import bundles, gauges, keys, log, orders, protections, rests, stops, threads, work
 
 REFUSED = "bundle.refused"
 
@@ -80,6 +80,11 @@ def _protections(db: Session, now: datetime) -> Iterator[Measure]:
     simple = (
         ("tenure_holds_active", "Holds in force.", len(protections.active_holds(db))),
         ("tenure_deletes_paused", "Scopes whose deletes are paused.", len(protections.paused(db))),
+        (
+            "tenure_erasures_overdue",
+            "Erasures past their deadline with something left to do.",
+            orders.count_overdue(db, now),
+        ),
         ("tenure_stopped_pairs", "Projects and kinds whose control failed.", len(stops.stopped_pairs(db))),
         ("tenure_resting_credentials", "Credentials that rest.", len(rests.resting(db, now))),
     )

@@ -61,7 +61,9 @@ class Needed:
             elif holds:
                 need = Need.HELD
             else:
-                need = Need.ORDERED if unsettled and one.type in _ABOUT_ORDERS else None
+                need = None
+            if need is None and unsettled and one.type in _ABOUT_ORDERS:
+                need = Need.ORDERED
             if need is not None:
                 found[one.index] = need
         return found

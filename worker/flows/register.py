@@ -22,6 +22,7 @@ from worker.policy.document import Bundle
 from worker.policy.durations import parse_duration
 from worker.policy.match import erasure_covers
 from worker.store import log, protections, threads
+from worker.store.orders import look_again
 from worker.store.protections import Order
 from worker.store.threads import StoredThread
 from worker.telemetry.meters import count
@@ -167,6 +168,7 @@ def _add(db: Session, lines: Sequence[_Line], bundle: Bundle, now: datetime) -> 
     for thread_id in sorted(added):
         for order in covering[thread_id]:
             protections.cover(db, order.id, thread_id)
+    look_again(db, [thread_id for thread_id in sorted(added) if covering[thread_id]])
     return {thread_id: rows[thread_id] for thread_id in added}
 
 

@@ -13,7 +13,7 @@ from worker.audit import bodies
 from worker.flows.decide import bundle_in_force, schedule_of
 from worker.flows.failures import find_failure
 from worker.model.clock import Clock
-from worker.store import failures, log, protections, threads
+from worker.store import failures, log, orders, protections, threads
 from worker.store.engine import Database
 
 _AT_ONCE = 500
@@ -46,6 +46,7 @@ def retry(
                 return count
             now = clock.now()
             failures.take_up(db, [one.thread.id for one in found], at=now)
+            orders.look_again(db, [one.thread.id for one in found])
             live = threads.many(db, [one.thread.id for one in found])
             bearing = protections.circumstances(db, sorted(live), with_holds=False)
             threads.reschedule(

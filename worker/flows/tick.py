@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from worker.flows.activate import Source, activate, recompute, refresh
 from worker.flows.anchor import anchor
+from worker.flows.answer import answer_orders
 from worker.flows.claim import anything_ready
 from worker.flows.decide import bundle_in_force, decide_now
 from worker.flows.notify import alert_undeliverable
@@ -104,6 +105,8 @@ def tick(beat: Ticker) -> list[str]:
     with database.write() as db:
         keys.note_fact(db, LAST_TICK, {"woken": len(woken)}, clock.now())
     log().debug("beat.ticked", woken=len(woken))
+    # Last: what an order's answer is depends on all the rest, and nothing depends on it.
+    answer_orders(database, actor=beat.actor, clock=clock)
     return woken
 
 

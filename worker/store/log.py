@@ -14,7 +14,7 @@ from datetime import datetime
 from heapq import merge
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -248,11 +248,13 @@ def bodies_of_subjects(db: Session, project: str, subjects: Sequence[str]) -> li
     return sorted(found)
 
 
-def bodies_of_erasure(db: Session, erasure: str) -> list[int]:
-    """Return the indices of the entries about an order itself, in order."""
+def bodies_of_erasure(db: Session, erasure: str, project: str) -> list[int]:
+    """Return the indices of the entries about an order itself, or how it stands in a project, in order."""
     told = (EntryType.ERASURE_ORDERED.value, EntryType.ERASURE_ANSWERED.value)
     query = select(audit_body.c.idx, audit_body.c.body).where(
-        audit_body.c.project.is_(None), audit_body.c.type.in_(told), _THERE
+        or_(audit_body.c.project.is_(None), audit_body.c.project == project),
+        audit_body.c.type.in_(told),
+        _THERE,
     )
     rows = db.execute(query.order_by(audit_body.c.idx))
     return [row.idx for row in rows if load(bytes(row.body)).get("erasure") == erasure]

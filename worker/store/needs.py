@@ -60,6 +60,12 @@ def any_unsettled(db: Session) -> bool:
     return db.execute(query).first() is not None
 
 
+def is_unsettled(db: Session, erasure_id: str) -> bool:
+    """Tell whether some thread that this order covers is not at its end."""
+    query = select(erasure_thread.c.thread_id).where(erasure_thread.c.erasure_id == erasure_id, _unsettled())
+    return db.execute(query.limit(1)).first() is not None
+
+
 def unsettled_for(db: Session, owner: str) -> list[str]:
     """Return the orders for exactly this owner that are not settled."""
     query = (

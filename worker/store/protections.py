@@ -156,9 +156,10 @@ def release_hold(db: Session, hold_id: str, *, at: datetime, by: str, reason: st
     return changed(db, standing.values(released_at=at, released_by=by, release_reason=reason)) == 1
 
 
-def get_hold(db: Session, hold_id: str) -> StoredHold | None:
-    """Return one hold."""
-    row = db.execute(select(hold).where(hold.c.id == hold_id)).first()
+def get_hold(db: Session, hold_id: str, *, lock: bool = False) -> StoredHold | None:
+    """Return one hold, its row locked where the caller writes what it adds to it."""
+    query = select(hold).where(hold.c.id == hold_id)
+    row = db.execute(query.with_for_update() if lock else query).first()
     return None if row is None else _to_hold(row)
 
 
@@ -237,37 +238,6 @@ def _in_parts(ids: Sequence[str]) -> list[Sequence[str]]:
     return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
 
 
-def add_erasure(
-    db: Session,
-    *,
-    erasure_id: str,
-    owner: str | None,
-    ids: Sequence[str],
-    reason: str,
-    at: datetime,
-    ordered_at: datetime,
-    ordered_by: str,
-    threads: Iterable[str],
-    projects: Sequence[str] | None = None,
-) -> None:
-    """Insert an order, expanded to the threads that it covers; it reaches ``projects``, or all."""
-    db.execute(
-        insert(erasure).values(
-            id=erasure_id,
-            owner=owner,
-            ids=list(ids),
-            reason=reason,
-            at=at,
-            ordered_at=ordered_at,
-            ordered_by=ordered_by,
-            projects=None if projects is None else list(projects),
-        )
-    )
-    rows = [{"erasure_id": erasure_id, "thread_id": thread_id} for thread_id in threads]
-    if rows:
-        db.execute(insert(erasure_thread), rows)
-
-
 def orders_since(db: Session, instant: datetime) -> list[Order]:
     """Return the orders that still cover what was registered at that instant."""
     rows = db.execute(select(erasure).where(erasure.c.at >= instant).order_by(erasure.c.id))
@@ -284,11 +254,6 @@ def orders_since(db: Session, instant: datetime) -> list[Order]:
 def cover(db: Session, erasure_id: str, thread_id: str) -> None:
     """Let an order cover one more thread."""
     db.execute(insert(erasure_thread).values(erasure_id=erasure_id, thread_id=thread_id))
-
-
-def get_erasure(db: Session, erasure_id: str) -> Row[Any] | None:
-    """Return one order as its row."""
-    return db.execute(select(erasure).where(erasure.c.id == erasure_id)).first()
 
 
 def threads_of_erasure(db: Session, erasure_id: str) -> list[str]:

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from worker.model.decision import HoldScope
-from worker.model.thread import Thread
+from worker.model.decision import Hold, HoldScope
+from worker.model.ids import HoldId
+from worker.model.thread import Thread, ThreadState
+from worker.policy.compile import Columns, scope_clause
 from worker.policy.match import glob_matches, scope_matches
+from worker.store.due import fits_one_statement, is_held
 from worker.store.tables import thread
 from worker.store.threads import to_thread
 
 _PAGE = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveCount:
+    """How many live threads a scope covers, and how many of these some hold covers."""
+
+    threads: int
+    held: int
+
+
+def count_live(db: Session, scope: HoldScope, holds: Sequence[Hold]) -> LiveCount:
+    """Count the live threads that the scope covers now, and those of them that one of these holds covers."""
+    if not fits_one_statement([*holds, Hold(id=HoldId(""), matter="", scope=scope)]):
+        # Too many for one statement: a hold must be placed all the same, so they are looked at one by one.
+        live = [one for one in matching_threads(db, scope) if one.state is ThreadState.LIVE]
+        held = sum(any(scope_matches(hold.scope, one) for hold in holds) for one in live)
+        return LiveCount(threads=len(live), held=held)
+    held_now = func.coalesce(func.sum(case((is_held(holds), 1), else_=0)), 0)
+    covered = (*_narrowed(scope), scope_clause(scope, Columns.of(thread)))
+    query = select(func.count(), held_now).select_from(thread)
+    row = db.execute(query.where(thread.c.state == ThreadState.LIVE, *covered)).one()
+    return LiveCount(threads=int(row[0]), held=int(row[1]))
 
 
 def matching_threads(db: Session, scope: HoldScope) -> Iterator[Thread]:

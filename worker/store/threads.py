@@ -36,6 +36,7 @@ class StoredThread:
     reason: str | None = None
     version: int = 1
     retried_at: datetime | None = None
+    accepted_at: datetime | None = None
     children: tuple[str, ...] = ()
 
 
@@ -82,6 +83,7 @@ def to_stored(row: Row[Any]) -> StoredThread:
         reason=row.reason,
         version=row.version,
         retried_at=row.retried_at,
+        accepted_at=row.accepted_at,
         children=tuple(row.children),
     )
 

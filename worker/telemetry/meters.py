@@ -35,6 +35,7 @@ Alert = Literal[
     "control.failed",
     "coverage.unregistered",
     "credential.unusable",
+    "erasure.overdue",
     "house.failed",
     "log.refused",
     "notice.undeliverable",

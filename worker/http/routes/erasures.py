@@ -1,56 +1,32 @@
-"""Order an erasure and read its receipt."""
+"""Order an erasure, list orders, and read a receipt."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query, Request, Response
 
-from worker.flows.erase import Receipt, ReceiptLine, order_erasure, receipt
+from worker.flows.erase import order_erasure
 from worker.flows.key import Principal
+from worker.flows.receipt import no_such_order, receipt
 from worker.http.auth import ErasuresRead, ErasuresWrite
-from worker.http.fields import AnyId, Instant, Name, Reason, Strict, is_word
+from worker.http.erasure_shapes import (
+    ErasureBody,
+    ErasureHeadShape,
+    ErasureShape,
+    ErasuresQuery,
+    head_shape,
+    receipt_shape,
+    written,
+)
+from worker.http.fields import is_word
+from worker.http.lists import Page, page_of, trim
 from worker.http.services import Given
-from worker.model.clock import rfc3339
-from worker.model.errors import NotFound
+from worker.http.tables import Form, form_of
+from worker.model.receipt import Receipt
+from worker.store import orders
 
 router = APIRouter(prefix="/v1/erasures", tags=["erasures"])
-
-
-class ErasureBody(Strict):
-    """An order: exactly one of an owner and ids (ours or external), and not in the future."""
-
-    owner: Name | None = None
-    ids: Annotated[list[AnyId], Field(max_length=1000)] = Field(default_factory=list)
-    reason: Reason
-    at: Instant | None = None
-
-
-class ErasureLineShape(BaseModel):
-    """What became of one thread; ``until`` is when a refusal may end."""
-
-    id: str
-    external_id: str
-    project: str
-    status: str
-    reason: str | None
-    until: str | None
-    grade: str | None
-
-
-class ErasureShape(BaseModel):
-    """An order and its receipt as it stands now."""
-
-    object: Literal["erasure"] = "erasure"
-    id: str
-    owner: str | None
-    ids: list[str]
-    reason: str
-    at: str
-    ordered_at: str
-    threads: list[ErasureLineShape]
-    unknown: list[str]
 
 
 @router.post("", status_code=201, response_model=ErasureShape)
@@ -62,56 +38,73 @@ def create_erasure(body: ErasureBody, who: ErasuresWrite, given: Given) -> Erasu
         ids=body.ids,
         reason=body.reason,
         at=body.at,
+        deadline=body.deadline,
         actor=who.actor,
         clock=given.clock,
         projects=who.projects,
     )
-    return _shape(made)
+    return receipt_shape(made, given.clock.now())
 
 
-@router.get("/{erasure_id}", response_model=ErasureShape)
-def get_erasure(erasure_id: str, who: ErasuresRead, given: Given) -> ErasureShape:
-    """Read an order and what became of its threads."""
-    if not is_word(erasure_id):
-        raise _unknown()
+@router.get("", response_model=Page[ErasureHeadShape])
+def get_erasures(query: Annotated[ErasuresQuery, Query()], who: ErasuresRead, given: Given) -> dict[str, Any]:
+    """List orders, newest first, as they stood when beat last looked at them (`looked_at`).
+
+    `overdue=true` lists those whose deadline has passed while something is pending or parked.
+    """
+    now = given.clock.now()
+    wanted = orders.Wanted(
+        projects=who.projects,
+        actor=who.actor,
+        owner=query.owner,
+        status=query.status,
+        overdue=query.overdue,
+        now=now,
+    )
     with given.database.read() as db:
-        found = receipt(db, erasure_id, now=given.clock.now())
+        found = orders.page(
+            db,
+            wanted,
+            limit=query.limit + 1,
+            ascending=query.ascending,
+            after=query.after,
+            before=query.before,
+        )
+    rows, more = trim(found, query.limit, backwards=query.before is not None and query.after is None)
+    return page_of([head_shape(one, now) for one in rows], has_more=more)
+
+
+@router.get(
+    "/{erasure_id}",
+    response_model=ErasureShape,
+    responses={
+        200: {"content": {form.value: {"schema": {"type": "string"}} for form in (Form.CSV, Form.JSONL)}}
+    },
+)
+def get_erasure(erasure_id: str, request: Request, who: ErasuresRead, given: Given) -> Any:  # noqa: ANN401 - the receipt, or a response in the form that was asked for
+    """Read an order and what became of its threads.
+
+    `Accept: text/csv` or `application/jsonl` gives the receipt as a table (safe to open in a spreadsheet) or
+    thread by line.
+    """
+    if not is_word(erasure_id):
+        raise no_such_order()
+    now = given.clock.now()
+    with given.database.read() as db:
+        found = receipt(db, erasure_id, now=now)
     if not _visible(found, who):
-        raise _unknown()
-    return _shape(found)
+        raise no_such_order()
+    shown = receipt_shape(found, now)
+    form = form_of(request.headers.get("accept", ""))
+    if form is Form.JSON:
+        return shown
+    ending = "csv" if form is Form.CSV else "jsonl"
+    headers = {"Content-Disposition": f'attachment; filename="{shown.id}.{ending}"'}
+    return Response(written(shown, form), media_type=form.value, headers=headers)
 
 
 def _visible(found: Receipt, who: Principal) -> bool:
-    """A bound key sees an order whose threads are all its own."""
-    if who.projects is None:
+    """A bound key sees what it ordered itself, and an order whose threads are all its own."""
+    if who.projects is None or found.ordered_by == who.actor:
         return True
     return bool(found.lines) and all(who.may_see(one.project) for one in found.lines)
-
-
-def _unknown() -> NotFound:
-    return NotFound("No erasure has this id.", repair="The answer to the order names it.")
-
-
-def _shape(found: Receipt) -> ErasureShape:
-    return ErasureShape(
-        id=found.id,
-        owner=found.owner,
-        ids=list(found.ids),
-        reason=found.reason,
-        at=rfc3339(found.at),
-        ordered_at=rfc3339(found.ordered_at),
-        threads=[_line(one) for one in found.lines],
-        unknown=list(found.unknown),
-    )
-
-
-def _line(one: ReceiptLine) -> ErasureLineShape:
-    return ErasureLineShape(
-        id=one.id,
-        external_id=one.external_id,
-        project=one.project,
-        status=one.status,
-        reason=one.reason,
-        until=rfc3339(one.until) if one.until else None,
-        grade=one.grade,
-    )

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Response
 from starlette.responses import StreamingResponse
 
 from worker.flows.ask_export import ask_export, check_wanted
-from worker.flows.erase import receipt
 from worker.flows.key import Principal
 from worker.flows.note_read import note_read
+from worker.flows.receipt import no_such_order, receipt
 from worker.http.auth import needs, needs_every_project
 from worker.http.export_shapes import ExportBody, ExportShape, export_shape, file_name, state_of
 from worker.http.fields import is_word
@@ -127,4 +127,4 @@ def _check_order(given: Services, erasure: str, who: Principal) -> None:
         found = receipt(db, erasure, now=given.clock.now())
     bound = who.projects is not None
     if bound and not (found.lines and all(who.may_see(one.project) for one in found.lines)):
-        raise NotFound("No erasure has this id.", repair="The answer to the order names it.")
+        raise no_such_order()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from sqlalchemy.orm import Session
 
 from worker.flows.hold import place_hold, release_hold
@@ -86,8 +86,27 @@ class HoldsQuery(Paging):
     matter: Name | None = None
 
 
+class LiveShape(BaseModel):
+    """How many live threads the scope covers, and how many of these some hold covers."""
+
+    threads: int
+    held: int
+
+
+class AroundShape(BaseModel):
+    """The live threads of the scope right before and right after the hold was placed, or released."""
+
+    before: LiveShape
+    after: LiveShape
+
+
 class HoldShape(Shown):
-    """A hold, its history, and what placing it found."""
+    """A hold, its history, and what placing and releasing it found.
+
+    `too_late` and `uncertain` name what is not protected (for certain): a DELETE had left, or may have left,
+    before the hold took effect. `live` is null only of holds that an older version placed, and while a hold
+    is being placed.
+    """
 
     object: Literal["hold"] = "hold"
     matter: str
@@ -100,6 +119,8 @@ class HoldShape(Shown):
     released_by: str | None
     release_reason: str | None
     matched: int | None
+    live: AroundShape | None
+    live_at_release: AroundShape | None
     unknown: list[str]
     too_late: list[dict[str, Any]]
     uncertain: list[str]
@@ -203,6 +224,8 @@ def _shape(db: Session, stored: StoredHold, who: Principal) -> HoldShape:
         released_by=stored.released_by,
         release_reason=stored.release_reason,
         matched=answer.get("matched"),
+        live=answer.get("live"),
+        live_at_release=answer.get("live_at_release"),
         unknown=_unknown(db, stored, who),
         too_late=list(answer.get("too_late", [])),
         uncertain=list(answer.get("uncertain", [])),

@@ -33,10 +33,18 @@ erasure = Table(
     given("at", UtcDateTime),
     given("ordered_at", UtcDateTime),
     given("ordered_by", String(200)),
+    # How many threads had which status when it was last looked at, and which alerts told of it.
     maybe("answer", Json),
     # What the order reaches; NULL is every project.
     maybe("projects", Json),
+    maybe("deadline", UtcDateTime),
+    # As it stood at the last look, which beat's ticks make; closed once nothing about it can change any more.
+    given("status", String(16), server_default=text("'open'")),
+    maybe("looked_at", UtcDateTime),
+    maybe("closed_at", UtcDateTime),
     Index("ix_erasure_at", "at"),
+    Index("ix_erasure_status", "status", "deadline"),
+    Index("ix_erasure_looks", "closed_at", "looked_at"),
 )
 
 erasure_thread = Table(
