@@ -23,6 +23,7 @@ from openai.pagination import AsyncCursorPage, SyncCursorPage
 from sqlalchemy import delete
 from starlette.testclient import TestClient
 
+from worker.flows.register import register_many
 from worker.http.app import create_app
 from worker.http.protocol import Protocol
 from worker.store.engine import Database
@@ -284,3 +285,62 @@ def test_a_method_that_no_route_has_is_a_problem_on_the_wire(url: str, house: An
     assert answer.status_code == 405
     assert answer.json()["code"] == "method_not_allowed"
     assert {"GET", "POST"} <= {one.strip() for one in answer.headers["allow"].split(",")}
+
+
+def test_one_order_from_many_sides_under_one_key_is_done_once(
+    url: str, house: Any, admin: TestClient
+) -> None:
+    headers = {"Authorization": f"Bearer {house.key('holds:write')}", "Idempotency-Key": '"one-order"'}
+    hold = {"matter": "M", "reason": "case", "scope": {"owners": ["team-support"]}}
+
+    def order(_: int) -> httpx2.Response:
+        with httpx2.Client(base_url=url, headers=headers, timeout=60) as client:
+            return client.post("/v1/holds", json=hold)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(order, range(16)))
+
+    done = [one for one in answers if one.status_code == 201]
+    early = [one for one in answers if one.status_code == 409]
+    assert len(done) + len(early) == 16
+    assert {one.json()["code"] for one in early} <= {"idempotency_key_in_use"}
+    assert len({one.content for one in done}) == 1
+    assert len([one for one in done if "idempotency-replayed" not in one.headers]) == 1
+    assert len(admin.get("/v1/holds").json()["data"]) == 1
+
+
+def test_work_goes_on_when_its_client_is_gone_and_the_answer_waits_for_it(
+    house: Any, served: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.http.bulk_lines.MOST_AT_ONCE", 2)
+    lines = "\n".join(json.dumps({**PLAIN, "external_id": f"conv_{number}"}) for number in range(10))
+    headers = {
+        "Authorization": f"Bearer {house.key('threads:write')}",
+        "Content-Type": "application/x-ndjson",
+        "Idempotency-Key": '"part-1"',
+    }
+    begun, gone = threading.Event(), threading.Event()
+
+    def waiting(*args: Any, **named: Any) -> Any:
+        begun.set()
+        assert gone.wait(20)
+        return register_many(*args, **named)
+
+    monkeypatch.setattr("worker.http.bulk_lines.register_many", waiting)
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with served(create_app(house.services)) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+            length = f"Content-Length: {len(lines)}\r\n"
+            line.sendall(f"POST /v1/threads/bulk HTTP/1.1\r\nHost: x\r\n{head}{length}\r\n{lines}".encode())
+            assert begun.wait(20)
+        gone.set()
+
+        def ask() -> httpx2.Response | None:
+            answer = httpx2.post(f"{url}/v1/threads/bulk", content=lines, headers=headers, timeout=30)
+            return answer if answer.status_code != 409 else None
+
+        answer = eventually(ask)
+
+    assert answer.headers["idempotency-replayed"] == "true"
+    assert json.loads(answer.text.splitlines()[-1])["created"] == 10

@@ -47,7 +47,7 @@ class Wire(Protocol):
     """Carries one call and brings its answer."""
 
     def send(self, call: Call) -> Answer:
-        """Send it once; raises Unreachable."""
+        """Send it, so that it is done once; raises Unreachable."""
         ...
 
 

@@ -21,7 +21,7 @@ from worker.model.clock import SystemClock
 from worker.model.errors import Unavailable
 from worker.pacing.redis import require_redis
 from worker.settings import Settings, SettingsInvalid, load_settings
-from worker.store import exports, rests, work
+from worker.store import answers, exports, rests, work
 from worker.telemetry import log, set_up_logging
 from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in_force, require_ready, wire
 
@@ -118,6 +118,7 @@ def _take_up(tenure: Tenure) -> None:
         with tenure.database.write() as db:
             work.end_leases(db, tenure.clock.now())
             exports.end_leases(db, tenure.clock.now())
+            answers.end_leases(db, tenure.clock.now())
             rests.end_places(db)
 
 

@@ -1,8 +1,13 @@
-"""How calls travel: over the network, or to the same application inside this process."""
+"""How calls travel: over the network, or to the same application inside this process.
+
+Over the network an order carries an `Idempotency-Key`. Where the connection is lost before the answer came,
+nobody knows whether the order was heard; with the same key it can be sent again, and is done once.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -11,16 +16,26 @@ import httpx2
 
 from worker.cli.client import Answer, Call, Unreachable
 from worker.cli.exits import Misused
+from worker.model.clock import Clock, SystemClock
+from worker.model.ids import random_token
 from worker.settings import Settings
 
 _CONNECT_SECONDS = 10
 # Placing a hold waits for DELETEs under way, and a bulk registration commits a thousand rows.
 _ANSWER_SECONDS = 180
-_OK = 200
+_OK, _CONFLICT = 200, 409
+# Between one sending and the next. Reading changes nothing, and a key makes an order safe to repeat.
+_WAITS = (1.0, 2.0, 4.0)
+_REPEATED = frozenset({"GET", "POST"})
+# These came after the request had begun to go out. Whoever refuses a connection is simply not there.
+_LOST = (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError, httpx2.RemoteProtocolError)
+# Registering is idempotent by itself, and answers to thousands of lines need not be kept for a day.
+_WITHOUT_KEY = "/v1/threads/bulk"
+_IN_USE = "idempotency_key_in_use"
 
 
 @contextmanager
-def remote(settings: Settings) -> Iterator[_Remote]:
+def remote(settings: Settings) -> Iterator[Remote]:
     """Speak to TENURE_URL; raises Misused for what is no URL."""
     if not settings.url.startswith(("http://", "https://")):
         raise Misused("TENURE_URL must begin with https:// or http://.", repair="Unset it to work locally.")
@@ -31,7 +46,7 @@ def remote(settings: Settings) -> Iterator[_Remote]:
     except httpx2.InvalidURL as e:
         raise Misused("TENURE_URL is no URL.", repair="Write for example https://tenure.example.com.") from e
     with client:
-        yield _Remote(client)
+        yield Remote(client, SystemClock())
 
 
 @contextmanager
@@ -63,19 +78,40 @@ def in_process(*, policies: bool) -> Iterator[_InProcess]:
             runner.run(client.aclose())
 
 
-class _Remote:
+class Remote:
     """A service elsewhere."""
 
-    def __init__(self, client: httpx2.Client) -> None:
+    def __init__(self, client: httpx2.Client, clock: Clock) -> None:
         self._client = client
+        self._clock = clock
 
     def send(self, call: Call) -> Answer:
-        """Send it once; raises Unreachable. A lost answer is not asked for again: the order may be done."""
-        try:
-            answer = self._client.request(call.method, call.path, **_parts(call))
-        except httpx2.TransportError as e:
-            raise self._unreachable(e) from e
-        return Answer(status=answer.status_code, body=answer.content)
+        """Send it, and again where the connection is lost; raises Unreachable.
+
+        What may be neither read nor repeated under a key is sent once: it may be done.
+        """
+        parts = _parts(call)
+        if call.method == "POST" and call.path != _WITHOUT_KEY:
+            parts["headers"]["idempotency-key"] = f'"{random_token(32)}"'
+        waits = list(_WAITS) if call.method in _REPEATED else []
+        lost = False
+        while True:
+            try:
+                answer = self._client.request(call.method, call.path, **parts)
+                return self._patiently(call, parts, answer) if lost else _whole(answer)
+            except httpx2.TransportError as e:
+                if not waits or not (lost or isinstance(e, _LOST)):
+                    raise self._unreachable(e) from e
+            lost = True
+            self._clock.wait(waits.pop(0))
+
+    def _patiently(self, call: Call, parts: dict[str, Any], answer: httpx2.Response) -> Answer:
+        """Wait for what an earlier sending began, as long as for any answer."""
+        until = self._clock.monotonic() + _ANSWER_SECONDS
+        while _is_running(answer) and self._clock.monotonic() < until:
+            self._clock.wait(float(answer.headers.get("retry-after", _WAITS[0])))
+            answer = self._client.request(call.method, call.path, **parts)
+        return _whole(answer)
 
     def fetch(self, path: str, into: BinaryIO, told: Callable[[int, int], None]) -> Answer:
         """Write the body into the file, piece by piece; raises Unreachable, also where it ends early."""
@@ -108,8 +144,21 @@ class _InProcess:
 
     def send(self, call: Call) -> Answer:
         """Serve it here and now."""
-        answer = self._runner.run(self._client.request(call.method, call.path, **_parts(call)))
-        return Answer(status=answer.status_code, body=answer.content)
+        return _whole(self._runner.run(self._client.request(call.method, call.path, **_parts(call))))
+
+
+def _whole(answer: httpx2.Response) -> Answer:
+    return Answer(status=answer.status_code, body=answer.content)
+
+
+def _is_running(answer: httpx2.Response) -> bool:
+    """Whether the service says that the first sending is not answered yet."""
+    if answer.status_code != _CONFLICT:
+        return False
+    try:
+        return bool(json.loads(answer.content).get("code") == _IN_USE)
+    except (ValueError, AttributeError):
+        return False
 
 
 def _parts(call: Call) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from worker.flows.activate import Source, activate, recompute, refresh
 from worker.flows.anchor import anchor
 from worker.flows.answer import answer_orders
+from worker.flows.answer_once import forget_answers
 from worker.flows.claim import anything_ready
 from worker.flows.decide import bundle_in_force, decide_now
 from worker.flows.notify import alert_undeliverable
@@ -65,7 +66,11 @@ class Ticker:
 
 
 def keep_house(beat: Beat) -> None:
-    """Put a changed policies folder in force with every stored date; seal, anchor, lay tiles."""
+    """Put a changed policies folder in force with every stored date; seal, anchor, lay tiles.
+
+    Kept answers whose day is over go first: the rest may fail for what is missing outside.
+    """
+    forget_answers(beat.database, clock=beat.clock)
     if activate(beat.database, beat.source, actor=beat.actor, clock=beat.clock).changed:
         recompute(beat.database, clock=beat.clock)
     seal(beat.database, beat.sealer, clock=beat.clock)

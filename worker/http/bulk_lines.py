@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,11 +48,14 @@ class _Line:
     error: Mapping[str, Any] | None = None
 
 
-def answer_lines(body: Spool, given: Services, who: Principal, *, dry_run: bool) -> Iterator[bytes]:
+def answer_lines(
+    body: Spool, given: Services, who: Principal, *, dry_run: bool, broke_off: Callable[[], None]
+) -> Iterator[bytes]:
     """Register every line and yield its answer; the last one is the summary.
 
     Each batch is one transaction, and is answered once that is committed. Where the database fails in the
-    middle, the summary tells it: the lines that were answered stand, and sending all of it again is safe.
+    middle, the summary tells it, and ``broke_off`` hears of it: the lines that were answered stand, and
+    sending all of it again is safe.
     """
     tally = _Tally()
     error = None
@@ -65,6 +68,7 @@ def answer_lines(body: Spool, given: Services, who: Principal, *, dry_run: bool)
                 if not any(tally.counts.values()):
                     raise
                 error = _told(problem)
+                broke_off()
                 break
             for answer in answers:
                 tally.note(str(answer["status"]))

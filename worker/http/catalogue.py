@@ -11,6 +11,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "already_released": ("The hold is released already", "Place a new hold if it must stand again."),
     "already_revoked": ("The key is revoked already", "Nothing is left to do."),
     "ambiguous_id": ("Several threads have this external id", "Use Tenure's own id (`thr_…`) instead."),
+    "answer_not_kept": (
+        "This was done, and its answer was not kept",
+        "The detail says why, and where to look instead; a new Idempotency-Key would do it once more.",
+    ),
     "bad_glob": (
         "A pattern is not a glob",
         "`*` is any run of characters and `?` one; nothing else is special.",
@@ -54,6 +58,14 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "A hold must not lose this thread",
         "Only a release ends a hold; until then leave the owner and tags that it matches.",
     ),
+    "idempotency_key_in_use": (
+        "The first request with this Idempotency-Key is not answered yet",
+        "Send it again after `Retry-After` seconds, with the same key.",
+    ),
+    "idempotency_key_reused": (
+        "This Idempotency-Key came before with another request",
+        "Make a new key for each thing to be done, and keep it for sending that again only.",
+    ),
     "if_match_required": ("A change needs If-Match", "Read the thread and send its `ETag` in `If-Match`."),
     "in_flight": ("A DELETE may have left", "Look at the thread's evidence in a moment."),
     "incredible_at": ("Activity cannot lie there", "Leave `at` out, or give an instant from 2020 until now."),
@@ -73,6 +85,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     "invalid_ttl": ("The TTL is not a duration", "Write `30d`, `12h`, `4w` or ISO 8601 such as `P30D`."),
     "key_ended": ("The key has ended already", "Make a new one; only a key that stands has a successor."),
     "malformed_gzip": ("The body is not whole gzip", "Compress it anew, or send it plain."),
+    "malformed_idempotency_key": (
+        "The Idempotency-Key is not one text in double quotes",
+        'Send `Idempotency-Key: "<a new UUID>"` once: at most 255 visible characters and blanks.',
+    ),
     "malformed_json": ("The body is not JSON", "Send one JSON object in UTF-8."),
     "malformed_request": (
         "This is no HTTP request",

@@ -1,8 +1,8 @@
 """The OpenAPI description: what every route answers, whom it asks for, and an example of each body.
 
 Rules, not lists, so that a new route is described like the others: a route with a key answers 401 and 403,
-one with an id 404, one that is told something 400, 408, 409, 413 and 415. A route adds its own
-(`responses=`); examples stand in `worker.http.examples`.
+one with an id 404, one that is told something 400, 408, 409, 413 and 415; a POST and a PATCH take an
+Idempotency-Key. A route adds its own (`responses=`); examples stand in `worker.http.examples`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from worker.http.auth import Needs
 from worker.http.examples import ANSWERS, REQUESTS
 from worker.http.examples.refusals import codes_of, problem
+from worker.http.once import HEADER, METHODS, MOST_CHARACTERS, PATTERN, REPLAYED
 from worker.http.problems import MEDIA_TYPE, ProblemShape
 
 # What a route says of itself beyond the rules is a problem too from here on.
@@ -26,17 +27,17 @@ _TITLES = {
     200: "Done.",
     201: "Made.",
     202: "Accepted: it is made meanwhile.",
-    400: "Malformed JSON, or gzip that breaks off.",
+    400: "Malformed JSON, gzip that breaks off, or an Idempotency-Key that is none.",
     401: "There is no valid API key.",
     403: "The key lacks a scope or a project.",
     404: "Nothing is there that this key may see.",
     408: "The body did not go on.",
-    409: "It stands otherwise than the request takes it to.",
+    409: "It stands otherwise than the request takes it to, or the same request is under way.",
     410: "It was there, and is gone.",
     412: "It was changed since its ETag was read.",
     413: "The body is too large.",
     415: "The body has another type.",
-    422: "A field or parameter is not valid; `errors` points to each.",
+    422: "A field or parameter is not valid (`errors` points to each), or the Idempotency-Key was used.",
     428: "`If-Match` is missing.",
     429: "Too many requests; `Retry-After` says when to come back.",
     431: "The address and the headers are too long.",
@@ -67,6 +68,7 @@ _HEADERS: Mapping[str, tuple[str, str]] = {
     "WWW-Authenticate": ("Asks for a bearer key.", "string"),
     "Location": ("Where the thread, or the export, is read.", "string"),
     "ETag": ("How it stands; a change of a thread sends it in `If-Match`.", "string"),
+    REPLAYED: ("`true` where this answer was given before, and nothing was done again.", "string"),
     "Link": ('The next page, `rel="next"`, while there is one.', "string"),
 }
 _OF_STATUS: Mapping[int, tuple[str, ...]] = {
@@ -74,6 +76,7 @@ _OF_STATUS: Mapping[int, tuple[str, ...]] = {
     429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
     503: ("Retry-After",),
 }
+_OF_KEY: Mapping[int, tuple[str, ...]] = {409: ("Retry-After",)}
 _OF_OPERATION: Mapping[str, tuple[str, ...]] = {
     "registerThread": ("Location", "ETag"),
     "getThread": ("ETag",),
@@ -82,6 +85,17 @@ _OF_OPERATION: Mapping[str, tuple[str, ...]] = {
     "createExport": ("Location", "Retry-After"),
     "getExport": ("Retry-After",),
     "getExportFile": ("ETag",),
+}
+_IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": (
+        "A new UUID for each thing to be done (draft-ietf-httpapi-idempotency-key-header). Sent again within"
+        f" 24 hours, the same request gets the 2xx that it had, with `{REPLAYED}: true`; it is done once."
+    ),
+    "schema": {"type": "string", "pattern": PATTERN, "maxLength": MOST_CHARACTERS + 2},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
 Node = MutableMapping[str, Any]
 
@@ -151,6 +165,8 @@ def _complete(path: str, method: str, operation: Node, scopes: Sequence[str]) ->
         statuses += [400, 404, 408, 409, 413, 415]
     answers: Node = operation["responses"]
     answers.pop("default", None)
+    if path.startswith("/v1/") and method.upper() in METHODS:
+        _take_idempotency_key(operation)
     own = [int(one) for one in answers if int(one) >= _LEAST_PROBLEM]
     for status in (*statuses, *own):
         answers[str(status)] = {
@@ -173,7 +189,8 @@ def _show(operation: Node, examples: Node) -> None:
             for media, body in ANSWERS.get(name, {}).get(status, {}).items():
                 answer["content"][media]["example"] = body
         else:
-            _show_problems(answer["content"][MEDIA_TYPE], codes_of(name, status), status, examples)
+            codes = codes_of(name, status, with_key=_has_key(operation))
+            _show_problems(answer["content"][MEDIA_TYPE], codes, status, examples)
         answer["headers"] = {
             header: {"$ref": f"#/components/headers/{header}"} for header in _headers(operation, status)
         }
@@ -191,4 +208,16 @@ def _headers(operation: Node, status: int) -> tuple[str, ...]:
     listed = status < _LEAST_PROBLEM and any(
         one["name"] == "limit" for one in operation.get("parameters", ())
     )
-    return ("X-Request-ID", *own, *(("Link",) if listed else ()), *_OF_STATUS.get(status, ()))
+    keyed: tuple[str, ...] = ()
+    if _has_key(operation):
+        # A second one that comes too early is told when to come again.
+        keyed = (REPLAYED,) if status < _LEAST_PROBLEM else _OF_KEY.get(status, ())
+    return ("X-Request-ID", *own, *(("Link",) if listed else ()), *keyed, *_OF_STATUS.get(status, ()))
+
+
+def _has_key(operation: Node) -> bool:
+    return any(one["name"] == HEADER for one in operation.get("parameters", ()))
+
+
+def _take_idempotency_key(operation: Node) -> None:
+    operation.setdefault("parameters", []).append(dict(_IDEMPOTENCY_KEY))

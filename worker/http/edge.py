@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from worker.flows.key import KeyRefused, Principal, note_use, use_is_news
 from worker.http.auth import principal_of
 from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES, MOST_HEADER_BYTES, MOST_PREVIEW_BYTES
+from worker.http.once import key_of, serve_once
 from worker.http.problems import problem_of, tell_operators
 from worker.http.refusals import HeadersTooLarge, Throttled, WrongMediaType
 from worker.http.services import Services
@@ -79,13 +80,18 @@ class Edge:
 
     async def _serve(self, request: Request, receive: Receive, answer: _Answer) -> None:
         path = request.url.path
+        key: str | None = None
         _check_headers(request)
         if path == "/v1" or path.startswith("/v1/"):
             request.state.principal = who = self._local or await self._known(request)
             await self._count(request, who, answer)
             _check_type(request)
+            key = key_of(request)
         body = _Limited(request.headers, receive, _most_bytes(path), self._services.body_seconds)
-        await self._app(request.scope, body, answer)
+        if key is None:
+            await self._app(request.scope, body, answer)
+        else:
+            await serve_once(self._app, request, body, answer, services=self._services, key=key)
 
     async def _known(self, request: Request) -> Principal:
         """Return who calls. A key that stands is never shut out because of others at its address."""

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
 from worker.audit.entry import BodyRefused
+from worker.flows.answer_once import AnswerNotKept, IdempotencyKeyReused, StillRunning
 from worker.flows.approve import NoApprovalNeeded, OwnProposal, PreviewVoid, WrongDigest
 from worker.flows.ask_export import TooManyExports
 from worker.flows.change import Stale
@@ -41,6 +42,7 @@ from worker.http.refusals import (
     ExportNotReady,
     Forbidden,
     HeadersTooLarge,
+    MalformedIdempotencyKey,
     NoCondition,
     ProjectBound,
     Throttled,
@@ -87,6 +89,10 @@ _STATUSES: Sequence[tuple[type[TenureError], int]] = (
     (BeyondPolicy, 409),
     (Stale, 412),
     (NoCondition, 428),
+    (StillRunning, 409),
+    (AnswerNotKept, 409),
+    (IdempotencyKeyReused, 422),
+    (MalformedIdempotencyKey, 400),
     (ExportNotReady, 409),
     (ExportExpired, 410),
     (WrongMediaType, 415),
@@ -237,7 +243,7 @@ def _of_fact(refused: TenureError) -> Problem:
         case BundleRefused():
             places = [_place(one) for one in refused.findings[:_MOST_FINDINGS]]
             return Problem(status=status, code=refused.code, detail=detail, errors=places)
-        case Throttled():
+        case Throttled() | StillRunning():
             return Problem(status=status, code=refused.code, detail=detail, headers=refused.headers)
         case KeyRefused():
             headers = {"WWW-Authenticate": 'Bearer realm="tenure"'}

@@ -65,6 +65,12 @@ class Unreadable(TenureError):
     code = "malformed_gzip"
 
 
+class MalformedIdempotencyKey(TenureError):
+    """There is an Idempotency-Key, and it is none that could be told from others."""
+
+    code = "malformed_idempotency_key"
+
+
 class ExportNotReady(TenureError):
     """There is no file to fetch: not yet, or never."""
 

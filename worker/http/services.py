@@ -36,6 +36,8 @@ class Services:
     ask_redis: Callable[[], None] | None = None
     # How long a client may leave a body unfinished without sending any of it.
     body_seconds: float = 20.0
+    # How often a request with an Idempotency-Key holds its claim for longer: a third of the lease.
+    renew_seconds: float = 20.0
     version: str = __version__
 
 

@@ -25,6 +25,12 @@ _ANYWHERE: Codes = {
     500: ("internal",),
     503: ("unavailable",),
 }
+# And what any of them may answer to an Idempotency-Key.
+_WITH_KEY: Codes = {
+    400: ("malformed_idempotency_key",),
+    409: ("idempotency_key_in_use", "answer_not_kept"),
+    422: ("idempotency_key_reused",),
+}
 _UNKNOWN_PROJECT: Codes = {422: ("unknown_project",)}
 _WITH_BUNDLE: Codes = {503: ("no_bundle", "not_recomputed")}
 # And what one of them answers beside.
@@ -75,9 +81,13 @@ _POINTERS: Mapping[str, str] = {
 }
 
 
-def codes_of(operation: str, status: int) -> tuple[str, ...]:
-    """Return the codes of problems that an operation answers with this status, the commonest first."""
-    return (*_ALONE.get(operation, {}).get(status, ()), *_ANYWHERE.get(status, ()))
+def codes_of(operation: str, status: int, *, with_key: bool) -> tuple[str, ...]:
+    """Return the codes of problems that an operation answers with this status, the commonest first.
+
+    ``with_key``: whether it takes an Idempotency-Key.
+    """
+    keyed = _WITH_KEY.get(status, ()) if with_key else ()
+    return (*_ALONE.get(operation, {}).get(status, ()), *_ANYWHERE.get(status, ()), *keyed)
 
 
 def problem(code: str, status: int) -> Json:

@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 
 from worker.http.auth import ThreadsWrite
 from worker.http.bulk_lines import answer_lines
+from worker.http.recorder import mark_broken_off
 from worker.http.services import Given
 from worker.http.spool import spool
 
@@ -40,11 +41,12 @@ async def register_bulk(
     """Register one thread a line (fields as in `POST /v1/threads`), plain or gzip, at most 64 MiB unpacked.
 
     Each line is answered with `{"line", "status": "created|exists|conflict|invalid", "id", "error"}`; the
-    last one is a summary. Nothing is registered before the whole body has come.
+    last one is a summary. Nothing is registered before the whole body has come. With an Idempotency-Key
+    answers up to 1 MiB come when all is done, and are kept; after a longer one the same again is 409.
     """
     gzipped = request.headers.get("content-encoding", "").lower() == "gzip"
     body = await spool(request.stream(), gzipped=gzipped)
-    lines = answer_lines(body, given, who, dry_run=query.dry_run)
+    lines = answer_lines(body, given, who, dry_run=query.dry_run, broke_off=lambda: mark_broken_off(request))
     # The first line is made before the answer begins: a database that is down is still a 503.
     first = await run_in_threadpool(next, lines)
 

@@ -6,6 +6,7 @@ thread, one sweep per policy and slot, one attempt per item, fence and stage, on
 
 from __future__ import annotations
 
+from worker.store.tables.answer import kept_answer
 from worker.store.tables.base import metadata
 from worker.store.tables.coverage import coverage, coverage_look
 from worker.store.tables.export import export, export_piece
@@ -49,6 +50,7 @@ __all__ = [
     "export_piece",
     "fact",
     "hold",
+    "kept_answer",
     "metadata",
     "notice",
     "policy_since",
