@@ -31,6 +31,10 @@ class BundleUnreadable(TenureError):
     code = "bundle_unreadable"
 
 
+# The bundle that this process registered under last.
+_by_digest: dict[str, Bundle] = {}
+
+
 @lru_cache(maxsize=4)
 def _parsed(canonical: str) -> Bundle:
     # Safe to cache: a bundle is immutable and named by its digest.
@@ -59,6 +63,22 @@ def bundle_in_force(db: Session, *, share: bool = False) -> Bundle:
             problem, repair="Put them into TENURE_POLICIES and start `tenure up` or `tenure beat`."
         )
     return read_bundle(found)
+
+
+def bundle_to_register_under(db: Session) -> Bundle:
+    """Return the bundle in force, which stays so until the caller commits; raises NoBundle.
+
+    Its text is read once in a process: a bundle whose digest is that of its own documents is no other.
+    """
+    digest = bundles.share_digest(db)
+    known = _by_digest.get(digest or "")
+    if known is not None:
+        return known
+    found = bundle_in_force(db)
+    if found.digest == digest:
+        _by_digest.clear()
+        _by_digest[digest] = found
+    return found
 
 
 def decide_now(db: Session, threads: Sequence[Thread], *, now: datetime) -> dict[str, Decision]:

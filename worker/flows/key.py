@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -208,17 +208,23 @@ def is_well_formed(text: str) -> bool:
     return len(parts) == _PARTS and parts[0] == "tnr" and _crc("_".join(parts[:3])) == parts[3]
 
 
-def authenticate(db: Session, text: str, *, now: datetime) -> Principal:
-    """Return who holds this key; raises KeyRefused, with one answer for every reason."""
+def authenticate(db: Session, texts: Sequence[str], *, now: datetime) -> list[Principal | KeyRefused]:
+    """Return who holds each key, or KeyRefused in its place: one answer for every reason."""
+    ids = {text.split("_")[1] for text in texts if is_well_formed(text)}
+    found = keys.get_keys(db, ids) if ids else {}
+    return [_holder(text, found, now) or _refused() for text in texts]
+
+
+def _holder(text: str, known: Mapping[str, StoredKey], now: datetime) -> Principal | None:
     if not is_well_formed(text):
-        raise _refused()
+        return None
     parts = text.split("_")
-    found = keys.get_key(db, parts[1])
+    found = known.get(parts[1])
     given = hashlib.sha256(parts[2].encode()).hexdigest()
     if found is None or not hmac.compare_digest(found.secret_sha256, given):
-        raise _refused()
+        return None
     if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= now):
-        raise _refused()
+        return None
     every = EVERY_PROJECT in found.projects
     return Principal(
         actor=key_actor(found.id),

@@ -12,14 +12,15 @@ from sqlalchemy.orm import Session
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
-from worker.flows.decide import bundle_in_force, schedule_of
+from worker.flows.decide import bundle_to_register_under, schedule_of
 from worker.model.chosen import check_children
-from worker.model.decision import Circumstances
+from worker.model.decision import Circumstances, Decision
 from worker.model.errors import Invalid, TenureError
 from worker.model.ids import ThreadId, new_id
 from worker.model.thread import Account, Kind, Thread, infer_kind
 from worker.policy.document import Bundle
 from worker.policy.durations import parse_duration
+from worker.policy.evaluate import decide
 from worker.policy.match import erasure_covers
 from worker.store import log, protections, threads
 from worker.store.orders import look_again
@@ -75,6 +76,22 @@ class Registered:
     created: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A registration and who asks for it: the entry names that one as its actor."""
+
+    wanted: Registration
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A registration as it stands, and what is decided of its thread in the same snapshot."""
+
+    done: Registered
+    decision: Decision
+
+
 def register(db: Session, wanted: Registration, *, actor: str, now: datetime) -> Registered:
     """Register one thread, idempotently by (project, kind, external_id).
 
@@ -97,25 +114,97 @@ def register_many(
     refused: Callable[[int, TenureError], None],
 ) -> list[Registered | None]:
     """Register at most MOST_AT_ONCE threads in one transaction; a bad one never blocks another."""
-    bundle = _bundle(db)
+    asked = [Asked(wanted=one, actor=actor) for one in wanted]
+    made = _enter(db, asked, now, refused)
+    _record(db, made, now)
+    return made.results
+
+
+def register_decided(db: Session, asked: Sequence[Asked], *, now: datetime) -> list[Decided | TenureError]:
+    """Register what several callers ask for in one transaction, each as `register` would, and decide it.
+
+    Of each its refusal stands in its place: Invalid, Conflict or RegisteredElsewhere.
+    """
+    why: dict[int, TenureError] = {}
+    made = _enter(db, asked, now, lambda place, refusal: why.update({place: refusal}))
+    decisions = _decide(db, made, now)
+    _record(db, made, now)
+    return [
+        why[place] if done is None else Decided(done=done, decision=decisions[done.stored.thread.id])
+        for place, done in enumerate(made.results)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """One registration that can be read, and the thread that it would make."""
+
+    place: int
+    asked: Asked
+    new: Thread
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.new.project, self.new.kind.value, self.new.external_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What came of a batch before its entries are written; ``orders`` cover what is new, by its id."""
+
+    bundle: Bundle
+    results: list[Registered | None]
+    new: Sequence[_Line]
+    orders: Mapping[str, Sequence[Order]]
+
+
+def _enter(
+    db: Session, asked: Sequence[Asked], now: datetime, refused: Callable[[int, TenureError], None]
+) -> _Made:
+    # Shared: a thread that was dated under an older bundle, and committed after the recompute had passed,
+    # would belong to no sweep.
+    bundle = bundle_to_register_under(db)
     lines: list[_Line] = []
-    for place, one in enumerate(wanted):
+    for place, one in enumerate(asked):
         try:
-            lines.append(_Line(place=place, wanted=one, new=_as_thread(one, bundle, now)))
+            lines.append(_Line(place=place, asked=one, new=_as_thread(one.wanted, bundle, now)))
         except Invalid as e:
             refused(place, e)
-    added = _add(db, lines, bundle, now)
-    results: list[Registered | None] = [None] * len(wanted)
+    added, orders = _add(db, lines, bundle, now)
+    results: list[Registered | None] = [None] * len(asked)
     standing = threads.by_natural_keys(db, [one.key for one in lines if one.new.id not in added])
     for line in lines:
         try:
             results[line.place] = _answer(line, added, standing)
         except (Conflict, RegisteredElsewhere) as e:
             refused(line.place, e)
-    entries = [_registered(one.new, one.wanted, now, actor) for one in lines if one.new.id in added]
-    log.append(db, entries)
-    _count([one for one in results if one is not None])
-    return results
+    new = [one for one in lines if one.new.id in added]
+    return _Made(bundle=bundle, results=results, new=new, orders=orders)
+
+
+def _decide(db: Session, made: _Made, now: datetime) -> dict[str, Decision]:
+    """Decide what was registered; of what is new nothing can bear on it but holds and orders on their way."""
+    done = {one.stored.thread.id: one for one in made.results if one is not None}
+    before = [one for one in done if one not in made.orders]
+    bearing = protections.circumstances(db, before) if before else None
+    holds = bearing.holds if bearing else protections.active_holds(db)
+
+    def bearing_on(thread_id: str) -> Circumstances:
+        if bearing is not None and thread_id not in made.orders:
+            return bearing
+        orders = tuple(order.erasure for order in made.orders[thread_id])
+        return Circumstances(holds=holds, erasures=orders)
+
+    return {
+        id_: decide(one.stored.thread, bundle=made.bundle, circumstances=bearing_on(id_), now=now)
+        for id_, one in done.items()
+    }
+
+
+def _record(db: Session, made: _Made, now: datetime) -> None:
+    """Write the entries of what is new: the last step of the transaction."""
+    log.append(db, [_registered(one, now) for one in made.new])
+    _count([one for one in made.results if one is not None])
 
 
 def _count(done: Iterable[Registered]) -> None:
@@ -128,48 +217,30 @@ def _add_to_meter(kind: str, result: str, number: int) -> None:
     count(lambda to: to.registrations.labels(kind=kind, result=result).inc(number))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
-    """One registration that can be read, and the thread that it would make."""
-
-    place: int
-    wanted: Registration
-    new: Thread
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.new.project, self.new.kind.value, self.new.external_id
-
-
-def _bundle(db: Session) -> Bundle:
-    # Shared: a thread that was dated under an older bundle, and committed after the recompute had passed,
-    # would belong to no sweep.
-    return bundle_in_force(db, share=True)
-
-
-def _add(db: Session, lines: Sequence[_Line], bundle: Bundle, now: datetime) -> dict[str, StoredThread]:
-    """Insert what nobody registered before; returns it by its id.
+def _add(
+    db: Session, lines: Sequence[_Line], bundle: Bundle, now: datetime
+) -> tuple[dict[str, StoredThread], dict[str, Sequence[Order]]]:
+    """Insert what nobody registered before; returns it by its id, with the orders that cover it.
 
     Of two lines with one key the first is inserted, and so is it where another process is faster: the
     unique indexes decide, not what was read before.
     """
-    known = threads.by_natural_keys(db, [one.key for one in lines])
-    first = _first([one for one in lines if one.key not in known])
+    first = _first(lines)
     orders = protections.orders_since(db, now) if first else ()
     rows: dict[str, StoredThread] = {}
-    covering: dict[str, list[Order]] = {}
+    covering: dict[str, Sequence[Order]] = {}
     for one in first.values():
         # An order that was placed while this request was on its way covers the thread too.
         covering[one.new.id] = [order for order in orders if _covers(order, one.new)]
         bearing = Circumstances(erasures=tuple(order.erasure for order in covering[one.new.id]))
         schedule = schedule_of(one.new, bundle=bundle, circumstances=bearing, now=now)
-        rows[one.new.id] = threads.as_new(one.new, schedule, children=one.wanted.children)
+        rows[one.new.id] = threads.as_new(one.new, schedule, children=one.asked.wanted.children)
     added = threads.add_many(db, list(rows.values()), under=bundle.digest)
     for thread_id in sorted(added):
         for order in covering[thread_id]:
             protections.cover(db, order.id, thread_id)
     look_again(db, [thread_id for thread_id in sorted(added) if covering[thread_id]])
-    return {thread_id: rows[thread_id] for thread_id in added}
+    return {one: rows[one] for one in added}, {one: covering[one] for one in added}
 
 
 def _first(lines: Sequence[_Line]) -> dict[tuple[str, str, str], _Line]:
@@ -193,7 +264,7 @@ def _answer(
     if existing is None:
         problem = "This object is registered already, by another project of the same provider account."
         raise RegisteredElsewhere(problem, repair="Ask whoever runs Tenure which project answers for it.")
-    differences = _differences(existing, one.new, one.wanted)
+    differences = _differences(existing, one.new, one.asked.wanted)
     if differences:
         raise Conflict(existing.thread.id, differences)
     return Registered(stored=existing, created=False)
@@ -204,8 +275,10 @@ def _covers(order: Order, new: Thread) -> bool:
     return reached and erasure_covers(order.erasure, new)
 
 
-def _registered(new: Thread, wanted: Registration, now: datetime, actor: str) -> Entry:
-    return bodies.thread_registered(new, children=wanted.children, at=now, actor=actor)
+def _registered(one: _Line, now: datetime) -> Entry:
+    return bodies.thread_registered(
+        one.new, children=one.asked.wanted.children, at=now, actor=one.asked.actor
+    )
 
 
 def _as_thread(wanted: Registration, bundle: Bundle, now: datetime) -> Thread:

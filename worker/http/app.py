@@ -76,6 +76,7 @@ def create_app(services: Services, *, local: Principal | None = None) -> FastAPI
         generate_unique_id_function=operation_id,
     )
     app.state.services = services
+    app.state.registrar = threads.registrar_of(services)
     app.state.watch = Watch(services.database, services.ask_redis)
     key = Depends(HTTPBearer(auto_error=False, description="tnr_<id>_<secret>_<crc>"))
     for module in _WITH_KEY:

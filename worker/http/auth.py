@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from starlette.concurrency import run_in_threadpool
 
 from worker.flows.key import KeyRefused, Principal, authenticate
 from worker.http.refusals import Forbidden, ProjectBound
 from worker.http.services import Services
 
 
-async def principal_of(services: Services, authorization: str | None) -> Principal:
-    """Return who holds the bearer key of this header; raises KeyRefused."""
+def key_of(authorization: str | None) -> str:
+    """Return the text of the bearer key in this header; raises KeyRefused where there is none."""
     scheme, _, text = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not text:
         problem = "This route needs an API key."
         raise KeyRefused(problem, repair="Send `Authorization: Bearer tnr_…`.")
+    return text.strip()
 
-    def look() -> Principal:
-        with services.database.read() as db:
-            return authenticate(db, text.strip(), now=services.clock.now())
 
-    return await run_in_threadpool(look)
+def look_up(services: Services, texts: Sequence[str]) -> list[Principal | KeyRefused]:
+    """Return who holds each of these keys as they stand now, or its refusal."""
+    with services.database.read() as db:
+        return authenticate(db, texts, now=services.clock.now())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from functools import partial
 
 from fastapi import HTTPException
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,19 +19,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.flows.key import KeyRefused, Principal, note_use, use_is_news
-from worker.http.auth import principal_of
+from worker.http.auth import key_of, look_up
 from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES, MOST_HEADER_BYTES, MOST_PREVIEW_BYTES
 from worker.http.once import key_of, serve_once
 from worker.http.problems import problem_of, tell_operators
 from worker.http.refusals import HeadersTooLarge, Throttled, WrongMediaType
 from worker.http.services import Services
 from worker.http.throttle import Bucket, address_of, bucket_of
+from worker.http.together import Together
 from worker.model.clock import Clock
 from worker.model.ids import new_id
 from worker.telemetry import log
 from worker.telemetry.meters import count
 
 BULK_PATH = "/v1/threads/bulk"
+_MOST_KEYS = 200
 _PREVIEWS_PATH = "/v1/previews"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -46,6 +49,8 @@ class Edge:
         self._app = app
         self._services = services
         self._local = local
+        # Keys of requests that come at the same moment are looked up together, each after its request came.
+        self._keys = Together(partial(look_up, services), most=_MOST_KEYS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, whatever happens inside."""
@@ -96,7 +101,7 @@ class Edge:
     async def _known(self, request: Request) -> Principal:
         """Return who calls. A key that stands is never shut out because of others at its address."""
         try:
-            return await principal_of(self._services, request.headers.get("authorization"))
+            return await self._keys(key_of(request.headers.get("authorization")))
         except KeyRefused:
             throttle = self._services.throttle
             address = address_of(request.client.host if request.client else None)

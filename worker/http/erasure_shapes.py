@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from worker.audit.deletions import line
 from worker.http.fields import AnyId, Instant, Name, Reason, Strict
@@ -33,12 +33,6 @@ class ErasureBody(Strict):
     `deadline` is until when it must be answered: one month from `at` unless given (Art. 12(3) GDPR), at most
     three months from now.
     """
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"owner": "user-4711", "reason": "request of the data subject, DSR-118"}
-        }
-    )
 
     owner: Name | None = None
     ids: Annotated[list[AnyId], Field(max_length=1000)] = Field(default_factory=list)

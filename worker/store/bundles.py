@@ -53,6 +53,14 @@ def in_force(db: Session, *, lock: bool = False, share: bool = False) -> InForce
     )
 
 
+def share_digest(db: Session) -> str | None:
+    """Return the digest in force, which stays so until the caller commits; None before the first one.
+
+    One statement: where it waits, PostgreSQL gives the row of after.
+    """
+    return db.execute(select(bundle_in_force.c.digest).with_for_update(read=True)).scalar_one_or_none()
+
+
 def _come_first(db: Session) -> None:
     """Wait for those who share the row now, and let no later one pass.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,6 +49,12 @@ def get_key(db: Session, key_id: str) -> StoredKey | None:
     """Return one key by its public id."""
     row = db.execute(select(api_key).where(api_key.c.id == key_id)).first()
     return None if row is None else _to_key(row)
+
+
+def get_keys(db: Session, key_ids: Collection[str]) -> dict[str, StoredKey]:
+    """Return keys by their public ids; one that is not there is left out."""
+    rows = db.execute(select(api_key).where(api_key.c.id.in_(sorted(set(key_ids)))))
+    return {row.id: _to_key(row) for row in rows}
 
 
 def list_keys(db: Session) -> list[StoredKey]:

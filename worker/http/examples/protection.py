@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from worker.http.examples.base import (
     ERASURE,
     FINGERPRINT,
@@ -18,6 +20,11 @@ from worker.http.examples.base import (
     json,
     page,
 )
+
+
+def _around(before: int, after: int) -> Json:
+    """Return how many of 41 live threads a hold covered before and after."""
+    return {"before": {"threads": 41, "held": before}, "after": {"threads": 41, "held": after}}
 
 
 def hold(**other: Any) -> Json:  # noqa: ANN401 - as thread
@@ -40,6 +47,8 @@ def hold(**other: Any) -> Json:  # noqa: ANN401 - as thread
         "released_by": None,
         "release_reason": None,
         "matched": 41,
+        "live": _around(0, 41),
+        "live_at_release": None,
         "unknown": [],
         "too_late": [{"id": OTHER, "what": "thread", "children_deleted": 0}],
         "uncertain": [],
@@ -52,18 +61,35 @@ RELEASED_HOLD = hold(
     released_at="2027-03-01T08:30:00.512004Z",
     released_by="key:rL7wQ2nT5vX8",
     release_reason="Matter closed on 2027-02-26.",
+    live_at_release=_around(41, 0),
 )
 
 _ERASED: Json = {
     "id": THREAD,
     "external_id": THEIRS,
+    "kind": "conversation",
     "project": "support-eu",
     "status": "deleted",
     "reason": None,
     "until": None,
     "grade": "confirmed",
+    "entry": 1234,
+    "accepted": False,
 }
-ERASURE_RECEIPT: Json = {
+_REFUSED: Json = {
+    "id": OTHER,
+    "external_id": "file-7c1d2e3f",
+    "kind": "file",
+    "project": "support-eu",
+    "status": "refused",
+    "reason": "retain:finance-7y",
+    "until": "2033-11-22T00:00:00Z",
+    "grade": None,
+    "entry": None,
+    "accepted": False,
+}
+_PENDING: Json = {**_ERASED, "status": "pending", "grade": None, "entry": None}
+_ORDER: Json = {
     "object": "erasure",
     "id": ERASURE,
     "owner": "customer-4711",
@@ -71,20 +97,36 @@ ERASURE_RECEIPT: Json = {
     "reason": "GDPR art. 17, ticket 8812",
     "at": "2026-11-24T09:00:00Z",
     "ordered_at": "2026-11-24T09:00:04.331960Z",
-    "threads": [
-        _ERASED,
-        {
-            "id": OTHER,
-            "external_id": "file-7c1d2e3f",
-            "project": "support-eu",
-            "status": "refused",
-            "reason": "retain:finance-7y",
-            "until": "2033-11-22T00:00:00Z",
-            "grade": None,
-        },
-    ],
+    "ordered_by": f"key:{KEY}",
+    "deadline": "2026-12-24T09:00:00Z",
+    "overdue": False,
+}
+_ANSWERED: Json = {
+    **_ORDER,
+    "status": "answered",
+    "counts": {"deleted": 1, "refused": 1},
+    "threads": [_ERASED, _REFUSED],
     "unknown": [],
 }
+_ORDERED: Json = {
+    **_ORDER,
+    "status": "open",
+    "counts": {"pending": 1},
+    "threads": [_PENDING],
+    "unknown": [],
+}
+_HEAD: Json = {
+    **_ORDER,
+    "status": "answered",
+    "counts": {"deleted": 1, "refused": 1},
+    "looked_at": "2026-11-24T09:15:00.118204Z",
+}
+_CSV = (
+    "erasure,order_status,deadline,id,external_id,kind,project,status,reason,until,grade,entry,accepted\r\n"
+    f"{ERASURE},answered,2026-12-24T09:00:00Z,"
+    f"{THREAD},{THEIRS},conversation,support-eu,deleted,,,confirmed,1234,no\r\n"
+)
+_JSONL = orjson.dumps(_ERASED).decode() + "\n"
 
 FAILURE = {
     "id": FINGERPRINT,
@@ -133,7 +175,7 @@ REQUESTS: Requests = {
     },
     "release": {"a reason": {"reason": RELEASED_HOLD["release_reason"]}},
     "createErasure": {
-        "an owner": {"owner": "customer-4711", "reason": ERASURE_RECEIPT["reason"]},
+        "an owner": {"owner": "customer-4711", "reason": _ORDER["reason"]},
         "ids": {"ids": [THEIRS], "reason": "Asked on the phone, ticket 8813"},
     },
     "putDeletes": {
@@ -149,10 +191,9 @@ ANSWERS: Answers = {
     "getHolds": {200: json(page(hold()))},
     "getHold": {200: json(hold())},
     "release": {200: json(RELEASED_HOLD)},
-    "createErasure": {
-        201: json({**ERASURE_RECEIPT, "threads": [{**_ERASED, "status": "pending", "grade": None}]})
-    },
-    "getErasure": {200: json(ERASURE_RECEIPT)},
+    "createErasure": {201: json(_ORDERED)},
+    "getErasures": {200: json(page(_HEAD))},
+    "getErasure": {200: {**json(_ANSWERED), "text/csv": _CSV, "application/jsonl": _JSONL}},
     "putDeletes": {200: json(_SWITCH)},
     "getFailures": {200: json(page(FAILURE))},
     "getParked": {200: json(page(PARKED))},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Query, Request, Response
 
 from worker.flows.explain import explain_thread
-from worker.flows.register import register
+from worker.flows.register import Asked, Decided, register_decided
 from worker.flows.withdraw import withdraw
 from worker.http.auth import ThreadsRead, ThreadsWrite, TrailRead
 from worker.http.etags import etag
@@ -15,7 +16,7 @@ from worker.http.fields import Reason, Strict
 from worker.http.finding import count_threads, find_thread, list_threads, show_thread
 from worker.http.lists import Page, link_next, page_of
 from worker.http.refusals import unknown_project
-from worker.http.services import Given
+from worker.http.services import Given, Services
 from worker.http.tables import Form, form_of, written
 from worker.http.thread_shapes import (
     ExplanationShape,
@@ -24,11 +25,29 @@ from worker.http.thread_shapes import (
     ThreadsPage,
     ThreadsQuery,
     explanation_shape,
+    thread_shape,
 )
+from worker.http.together import Together
 from worker.http.trail import EntriesQuery, EntryShape, note_trail_read, show_entries
+from worker.model.errors import TenureError
 from worker.store.log import entries_after
 
+# A transaction holds the log's head at its end, so it is short even for many.
+_MOST_TOGETHER = 100
+Registrar: TypeAlias = Together[Asked, Decided]
+
 router = APIRouter(prefix="/v1/threads", tags=["threads"])
+
+
+def registrar_of(services: Services) -> Registrar:
+    """Return what registers single threads: requests that come at the same moment are one transaction."""
+
+    def register(asked: Sequence[Asked]) -> Sequence[Decided | TenureError]:
+        now = services.clock.now()
+        with services.database.write() as db:
+            return register_decided(db, asked, now=now)
+
+    return Together(register, most=_MOST_TOGETHER)
 
 
 class WithdrawBody(Strict):
@@ -43,19 +62,19 @@ class WithdrawBody(Strict):
     response_model=ThreadShape,
     responses={200: {"model": ThreadShape, "description": "It was registered already with these values."}},
 )
-def register_thread(body: RegisterBody, response: Response, who: ThreadsWrite, given: Given) -> ThreadShape:
+async def register_thread(request: Request, body: RegisterBody, who: ThreadsWrite) -> Response:
     """Register a thread: 201 new, 200 the same again, 409 with other values or by another project."""
     if not who.may_see(body.project):
         raise unknown_project()
-    now = given.clock.now()
-    with given.database.write() as db:
-        done = register(db, body.registration(), actor=who.actor, now=now)
-    with given.database.read() as db:
-        shown = show_thread(db, done.stored, now=now)
-    response.status_code = 201 if done.created else 200
-    response.headers["Location"] = f"/v1/threads/{shown.id}"
-    response.headers["ETag"] = etag(done.stored)
-    return shown
+    registrar: Registrar = request.app.state.registrar
+    told = await registrar(Asked(wanted=body.registration(), actor=who.actor))
+    stored = told.done.stored
+    return Response(
+        thread_shape(stored, told.decision).model_dump_json(),
+        201 if told.done.created else 200,
+        headers={"Location": f"/v1/threads/{stored.thread.id}", "ETag": etag(stored)},
+        media_type="application/json",
+    )
 
 
 @router.get(
