@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from worker.flows.key import KeyRefused, Principal, note_use, use_is_news
 from worker.http.auth import key_of, look_up
 from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES, MOST_HEADER_BYTES, MOST_PREVIEW_BYTES
-from worker.http.once import key_of, serve_once
+from worker.http.once import idempotency_key_of, serve_once
 from worker.http.problems import problem_of, tell_operators
 from worker.http.refusals import HeadersTooLarge, Throttled, WrongMediaType
 from worker.http.services import Services
@@ -91,7 +91,7 @@ class Edge:
             request.state.principal = who = self._local or await self._known(request)
             await self._count(request, who, answer)
             _check_type(request)
-            key = key_of(request)
+            key = idempotency_key_of(request)
         body = _Limited(request.headers, receive, _most_bytes(path), self._services.body_seconds)
         if key is None:
             await self._app(request.scope, body, answer)

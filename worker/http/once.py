@@ -42,7 +42,7 @@ _PIECE = 256 * 1024
 _KEYS = "/v1/keys"
 
 
-def key_of(request: Request) -> str | None:
+def idempotency_key_of(request: Request) -> str | None:
     """Return the key, without quotes; None where none counts. Raises MalformedIdempotencyKey."""
     given = request.headers.getlist(HEADER)
     if not given or request.method not in METHODS:
