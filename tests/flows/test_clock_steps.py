@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from tests.world.crash import in_background
-from tests.world.world import POLICIES, World
+from tests.world.world import ACTOR, POLICIES, PROJECT, World
+from worker.flows.failures import Failure, list_failures
+from worker.flows.retry import retry
 from worker.flows.seal import seal
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
+from worker.store import stops
+from worker.store.tables import stopped_pair, thread
+from worker.store.threads import StoredThread
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -133,3 +139,96 @@ def test_a_read_from_before_the_clock_was_set_back_supports_nothing_after_it(wor
         worker.result(20)
     assert world.grade(first) == "acknowledged"
     assert world.grade(second) != "confirmed"
+
+
+@pytest.mark.parametrize("wrong", [HOUR, -HOUR], ids=["ahead", "back"])
+def test_a_worker_whose_clock_is_wrong_lets_nothing_wait_longer_or_shorter_than_any_other(
+    world: World, wrong: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker behind the database would otherwise use up all eight reads of a thread within seconds."""
+    monkeypatch.setattr("worker.flows.course.jitter", lambda: 1.0)
+    due = world.register(kind=Kind.FILE)
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.clock.step(wrong)
+    world.sweep()
+    before = database_time(world)
+    world.faults("error-500@get*1")
+    world.drain()
+    waited = (world.item(due).state, world.item(due).reads)
+    assert waited == (ItemState.WAITING, 1)
+    assert timedelta(seconds=20) <= world.item(due).next_at - before < timedelta(seconds=50)
+    world.clock.move(timedelta(seconds=51))
+    world.drain()
+    assert world.grade(due) == "confirmed"
+    assert DAY <= reverified_at(world, due) - before < DAY + timedelta(minutes=2)
+
+
+@pytest.mark.parametrize("wrong", [HOUR, -HOUR], ids=["ahead", "back"])
+def test_a_retry_and_an_arming_by_clocks_that_differ_still_send_no_second_delete(
+    world: World, wrong: timedelta
+) -> None:
+    """What was acknowledged after a person's retry is only read again, whoever armed it."""
+    due = world.register(kind=Kind.FILE)
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.faults("lying-200@delete")
+    world.sweep()
+    for _ in range(3):
+        world.drain()
+        world.clock.move(timedelta(minutes=11))
+    assert world.grade(due) == "still_present"
+    [failure] = failures_of(world)
+    retry(world.database, failure.fingerprint, reason="asked", actor=ACTOR, clock=world.clock)
+    sent = len(world.deletes())
+    world.clock.step(wrong)
+    world.sweep()
+    for _ in range(3):
+        world.drain()
+        world.clock.move(timedelta(minutes=11))
+    assert world.grade(due) == "still_present"
+    assert len(world.deletes()) == sent + 1
+
+
+def test_what_waits_by_a_clock_that_was_a_year_ahead_goes_on_with_the_next_tick(world: World) -> None:
+    if not world.database.is_sqlite:
+        pytest.skip("what waits is dated by the database's clock, which is right")
+    due = [world.register(kind=Kind.FILE) for _ in range(2)]
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.sweep()
+    world.clock.step(365 * DAY)
+    world.faults("error-500@get*1")
+    world.drain(most=1)
+    with world.database.write() as db:
+        stops.stop_pair(
+            db,
+            project=PROJECT,
+            kind=Kind.RESPONSE.value,
+            probe_at=world.clock.now(),
+            now=world.clock.now(),
+            reason="",
+        )
+    world.clock.step(-365 * DAY)
+    world.drain()
+    assert ItemState.WAITING in {world.item(one).state for one in due}
+    world.tick()
+    world.drain()
+    assert {world.grade(one) for one in due} == {"confirmed"}
+    with world.database.read() as db:
+        probe_at = db.execute(select(stopped_pair.c.probe_at)).scalar_one()
+    assert probe_at <= world.clock.now() + HOUR
+
+
+def database_time(world: World) -> datetime:
+    with world.database.read() as db:
+        return world.clock.lease_clock(db, world.clock.now())
+
+
+def reverified_at(world: World, stored: StoredThread) -> datetime:
+    with world.database.read() as db:
+        at = db.execute(select(thread.c.reverify_at).where(thread.c.id == stored.thread.id)).scalar_one()
+    assert isinstance(at, datetime)
+    return at
+
+
+def failures_of(world: World) -> list[Failure]:
+    with world.database.read() as db:
+        return list_failures(db)

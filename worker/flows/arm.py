@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -29,9 +29,12 @@ from worker.model.thread import Thread
 from worker.model.work import ItemState, Stage, WorkItem
 from worker.policy.document import Bundle
 from worker.policy.evaluate import decide
-from worker.store import intents, log, protections, references, threads, work
+from worker.store import attempts, intents, log, protections, references, threads, work
 from worker.store.engine import Database
+from worker.store.threads import StoredThread
 from worker.telemetry.meters import count
+
+_NEXT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,23 +100,25 @@ def arm(database: Database, group: Sequence[Intent], *, actor: str, clock: Clock
     """Arm a group in one short transaction; answers in the order of ``group``."""
     # Taken before the transaction: the 5 s in which the DELETE must leave then never stretch.
     at = clock.monotonic()
+    thread_ids = [one.item.thread_id for one in group]
     with database.write() as db:
         versions = protections.share(db, {one.item.project for one in group})
         now = clock.now()
+        database_time = work.time_of_waits(db, now)
         room = _Room(
             db=db,
             now=now,
-            decided_at=work.no_later(db, now),
+            database_time=database_time,
+            decided_at=min(now, database_time),
             at=at,
             actor=actor,
             bundle=bundle_in_force(db),
-            bearing=protections.circumstances(db, [one.item.thread_id for one in group]),
+            bearing=protections.circumstances(db, thread_ids),
             paused=protections.paused(db),
             refused=why_not_armed(db, now),
             owned=work.locked(db, [one.item for one in group]),
-            threads={
-                key: one.thread for key, one in threads.many(db, [i.item.thread_id for i in group]).items()
-            },
+            threads=threads.many(db, thread_ids),
+            armed_last=attempts.armed_last(db, thread_ids),
             versions=versions,
         )
         judged = [_judge(room, one) for one in group]
@@ -131,6 +136,7 @@ class _Room:
 
     db: Session
     now: datetime
+    database_time: datetime
     # A clock that runs ahead makes nothing due: the database's, where it has one, must agree.
     decided_at: datetime
     at: float
@@ -140,15 +146,25 @@ class _Room:
     paused: dict[str, str]
     refused: str | None
     owned: set[str]
-    threads: dict[str, Thread]
+    threads: dict[str, StoredThread]
+    armed_last: dict[str, datetime]
     versions: dict[str, int]
+
+    def armed_at(self, thread_id: str) -> datetime:
+        """Return when an attempt is armed now: after all others of its thread, and after its retry.
+
+        Their order decides whether a second DELETE may leave, and clocks differ and are set back.
+        """
+        before = (self.armed_last.get(thread_id), self.threads[thread_id].retried_at)
+        return max([self.database_time, *(at + _NEXT for at in before if at is not None)])
 
 
 def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, intents.Armed | None]:
     item = one.item
-    thread = room.threads.get(item.thread_id)
-    if item.id not in room.owned or thread is None:
+    stored = room.threads.get(item.thread_id)
+    if item.id not in room.owned or stored is None:
         return LeaseLost(), None, None
+    thread = stored.thread
     if room.refused is not None:
         # Holds that were placed after a backup are lost with it: nothing goes before a person has looked.
         return NotNow(reason=room.refused), None, None
@@ -222,7 +238,7 @@ def _intend(
         stage=one.stage,
         thread_id=item.thread_id,
         project=item.project,
-        armed_at=room.now,
+        armed_at=room.armed_at(item.thread_id),
         bundle=decision.bundle,
         before=one.before.seen,
         before_observation=kept_observation(one.before),

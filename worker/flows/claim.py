@@ -119,7 +119,7 @@ def anything_ready(database: Database, clock: Clock) -> list[str]:
     with database.read() as db:
         now = clock.now()
         ready = set(work.credentials_ready(db, now))
-        waiting = reverifying.projects_to_reverify(db, now)
+        waiting = reverifying.projects_to_reverify(db, work.time_of_waits(db, now))
         if waiting:
             projects = bundle_in_force(db).projects
             again = {projects[name].credential for name in waiting if name in projects}

@@ -27,7 +27,6 @@ from worker.store import stops, work
 from worker.telemetry import log, raise_alert
 
 _PROBE_FIRST = timedelta(minutes=1)
-_PROBE_LAST = timedelta(hours=1)
 
 
 async def drain(tools: Tools, credential: str) -> Counter[str]:
@@ -120,13 +119,14 @@ def _put_back(tools: Tools, credential: str, items: Sequence[WorkItem], why: Ten
     raise_alert("credential.unusable", credential=credential, problem=why.problem, repair=why.repair)
     now = tools.clock.now()
     with tools.database.write() as db:
+        next_at = work.time_of_waits(db, now) + _PROBE_FIRST
         for item in items:
             work.settle(
                 db,
                 item,
                 ItemState.WAITING,
                 now=now,
-                next_at=now + _PROBE_FIRST,
+                next_at=next_at,
                 reason=why.problem,
                 counters={"reads": item.reads, "rereads": item.rereads, "rounds": item.rounds},
             )
@@ -158,6 +158,7 @@ async def _keep_stopped(tools: Tools, desk: Desk) -> None:
     def keep() -> list[tuple[str, str]]:
         with tools.database.write() as db:
             failures = stops.stopped_pairs(db)
+            waits_from = work.time_of_waits(db, now)
             return [
                 pair
                 for pair in sorted(desk.stopped)
@@ -165,7 +166,7 @@ async def _keep_stopped(tools: Tools, desk: Desk) -> None:
                     db,
                     project=pair[0],
                     kind=pair[1],
-                    probe_at=now + min(_PROBE_LAST, _PROBE_FIRST * 2 ** failures.get(pair, 0)),
+                    probe_at=waits_from + min(stops.LONGEST_STOP, _PROBE_FIRST * 2 ** failures.get(pair, 0)),
                     now=now,
                     reason="the control failed",
                 )

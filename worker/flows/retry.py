@@ -13,7 +13,7 @@ from worker.audit import bodies
 from worker.flows.decide import bundle_in_force, schedule_of
 from worker.flows.failures import find_failure
 from worker.model.clock import Clock
-from worker.store import failures, log, orders, protections, threads
+from worker.store import failures, log, orders, protections, threads, work
 from worker.store.engine import Database
 
 _AT_ONCE = 500
@@ -45,7 +45,7 @@ def retry(
             if not found:
                 return count
             now = clock.now()
-            failures.take_up(db, [one.thread.id for one in found], at=now)
+            failures.take_up(db, [one.thread.id for one in found], at=work.time_of_waits(db, now))
             orders.look_again(db, [one.thread.id for one in found])
             live = threads.many(db, [one.thread.id for one in found])
             bearing = protections.circumstances(db, sorted(live), with_holds=False)

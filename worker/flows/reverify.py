@@ -36,7 +36,7 @@ from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.pacing.lane import Rank
 from worker.policy.document import Project
 from worker.providers.profiles import profile
-from worker.store import log, references, reverifying, threads
+from worker.store import log, references, reverifying, threads, work
 from worker.store.threads import StoredThread
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
@@ -71,8 +71,7 @@ class _Read:
 
 async def reverify(tools: Tools, credential: str) -> Counter[str]:
     """Read again what is due for one credential; returns the grades that it ended in."""
-    until = tools.clock.now() + tools.lease.length
-    taken = await asyncio.to_thread(_take, tools, credential, until)
+    taken, until = await asyncio.to_thread(_take, tools, credential)
     if not taken:
         return Counter()
     began = tools.clock.monotonic()
@@ -92,13 +91,15 @@ async def reverify(tools: Tools, credential: str) -> Counter[str]:
     return told
 
 
-def _take(tools: Tools, credential: str, until: datetime) -> list[_Taken]:
+def _take(tools: Tools, credential: str) -> tuple[list[_Taken], datetime]:
     with tools.database.write() as db:
         bundle = bundle_in_force(db)
         projects = {one.name: one for one in bundle.projects.values() if one.credential == credential}
-        found = reverifying.take(db, projects, now=tools.clock.now(), until=until, limit=_MOST)
+        now = work.time_of_waits(db, tools.clock.now())
+        until = now + tools.lease.length
+        found = reverifying.take(db, projects, now=now, until=until, limit=_MOST)
         tried = reverifying.tries(db, [one.thread.id for one in found])
-        return [
+        taken = [
             _Taken(
                 stored=one,
                 project=projects[one.thread.project],
@@ -108,6 +109,7 @@ def _take(tools: Tools, credential: str, until: datetime) -> list[_Taken]:
             for one in found
             if projects[one.thread.project].account == one.thread.account
         ]
+        return taken, until
 
 
 def _graded(db: Session, stored: StoredThread) -> dict[str, Any]:
@@ -136,8 +138,9 @@ def _write(tools: Tools, group: Sequence[_Read], until: datetime) -> list[Grade]
     named: list[tuple[str, int]] = []
     with tools.database.write() as db:
         chosen = references.chosen_of(db, {one.taken.thread.id for one in group})
+        again_at = work.time_of_waits(db, now) + _TRY_AGAIN
         for one in group:
-            graded, owned = _settle(db, one, now, until)
+            graded, owned = _settle(db, one, again_at, until)
             grades.append(graded)
             if not owned:
                 continue
@@ -160,12 +163,12 @@ def _passes(one: _Read) -> list[Tried]:
     return [read_tried(passed) for passed in one.taken.graded.get("passes", [])]
 
 
-def _settle(db: Session, one: _Read, now: datetime, until: datetime) -> tuple[Grade, bool]:
+def _settle(db: Session, one: _Read, again_at: datetime, until: datetime) -> tuple[Grade, bool]:
     stored = one.taken.stored
     before = stored.grade or Grade.CONTROL_FAILED
     graded = regrade(before, _passes(one), Reread(seen=one.seen.seen, control=one.support.control))
     settled = graded in {Grade.SUSTAINED, Grade.STILL_PRESENT}
-    again = None if settled or one.taken.tries + 1 >= _MOST_TRIES else now + _TRY_AGAIN
+    again = None if settled or one.taken.tries + 1 >= _MOST_TRIES else again_at
     present = graded is Grade.STILL_PRESENT
     attempts = int((stored.evidence or {}).get("attempts", 0))
     owned = reverifying.settle(

@@ -105,6 +105,7 @@ def settle(
     told: dict[str, bool] = {}
     done = _Done()
     with database.write() as db:
+        waits_from = work.time_of_waits(db, now)
         # Threads first, then items, each in order: everybody who takes both does so.
         stored = threads.many(db, [one.item.thread_id for one in settlements], lock=True)
         owned = work.locked(db, [one.item for one in settlements])
@@ -117,7 +118,8 @@ def settle(
                 before=before,
                 now=now,
                 actor=actor,
-                reverify_at=now + reverify_after,
+                waits_from=waits_from,
+                reverify_at=waits_from + reverify_after,
                 bundle=bundle,
             )
             told[one.item.id] = one.item.id in owned and before.thread.state in WORKABLE
@@ -169,12 +171,12 @@ def _cancel(db: Session, one: Settlement, before: StoredThread, now: datetime) -
     work.settle(db, one.item, ItemState.CANCELLED, now=now, reason=reason)
 
 
-def _move_item(one: Settlement, now: datetime) -> ItemMove:
+def _move_item(one: Settlement, waits_from: datetime) -> ItemMove:
     verdict = one.verdict
     return ItemMove(
         item=one.item,
         state=verdict.state,
-        next_at=now + verdict.wait if verdict.wait is not None else None,
+        next_at=waits_from + verdict.wait if verdict.wait is not None else None,
         reason=verdict.reason,
         grade=verdict.grade,
         counters={"reads": verdict.reads, "rereads": verdict.rereads, "rounds": one.rounds},
@@ -190,13 +192,14 @@ class _Writer:
     before: StoredThread
     now: datetime
     actor: str
+    waits_from: datetime
     reverify_at: datetime
     bundle: Bundle
 
     def settle(self, done: _Done) -> None:
         """Add what this settlement comes to."""
         one = self.one
-        done.items.append(_move_item(one, self.now))
+        done.items.append(_move_item(one, self.waits_from))
         references.note(self.db, one.item.thread_id, one.told)
         if one.younger_than_registered is not None:
             self._correct(one.younger_than_registered)

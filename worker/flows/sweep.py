@@ -26,7 +26,7 @@ from worker.policy.compile import Columns, match_clause
 from worker.policy.document import Bundle, Guards, Mode
 from worker.policy.durations import parse_duration
 from worker.policy.guards import GuardVerdict, check
-from worker.store import bundles, log, sweeps, threads
+from worker.store import bundles, log, sweeps, threads, work
 from worker.store.engine import Database
 from worker.store.sweeps import Sweep
 from worker.store.tables import thread as thread_table
@@ -252,7 +252,9 @@ def release(database: Database, sweep_id: str, *, clock: Clock) -> Sweep:
             now = clock.now()
             ids = sweeps.plan_ids(db, one.id, after=one.cursor, limit=_PAGE)
             credentials = {name: p.credential for name, p in bundle_in_force(db).projects.items()}
-            count = sweeps.release(db, one, ids, credentials=credentials, now=now)
+            # What is released is ready: a clock that runs ahead would make it wait until it is so late.
+            ready_at = work.no_later(db, now)
+            count = sweeps.release(db, one, ids, credentials=credentials, now=ready_at)
             sweeps.advance(db, one.id, cursor=ids[-1] if ids else one.cursor, released=count)
             if len(ids) < _PAGE:
                 sweeps.set_state(db, one.id, SweepState.RELEASED, released_at=now)

@@ -25,7 +25,7 @@ from worker.model.errors import TenureError
 from worker.model.work import SweepState
 from worker.policy.document import CatchUp, Mode, Policy
 from worker.policy.schedule import latest_slot
-from worker.store import bundles, coverages, keys, rests, sweeps, threads, work
+from worker.store import bundles, coverages, keys, rests, stops, sweeps, threads, work
 from worker.store.engine import Database
 from worker.telemetry import log
 
@@ -101,8 +101,7 @@ def tick(beat: Ticker) -> list[str]:
                 database, now=_no_later(database, clock.now()), grace=_TICKS_OF_GRACE * beat.every
             ):
                 sweep(database, order, actor=beat.actor, clock=clock)
-    with database.write() as db:
-        rests.mend(db, clock.now())
+    _mend(beat)
     woken = anything_ready(database, clock)
     for credential in woken:
         beat.wake(credential)
@@ -113,6 +112,17 @@ def tick(beat: Ticker) -> list[str]:
     # Last: what an order's answer is depends on all the rest, and nothing depends on it.
     answer_orders(database, actor=beat.actor, clock=clock)
     return woken
+
+
+def _mend(beat: Ticker) -> None:
+    """End every wait that a clock which was ahead has dated too late."""
+    now = beat.clock.now()
+    with beat.database.write() as db:
+        rests.mend(db, now)
+        stops.mend(db, work.time_of_waits(db, now))
+        projects = bundle_in_force(db).projects.values() if bundles.in_force(db) else ()
+        if mended := work.mend(db, {one.credential for one in projects}, now):
+            log().warning("waits.mended", items=mended)
 
 
 def _no_later(database: Database, now: datetime) -> datetime:

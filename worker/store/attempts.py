@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from worker.model.evidence import Class
@@ -72,6 +72,13 @@ def unanswered_of(db: Session, projects: Collection[str] | None) -> set[AttemptK
     if projects is not None:
         query = query.where(attempt.c.project.in_(sorted(projects)))
     return {(row.item_id, row.fence, row.stage) for row in db.execute(query)}
+
+
+def armed_last(db: Session, thread_ids: Collection[str]) -> dict[str, datetime]:
+    """Return when the newest attempt at each of these threads was armed, of those that have any."""
+    query = select(attempt.c.thread_id, func.max(attempt.c.armed_at).label("at"))
+    rows = db.execute(query.where(attempt.c.thread_id.in_(sorted(thread_ids))).group_by(attempt.c.thread_id))
+    return {row.thread_id: row.at for row in rows}
 
 
 def _to_open(row: Row[Any]) -> OpenAttempt:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from worker.store.engine import changed
 from worker.store.tables import stopped_pair
+
+LONGEST_STOP = timedelta(hours=1)
+"""So long a pair waits for its next probe at most."""
 
 
 def stop_pair(
@@ -25,6 +28,12 @@ def stop_pair(
         )
     )
     return True
+
+
+def mend(db: Session, now: datetime) -> None:
+    """Let no probe be later than the longest wait for one: it was dated by a clock that was ahead."""
+    latest = now + LONGEST_STOP
+    db.execute(update(stopped_pair).where(stopped_pair.c.probe_at > latest).values(probe_at=latest))
 
 
 def stopped_pairs(db: Session) -> dict[tuple[str, str], int]:

@@ -25,6 +25,9 @@ from worker.store.protections import EVERYTHING
 from worker.store.rests import rests
 from worker.store.tables import attempt, protection, stopped_pair, work_item
 
+LONGEST_WAIT = timedelta(hours=25)
+"""Longer than any item waits: a provider that asks for more than a day is asked again after a day."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierAttempt:
@@ -97,6 +100,15 @@ def claim(
     return [_to_item(row, fence=row.fence + 1, until=until) for row in rows], until
 
 
+def time_of_waits(db: Session, now: datetime) -> datetime:
+    """Return the time that leases and waits are counted from: the database's, where it has a clock.
+
+    Whoever waits is claimed by that clock. Dated by a worker's own that runs behind, a wait would be over
+    before it began, and every try of a thread would be used up at once.
+    """
+    return lease_clock(db, now)
+
+
 def no_later(db: Session, now: datetime) -> datetime:
     """Return ``now``, or the database's time where the application's clock is ahead of it (PostgreSQL)."""
     return min(now, lease_clock(db, now))
@@ -109,6 +121,20 @@ def end_leases(db: Session, now: datetime) -> int:
     """
     held = work_item.c.state == ItemState.CLAIMED
     return changed(db, update(work_item).where(held).values(lease_until=now))
+
+
+def mend(db: Session, credentials: Collection[str], now: datetime) -> int:
+    """Let no item wait longer than anything does; returns how many were dated by a clock that was ahead.
+
+    On SQLite the clock is the process's own, and may be set back while items wait.
+    """
+    now = lease_clock(db, now)
+    dated_wrong = (
+        work_item.c.credential.in_(sorted(credentials)),
+        work_item.c.state.in_((ItemState.PLANNED, ItemState.WAITING)),
+        work_item.c.next_at > now + LONGEST_WAIT,
+    )
+    return changed(db, update(work_item).where(*dated_wrong).values(next_at=now))
 
 
 def _probes(db: Session, credential: str, now: datetime) -> list[Row[Any]]:
