@@ -90,8 +90,9 @@ def make_app(settings: Settings) -> Celery:
             "tick": {
                 "task": "tenure.tick",
                 "schedule": Every(timedelta(seconds=settings.tick_seconds)),
-                # An old tick is worth nothing: the next one sees the same.
-                "options": {"queue": CONTROL, "expires": max(1.0, settings.tick_seconds)},
+                # It does not expire: Celery would ask the worker's clock about an instant of beat's. One that
+                # waited in the queue is told from the others by the database, and then does nothing.
+                "options": {"queue": CONTROL},
             }
         },
     )

@@ -35,6 +35,8 @@ _LEFT_BY_A_CRASH = timedelta(minutes=2)
 _TICKS_OF_GRACE = 4
 _BLOCKED_FOR = timedelta(hours=1)
 _PAGE = 1000
+# Ticks that waited in the queue come one right after another; those on time lie further apart than this part.
+_TICKS_APART = 4
 # Few at a time: looks share the workers' places with deletions.
 _LOOKS_PER_TICK = 2
 
@@ -107,11 +109,23 @@ def tick(beat: Ticker) -> list[str]:
         beat.wake(credential)
     _look(beat)
     with database.write() as db:
-        keys.note_fact(db, LAST_TICK, {"woken": len(woken)}, clock.now())
+        keys.note_fact(db, LAST_TICK, {"woken": len(woken)}, work.time_of_waits(db, clock.now()))
     log().debug("beat.ticked", woken=len(woken))
     # Last: what an order's answer is depends on all the rest, and nothing depends on it.
     answer_orders(database, actor=beat.actor, clock=clock)
     return woken
+
+
+def is_superfluous(beat: Ticker) -> bool:
+    """Whether a tick has only just ended: this one was left in the queue, and would see the same.
+
+    The time is the database's, or this process's own on SQLite, so that no two clocks are compared. A last
+    tick that seems to lie ahead is that of a clock that was set back, and tells nothing.
+    """
+    with beat.database.read() as db:
+        last = keys.read_fact(db, LAST_TICK)
+        now = work.time_of_waits(db, beat.clock.now())
+    return last is not None and timedelta(0) <= now - last[1] < beat.every / _TICKS_APART
 
 
 def _mend(beat: Ticker) -> None:

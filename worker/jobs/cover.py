@@ -10,13 +10,11 @@ from worker.jobs.process import this_process
 from worker.telemetry import log
 
 QUEUE = "drain"
-# Every tick wakes again what is still due, so an older message would only be one too many.
-_EXPIRES_SECONDS = 60
 
 
 @shared_task(name="tenure.cover", ignore_result=True)
 def cover_now(project: str) -> None:
-    """Look on; a doubled message finds the look taken."""
+    """Look on; a doubled or an old message finds the look taken, or not due."""
     process = this_process()
     if not process.is_stopping():
         process.run(cover(process.tools, project))
@@ -25,6 +23,6 @@ def cover_now(project: str) -> None:
 def look_at(project: str) -> None:
     """Wake a worker for a project's coverage; a broker that is gone costs one tick."""
     try:
-        cover_now.apply_async((project,), queue=QUEUE, expires=_EXPIRES_SECONDS)
+        cover_now.apply_async((project,), queue=QUEUE)
     except OperationalError as e:
         log().warning("wake.failed", project=project, reason=type(e.__cause__ or e).__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from worker.flows.tick import tick
+from worker.flows.tick import is_superfluous, tick
 from worker.jobs.cover import look_at
 from worker.jobs.drain import wake
 from worker.jobs.process import this_process
@@ -13,4 +13,6 @@ from worker.jobs.process import this_process
 @shared_task(name="tenure.tick", ignore_result=True)
 def tick_now() -> None:
     """Run one tick; the unique (policy, slot) makes a doubled message harmless."""
-    tick(this_process().tenure.ticker(wake, look_at))
+    ticker = this_process().tenure.ticker(wake, look_at)
+    if not is_superfluous(ticker):
+        tick(ticker)
