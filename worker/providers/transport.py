@@ -17,6 +17,8 @@ import aiohttp
 import httpx2
 from openai._vendor.httpx_aiohttp.transport import AiohttpTransport
 
+from worker.providers.bounded import ENCODINGS, bounded
+
 CONNECT_SECONDS = 5.0
 # At most one batch's concurrency; the cost of the pool grows with its size.
 _CONNECTIONS = 64
@@ -61,13 +63,21 @@ def limits(seconds: float) -> httpx2.Timeout:
     return httpx2.Timeout(seconds, connect=connect, pool=connect)
 
 
+class _Transport(AiohttpTransport):
+    """The SDK's own, with answers that end."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return bounded(await super().handle_async_request(request))
+
+
 def make_http_client() -> httpx2.AsyncClient:
     """Return a client that connects on first use, to the loop that uses it; nothing ambient is read."""
     context = _tls()
     return httpx2.AsyncClient(
-        transport=AiohttpTransport(client=_make_session, verify=context, trust_env=False),
+        transport=_Transport(client=_make_session, verify=context, trust_env=False),
         verify=context,
         trust_env=False,
+        headers=ENCODINGS,
         follow_redirects=False,
         # A provider's cookie would tie later requests to earlier ones: keep none.
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
