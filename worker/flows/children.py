@@ -13,11 +13,10 @@ from worker.flows.arm import Armed, Intent
 from worker.flows.arm import Verdict as ArmVerdict
 from worker.flows.desk import Answered, Course, Desk
 from worker.flows.patience import LeaseShort
-from worker.flows.sending import armed_in_time
+from worker.flows.sending import Arming
 from worker.model.evidence import Children, Class, Observation, Step
 from worker.model.work import Stage
 from worker.pacing.base import CoolingDown, PacerUnavailable
-from worker.pacing.lane import Rank
 
 # Within one pass the children that were left are asked for again this often.
 _ROUNDS_IN_A_PASS = 2
@@ -109,20 +108,17 @@ async def _delete_round(
         children_found=course.children_found,
         children_deleted=course.children_deleted,
     )
-    armed: ArmVerdict | None = None
+    arming = Arming(desk=desk, intent=lambda: intent)
     # Stays so until something leaves: an arming under which nothing was sent counts for nothing.
     last = Observation(
         step=Step.DELETE, seen=Class.UNSENT, at=desk.clock.now(), subject=course.thread.external_id
     )
-    armed_once = False
+    told = True
     try:
         for child in children:
-            armed, answer = await _delete_one(desk, course, intent, armed, child)
-            if not isinstance(armed, Armed):
-                return Stopped(verdict=armed)
-            armed_once = True
+            answer = await _delete_one(desk, course, arming, child)
             if answer is None:
-                return Stopped(verdict=None)
+                return Stopped(verdict=None if isinstance(arming.verdict, Armed) else arming.verdict)
             last = answer
             if last.seen is Class.THROTTLED:
                 return Throttled()
@@ -132,10 +128,10 @@ async def _delete_round(
         raise
     except BaseException:
         # Without an answer, what was on the wire counts as something that may have left.
-        armed_once = False
+        told = False
         raise
     finally:
-        if armed_once:
+        if told and arming.was_armed:
             await desk.answered.submit(
                 Answered(
                     item=course.item,
@@ -148,20 +144,17 @@ async def _delete_round(
     return None
 
 
-async def _delete_one(
-    desk: Desk, course: Course, intent: Intent, armed: ArmVerdict | None, child: str
-) -> tuple[ArmVerdict, Observation | None]:
+async def _delete_one(desk: Desk, course: Course, arming: Arming, child: str) -> Observation | None:
     """Send one child's DELETE at its slot; without an answer nothing was sent: not armed, no time, paused."""
-    # Slot and seat come first, as for a container: nothing may wait between the last look and sending.
-    async with desk.asker.turn(desk.asker.writes, Rank.DELETE, course.order) as slot:
-        armed = await armed_in_time(desk, intent, armed)
-        if not isinstance(armed, Armed) or not desk.asker.time_left() or slot.overtaken:
-            return armed, None
-        answer = await desk.asker.provider.delete_child(
-            course.thread.kind, course.thread.external_id, child, timeout=desk.asker.timeout
+    thread, asker = course.thread, desk.asker
+    async with arming.leaving(course.order) as now:
+        if not now:
+            return None
+        answer = await asker.provider.delete_child(
+            thread.kind, thread.external_id, child, timeout=asker.timeout
         )
-    await desk.asker.heed(answer, desk.asker.writes)
+    await asker.heed(answer, asker.writes)
     course.observations.append(answer)
     if answer.seen not in {Class.UNSENT, Class.DENIED, Class.THROTTLED}:
         course.children_deleted += 1
-    return armed, answer
+    return answer

@@ -16,7 +16,7 @@ from worker.flows.children import Gone, Left, Outcome, Stopped, Throttled, Unlis
 from worker.flows.desk import Answered, Course, Desk
 from worker.flows.keeping import Keeping, as_child
 from worker.flows.patience import LeaseShort
-from worker.flows.sending import armed_in_time
+from worker.flows.sending import Arming
 from worker.model.chosen import SENT, ChosenChild, ChosenState, Kept
 from worker.model.evidence import Children, Class, Control, Observation, Step
 from worker.model.thread import Kind
@@ -223,12 +223,16 @@ class _Stage:
 
     work: _Pass
     ready: Sequence[_Way]
-    armed: Armed | None = None
+    arming: Arming = field(init=False)
     last: Observation | None = None
     answers: dict[str, tuple[Class, bool]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.arming = Arming(desk=self.work.desk, intent=self._intent)
+
     async def send(self) -> Outcome | None:
         """Send what is ready; the stage's answers are committed at its end, whatever ends it."""
+        told = True
         self.answers = {one.child.id: (Class.UNSENT, False) for one in self.ready}
         try:
             for way in self.ready:
@@ -241,11 +245,11 @@ class _Stage:
             raise
         except BaseException:
             # What was on the wire stays without an answer, so it may have left.
-            self.armed = None
+            told = False
             raise
         finally:
             # Also where a second asking said no: under the first one something may have left.
-            if self.armed is not None:
+            if told and self.arming.was_armed:
                 await self._record()
         return None
 
@@ -294,16 +298,14 @@ class _Stage:
     ) -> Observation | Outcome | None:
         """Send at the slot and within 5 s of arming. None: the child is kept by now, and nothing was sent."""
         desk, course = self.work.desk, self.work.course
-        # Slot and seat come first, as for a container: nothing may wait between the last look and sending.
-        async with desk.asker.turn(desk.asker.writes, Rank.DELETE, course.order) as slot:
-            armed = await armed_in_time(desk, self._intent(), self.armed)
+        async with self.arming.leaving(course.order) as now:
+            armed = self.arming.verdict
             if not isinstance(armed, Armed):
                 return Stopped(verdict=armed)
-            self.armed = armed
             if way.child.id in armed.kept:
                 way.state, way.reason = ChosenState.KEPT, armed.kept[way.child.id]
                 return None
-            if not desk.asker.time_left() or slot.overtaken:
+            if not now:
                 return Stopped(verdict=None)
             answer = replace(await request(way.child), child=way.child.id)
         await desk.asker.heed(answer, desk.asker.writes)

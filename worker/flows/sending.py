@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from worker.flows.arm import Armed, Intent
 from worker.flows.arm import Verdict as ArmVerdict
@@ -17,14 +19,12 @@ ARMED_FOR_SECONDS = 5.0
 _CONFLICT = 409
 
 
-async def armed_in_time(desk: Desk, intent: Intent, armed: ArmVerdict | None) -> ArmVerdict:
+async def armed_in_time(desk: Desk, intent: Intent, armed: ArmVerdict) -> ArmVerdict:
     """Return the arming if a DELETE may still leave under it, else arm anew (same attempt, new time).
 
     A new one may be old as well when its word comes: the process stood still after it was committed. One that
     is too old is returned only where no time is left, and then nothing may leave either.
     """
-    if armed is None:
-        armed = await desk.arm.submit(intent)
     while isinstance(armed, Armed) and _is_old(desk, armed) and desk.asker.time_left():
         armed = await desk.arm.submit(intent)
     return armed
@@ -34,54 +34,94 @@ def _is_old(desk: Desk, armed: Armed) -> bool:
     return desk.clock.monotonic() - armed.at >= ARMED_FOR_SECONDS
 
 
+@dataclass(slots=True, kw_only=True)
+class Arming:
+    """The arming of one stage, and how a request leaves under it. ``verdict`` is the last word on it.
+
+    ``intent`` says what is to be armed each time. ``was_armed``: it was committed at least once, so its
+    answer must be, too; without one it would count as something that may have left.
+    """
+
+    desk: Desk
+    intent: Callable[[], Intent]
+    on_armed: Callable[[], None] = lambda: None
+    verdict: ArmVerdict | None = None
+    was_armed: bool = False
+
+    @asynccontextmanager
+    async def leaving(self, order: float) -> AsyncIterator[bool]:
+        """Within it one DELETE leaves at once: it has its slot, its seat and a fresh arming.
+
+        False: nothing may leave, because the verdict says so, a pause began, or no time is left. Raises
+        LeaseShort, PacerUnavailable or CoolingDown, also after arming.
+        """
+        asker = self.desk.asker
+        slot = await asker.slot(asker.writes, Rank.DELETE, order)
+        if not await self._is_ready(slot):
+            yield False
+            return
+        # The seat comes before the last look: a DELETE that waited for one after it could leave unarmed, and
+        # behind a hold that has answered.
+        async with asker.seats:
+            while slot.spent or self._is_old():
+                # Whoever waited for its seat, or for another arming, is late: many late ones would leave
+                # together. The next slot lies ahead, so that there is time to arm; the seat is kept.
+                if slot.spent:
+                    slot = await asker.slot(asker.writes, Rank.DELETE, order)
+                if not await self._is_ready(slot):
+                    yield False
+                    return
+            yield asker.time_left()
+
+    async def _is_ready(self, slot: Slot) -> bool:
+        """Arm while the slot lies ahead, and wait for it; False where nothing may leave at it."""
+        if self.verdict is None:
+            self.verdict = await self.desk.arm.submit(self.intent())
+        else:
+            self.verdict = await armed_in_time(self.desk, self.intent(), self.verdict)
+        if not isinstance(self.verdict, Armed):
+            slot.give_back()
+            return False
+        if not self.was_armed:
+            self.was_armed = True
+            self.on_armed()
+        if not self.desk.asker.time_left():
+            slot.give_back()
+            return False
+        return await slot.wait()
+
+    def _is_old(self) -> bool:
+        return isinstance(self.verdict, Armed) and _is_old(self.desk, self.verdict)
+
+
 async def delete_container(desk: Desk, course: Course, intent: Intent) -> Observation | ArmVerdict:
     """Reserve the slot, arm while waiting for it, send; returns the answer or why nothing was sent.
 
     The answer is committed before it is returned, so that a crash afterwards loses little.
     """
-    asker = desk.asker
-    slot = await asker.slot(asker.writes, Rank.DELETE, course.order)
-    armed: ArmVerdict = await desk.arm.submit(intent)
-    if not isinstance(armed, Armed):
-        slot.give_back()
-        return armed
-    desk.controls.arming(course.thread.id)
+    asker, thread = desk.asker, course.thread
+    arming = Arming(desk=desk, intent=lambda: intent, on_armed=lambda: desk.controls.arming(thread.id))
     answer = _unsent(desk, course)
     try:
-        armed, answer = await _send_at(slot, desk, course, intent, armed)
+        async with arming.leaving(course.order) as now:
+            if now:
+                answer = await asker.provider.delete(thread.kind, thread.external_id, timeout=asker.timeout)
     except (LeaseShort, PacerUnavailable, CoolingDown):
-        # Armed, and nothing left: without a word of it, it would count as something that may have.
-        await _record(desk, course, answer)
+        # Perhaps armed, and nothing left: without a word of it, it would count as something that may have.
+        if arming.was_armed:
+            await _record(desk, course, answer)
         raise
-    if not isinstance(armed, Armed):
-        # The first arming is on record; say that nothing left under it, or it would count as an attempt.
+    if arming.was_armed:
         await _record(desk, course, answer)
-        return armed
+    if not isinstance(arming.verdict, Armed):
+        # An earlier arming is on record with the word that nothing left under it.
+        assert arming.verdict is not None  # noqa: S101 - it was asked for, or an exception came
+        return arming.verdict
     course.note_answer(answer)
-    await _record(desk, course, answer)
     await asker.heed(answer, asker.writes)
     if answer.status == _CONFLICT:
         await _ask_for_its_end(desk, course)
     return answer
-
-
-async def _send_at(
-    slot: Slot, desk: Desk, course: Course, intent: Intent, armed: ArmVerdict
-) -> tuple[ArmVerdict, Observation]:
-    """Send at the slot, unless a pause began since it was reserved, or deciding again says no."""
-    asker = desk.asker
-    if not await slot.wait():
-        return armed, _unsent(desk, course)
-    # The seat comes first: a DELETE that waited for one after the last look could leave unarmed, and
-    # behind a hold that has answered.
-    async with asker.seats:
-        if slot.spent:
-            slot = await asker.permit(asker.writes, Rank.DELETE, course.order)
-        armed = await armed_in_time(desk, intent, armed)
-        if not isinstance(armed, Armed) or not asker.time_left() or slot.overtaken:
-            return armed, _unsent(desk, course)
-        thread = course.thread
-        return armed, await asker.provider.delete(thread.kind, thread.external_id, timeout=asker.timeout)
 
 
 async def _ask_for_its_end(desk: Desk, course: Course) -> None:
