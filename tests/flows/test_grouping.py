@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Sequence
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from worker.flows.grouping import Grouper
 
@@ -83,19 +84,35 @@ def test_who_comes_while_a_group_is_written_is_of_the_next_one() -> None:
     assert book.groups == [[1], [2, 3]]
 
 
-def test_an_error_reaches_every_member_of_its_group_and_no_other() -> None:
+def test_one_that_cannot_be_written_keeps_no_other_of_its_group_back() -> None:
     def write(group: Sequence[int]) -> list[int]:
         if 1 in group:
-            raise OSError("no room")
+            raise ValueError("no number")
         return list(group)
 
     async def body() -> None:
         grouper = Grouper(write, most=2, window=0.01)
         told = await asyncio.gather(*map(grouper.submit, [1, 2, 3]), return_exceptions=True)
-        assert [type(one) for one in told] == [OSError, OSError, int]
+        assert [type(one) for one in told] == [ValueError, int, int]
         assert await grouper.submit(4) == 4
 
     within_ten_seconds(body())
+
+
+def test_a_database_that_does_not_answer_is_not_asked_again_by_each_member() -> None:
+    groups: list[Sequence[int]] = []
+
+    def write(group: Sequence[int]) -> list[int]:
+        groups.append(group)
+        raise OperationalError("commit", {}, OSError("gone"))
+
+    async def body() -> None:
+        grouper = Grouper(write, window=0.01)
+        told = await asyncio.gather(*map(grouper.submit, [1, 2, 3]), return_exceptions=True)
+        assert {type(one) for one in told} == {OperationalError}
+
+    within_ten_seconds(body())
+    assert groups == [[1, 2, 3]]
 
 
 def test_a_waiter_that_is_cancelled_takes_nobody_with_it() -> None:

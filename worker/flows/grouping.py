@@ -6,12 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
 MOST = 25
 WINDOW = 0.25
 """No group waits longer than this before it is written."""
 
 QUIET = 0.02
 """Who comes at all comes soon after the others: after so long without anybody a group is complete."""
+
+# Nobody knows what was committed then, and alone it would go no better.
+_SILENT = (OperationalError, InterfaceError, PoolTimeout)
 
 Given = TypeVar("Given")
 Told = TypeVar("Told")
@@ -20,8 +26,10 @@ Told = TypeVar("Told")
 class Grouper(Generic[Given, Told]):
     """Collects what coroutines submit and writes it in groups, one transaction at a time.
 
-    ``write`` runs in a thread and answers in order; an error of it reaches every member of its group. Who
-    comes while a group is written is of the next one.
+    ``write`` runs in a thread and answers in order. It raises only where nothing was committed, but for a
+    database that does not answer. Where it raises, each member is written alone, so that one that cannot be
+    written keeps no other back; what it raises then reaches that one. Who comes while a group is written is
+    of the next one.
     """
 
     def __init__(
@@ -68,6 +76,10 @@ class Grouper(Generic[Given, Told]):
         try:
             told = await asyncio.to_thread(self._write, [given for given, _ in group])
         except Exception as e:  # noqa: BLE001 - each waiter raises it in its own place
+            if len(group) > 1 and not isinstance(e, _SILENT):
+                for alone in group:
+                    await self._commit([alone])
+                return
             for _, future in group:
                 if not future.done():
                     future.set_exception(e)

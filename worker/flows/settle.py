@@ -7,6 +7,7 @@ fence moved on changes nothing but leaves a `delete.late_result` entry; entries 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -119,7 +120,7 @@ def settle(
                 now=now,
                 actor=actor,
                 waits_from=waits_from,
-                reverify_at=waits_from + reverify_after,
+                reverify_after=reverify_after,
                 bundle=bundle,
             )
             told[one.item.id] = one.item.id in owned and before.thread.state in WORKABLE
@@ -136,10 +137,8 @@ def settle(
         move_threads(db, done.moves(indices))
         for thread_id, position in done.graded_in_place:
             threads.set_entry(db, thread_id, indices[position])
-    for one in settlements:
-        if told[one.item.id]:
-            _tell(one)
-            _count(one, stored[one.item.thread_id], now, new=one.item.thread_id in done.graded)
+    for one in (written for written in settlements if told[written.item.id]):
+        _say(one, stored[one.item.thread_id], now, new=one.item.thread_id in done.graded)
     return [told[one.item.id] for one in settlements]
 
 
@@ -193,7 +192,7 @@ class _Writer:
     now: datetime
     actor: str
     waits_from: datetime
-    reverify_at: datetime
+    reverify_after: timedelta
     bundle: Bundle
 
     def settle(self, done: _Done) -> None:
@@ -223,7 +222,7 @@ class _Writer:
             grade=verdict.grade,
             evidence=evidence if evidence["grade"] else None,
             reason=verdict.reason if verdict.state is ItemState.PARKED else None,
-            reverify_at=self.reverify_at if state is ThreadState.DELETED else None,
+            reverify_at=self.waits_from + self.reverify_after if state is ThreadState.DELETED else None,
         )
 
     def _attempts(self) -> int:
@@ -329,6 +328,13 @@ class _Writer:
                 actor=self.actor,
             )
         ]
+
+
+def _say(one: Settlement, before: StoredThread, now: datetime, *, new: bool) -> None:
+    """Tell and count what was committed: a log that cannot be written makes none of it undone."""
+    with suppress(Exception):
+        _tell(one)
+    _count(one, before, now, new=new)
 
 
 def _count(one: Settlement, before: StoredThread, now: datetime, *, new: bool) -> None:
