@@ -1,8 +1,9 @@
 """One writer of the audit log, or of the same rows by plain INSERT: `python -m tests.bench.append JSON`.
 
 It makes its entries first, says that it is ready, and begins when a line comes, so that all writers begin
-together. Plain INSERT has its rows ready and writes them into the same two tables with the same statements;
-it hashes nothing, checks nothing and takes no lock.
+together. Plain INSERT has its rows ready and writes them into the same two tables, on PostgreSQL by one
+statement with an array for each column, which is the quickest INSERT that was found; it hashes nothing,
+checks nothing and takes no lock.
 """
 
 from __future__ import annotations
@@ -10,20 +11,32 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.bench.audit_log import entries
 from worker.audit.entry import Entry
-from worker.audit.envelope import Leaf, make_leaf
+from worker.audit.envelope import make_leaf
 from worker.store import log
+from worker.store.appending import Batch, batch_of, write_rows
 from worker.store.engine import open_database
-from worker.store.inserting import insert_all
-from worker.store.tables import audit_body, audit_leaf
 
 _SALT = b"0123456789abcdef"
+_BARE = text("""
+WITH given AS (
+    SELECT :first + n - 1 AS idx, envelope, project, subject, type, body FROM unnest(
+        CAST(:envelopes AS bytea[]), CAST(:projects AS text[]), CAST(:subjects AS text[]),
+        CAST(:types AS text[]), CAST(:bodies AS bytea[])
+    ) WITH ORDINALITY AS one (envelope, project, subject, type, body, n)
+), leaves AS (
+    INSERT INTO audit_leaf (idx, envelope) SELECT idx, envelope FROM given
+)
+INSERT INTO audit_body (idx, project, subject, type, body)
+SELECT idx, project, subject, type, body FROM given
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,36 +74,26 @@ def write(told: Writer) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What plain INSERT writes: one batch for each of the two tables."""
+    """What plain INSERT writes behind the first index: one batch for both tables."""
 
-    leaves: Sequence[dict[str, object]]
-    bodies: Sequence[dict[str, object]]
+    first: int
+    batch: Batch
+    columns: Mapping[str, Sequence[object]]
 
 
 def _rows(made: Sequence[Entry], first: int, key: bytes) -> Rows:
     leaves = [
         make_leaf(one, entry_id=f"{n:032x}", salt=_SALT, pseudonym_key=key) for n, one in enumerate(made)
     ]
-    numbered = list(enumerate(zip(made, leaves, strict=True), first))
-    return Rows(
-        leaves=[{"idx": n, "envelope": leaf.envelope} for n, (_, leaf) in numbered],
-        bodies=[_body(n, entry, leaf) for n, (entry, leaf) in numbered],
-    )
-
-
-def _body(index: int, entry: Entry, leaf: Leaf) -> dict[str, object]:
-    return {
-        "idx": index,
-        "project": entry.project,
-        "subject": entry.subject,
-        "type": entry.type.value,
-        "body": leaf.body,
-    }
+    batch = batch_of(made, leaves)
+    return Rows(first=first, batch=batch, columns=asdict(batch))
 
 
 def _insert(db: Session, rows: Rows) -> None:
-    insert_all(db, audit_leaf, rows.leaves)
-    insert_all(db, audit_body, rows.bodies)
+    if db.get_bind().dialect.name == "postgresql":
+        db.execute(_BARE, {"first": rows.first, **rows.columns})
+    else:
+        write_rows(db, rows.first, rows.batch)
 
 
 if __name__ == "__main__":

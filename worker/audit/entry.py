@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 from worker.model.errors import TenureError
@@ -75,6 +76,8 @@ class Entry:
     body: Mapping[str, Json] = field(default_factory=dict)
 
 
+# Entries of one transaction are mostly of one instant.
+@lru_cache(maxsize=64)
 def instant(at: datetime) -> str:
     """Write an instant as an envelope's ``t``: RFC 3339 UTC, always six fractional digits, so text sorts."""
     if at.tzinfo is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import string
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NewType
 
 ThreadId = NewType("ThreadId", str)
@@ -17,16 +17,21 @@ ErasureId = NewType("ErasureId", str)
 SweepId = NewType("SweepId", str)
 ItemId = NewType("ItemId", str)
 
+UUID7_BYTES = 10
+_MILLIS, _BITS_62 = (1 << 48) - 1, (1 << 62) - 1
 _ALPHABET = string.ascii_letters + string.digits
 
 
 def uuid7(at: datetime) -> str:
     """Return a UUIDv7 (RFC 9562 section 5.7) of that instant as 32 hex digits."""
-    millis = int(at.astimezone(UTC).timestamp() * 1000) & ((1 << 48) - 1)
-    tail = secrets.randbits(74)
-    high, low = tail >> 62, tail & ((1 << 62) - 1)
-    value = (millis << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low
-    return f"{value:032x}"
+    return uuid7_of(at, secrets.token_bytes(UUID7_BYTES))
+
+
+def uuid7_of(at: datetime, tail: bytes) -> str:
+    """Return a UUIDv7 with these 10 random bytes, 74 bits of which are used: for many ids made at once."""
+    millis = int(at.timestamp() * 1000) & _MILLIS
+    random_a, random_b = int.from_bytes(tail[:2], "big") & 0xFFF, int.from_bytes(tail[2:], "big") & _BITS_62
+    return f"{millis << 80 | 0x7 << 76 | random_a << 64 | 0b10 << 62 | random_b:032x}"
 
 
 def new_id(prefix: str, at: datetime) -> str:

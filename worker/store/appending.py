@@ -86,7 +86,10 @@ def move_and_write(db: Session, move: Move, batch: Batch) -> bool:
         }
         written = cast("CursorResult[Any]", db.execute(_POSTGRES, given)).rowcount
         return written == len(batch.envelopes)
-    return _move(db, move) and _write(db, move.old_size, batch)
+    if not _move(db, move):
+        return False
+    write_rows(db, move.old_size, batch)
+    return True
 
 
 def _move(db: Session, move: Move) -> bool:
@@ -95,7 +98,8 @@ def _move(db: Session, move: Move) -> bool:
     return changed(db, moved) == 1
 
 
-def _write(db: Session, first: int, batch: Batch) -> bool:
+def write_rows(db: Session, first: int, batch: Batch) -> None:
+    """Write the rows of both layers from index ``first`` on, on any database."""
     leaves = [{"idx": n, "envelope": one} for n, one in enumerate(batch.envelopes, first)]
     columns = zip(batch.projects, batch.subjects, batch.types, batch.bodies, strict=True)
     bodies = [
@@ -104,4 +108,3 @@ def _write(db: Session, first: int, batch: Batch) -> bool:
     ]
     db.execute(insert(audit_leaf), leaves)
     db.execute(insert(audit_body), bodies)
-    return True

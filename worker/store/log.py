@@ -23,13 +23,14 @@ from worker.audit.envelope import SALT_BYTES, Leaf, make_leaf
 from worker.audit.merkle import Frontier, leaf_hash
 from worker.audit.reading import load
 from worker.model.errors import TenureError
-from worker.model.ids import random_bytes, uuid7
+from worker.model.ids import UUID7_BYTES, random_bytes, uuid7_of
 from worker.store.appending import Move, batch_of, move_and_write
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
 
 # The key of the log behind each engine, as it was seen last: it is made once for a database.
 _keys: WeakKeyDictionary[Engine | Connection, bytes] = WeakKeyDictionary()
 _HEAD = select(audit_head).with_for_update()
+_RANDOM_BYTES = SALT_BYTES + UUID7_BYTES
 _PAGE = 2000
 # A body that was shredded or pruned is empty.
 _THERE = func.length(audit_body.c.body) > 0
@@ -115,15 +116,17 @@ def append(db: Session, entries: Sequence[Entry]) -> range:
 
 
 def _leaves(entries: Sequence[Entry], key: bytes) -> list[Leaf]:
-    salts = random_bytes(SALT_BYTES * len(entries))
+    # Asked of the system once for all of them.
+    random = random_bytes(_RANDOM_BYTES * len(entries))
+    parts = [random[at : at + _RANDOM_BYTES] for at in range(0, len(random), _RANDOM_BYTES)]
     return [
         make_leaf(
             entry,
-            entry_id=uuid7(entry.at),
-            salt=salts[SALT_BYTES * n : SALT_BYTES * (n + 1)],
+            entry_id=uuid7_of(entry.at, part[SALT_BYTES:]),
+            salt=part[:SALT_BYTES],
             pseudonym_key=key,
         )
-        for n, entry in enumerate(entries)
+        for entry, part in zip(entries, parts, strict=True)
     ]
 
 
