@@ -136,7 +136,7 @@ def test_the_certificate_begins_with_exceptions_and_claims_only_what_was_seen(bu
     assert "<script" not in page
     assert "not retrievable through API X with credential Y at time T" in page
     assert "Items may remain up to 30 days." in page
-    assert "unverifiable/endpoint_retired" in page
+    assert "unverifiable/<wbr>endpoint_retired" in page
     assert "https://api.openai.com/v1" in page
     assert "env:OPENAI_API_KEY" in page
     assert (

@@ -74,6 +74,25 @@ def test_the_browser_reads_the_exceptions_first(browse: Browse, tmp_path: Path) 
     assert not re.search(r"<(script|img|link|iframe|object)\b", dom)
 
 
+def test_its_long_table_is_printed_with_its_head_on_every_page(
+    page: Path, browse: Browse, tmp_path: Path
+) -> None:
+    """A head that is repeated takes room: more pages than the rows alone."""
+    text = page.read_text()
+    (row,) = re.findall(r"<tr><td>absent</td>.*?</tr>", text)
+    page.write_text(text.replace(row, row * 200))
+    pages = _pages(browse, tmp_path / "long.pdf")
+    page.write_text(
+        page.read_text().replace("thead { display: table-header-group; }", "thead { display: none; }")
+    )
+    assert pages > _pages(browse, tmp_path / "bare.pdf") > 4
+
+
+def _pages(browse: Browse, printed: Path) -> int:
+    assert browse("--no-pdf-header-footer", f"--print-to-pdf={printed}") == ""
+    return len(re.findall(rb"/Type\s*/Page\b", printed.read_bytes()))
+
+
 def test_it_prints_on_few_pages(browse: Browse, tmp_path: Path) -> None:
     printed = tmp_path / "page.pdf"
     assert browse("--no-pdf-header-footer", f"--print-to-pdf={printed}") == ""

@@ -7,9 +7,10 @@ from html import escape
 from string import Template
 
 from worker.audit.manifest import PROJECT, Manifest
-from worker.audit.tally import MAX_EXCEPTIONS, Tally
+from worker.audit.tally import MAX_EXCEPTIONS, Exceptional, Tally
 
-_COUNTED = "Threads"
+_COUNTED, _ENTRY = "Threads", "Entry"
+_HEAD = ("Grade", "Kind", "Provider's id", "Owner", "Graded at (UTC)", _ENTRY)
 _MEANINGS = {
     "confirmed": "read present, DELETE acknowledged, then read absent beside a control that was read present",
     "sustained": "as confirmed or inferred, and read absent again 24 hours later or more beside a control",
@@ -37,6 +38,7 @@ h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #999; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #ddd; }
 td.w { overflow-wrap: anywhere; min-width: 6em; }
+td.t { white-space: nowrap; }
 p { text-wrap: pretty; }
 th[scope=row] { font-weight: 600; white-space: nowrap; }
 th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -45,9 +47,13 @@ pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; font-size: .85rem; 
 .lead { color: #444; margin-top: 0; }
 .stop { border-left: .3rem solid #b00020; padding-left: .8rem; }
 .good { border-left: .3rem solid #2e7d32; padding-left: .8rem; }
-@media print { body { margin: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; }
+@media screen and (max-width: 46rem) { table { display: block; overflow-x: auto; } }
+@media print { body { margin: 0; padding: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; }
   table { font-size: 8.5pt; } tr, pre, p { break-inside: avoid; } thead { display: table-header-group; }
-  @page { margin: 18mm; } }
+  .stop, .good { border-color: #1c1c1c; } }
+@page { margin: 18mm; font: 8pt system-ui, sans-serif;
+  @bottom-left { content: "Certificate of deletion evidence, root $short"; }
+  @bottom-right { content: "Page " counter(page) " of " counter(pages); } }
 </style>
 </head>
 <body>
@@ -96,6 +102,8 @@ def render(manifest: Manifest, tally: Tally, *, note: str, anchored: str) -> str
         "entries": str(manifest.entries),
         "size": str(manifest.size),
         "root": manifest.root,
+        # Hexadecimal: a loose sheet says of which tree it is, and nothing from outside stands in the style.
+        "short": manifest.root[:16],
         "tool": manifest.tool,
         "made_at": f"{_shown(manifest.made_at)} UTC",
         "scope": _scope(),
@@ -152,15 +160,21 @@ def _exceptions(tally: Tally) -> str:
         return '<p class="good">None: every graded thread of this period may be called deleted.</p>'
     more = tally.exceptional - len(tally.exceptions)
     rest = f"<p>{more} more are in deletions.csv; {MAX_EXCEPTIONS} are shown.</p>" if more else ""
-    cells = (
-        (one.grade, one.kind, one.external_id, one.owner, _shown(one.graded_at), str(one.entry))
-        for one in tally.exceptions.values()
-    )
     told = f"{tally.exceptional} of {tally.graded} graded threads may not be called deleted."
     return (
         f'<p class="stop">{told}</p>'
-        + _table(("Grade", "Kind", "Provider's id", "Owner", "Graded at (UTC)", "Entry"), cells, wide=(2, 3))
+        + _framed(_HEAD, "".join(f"<tr>{_exceptional(one)}</tr>" for one in tally.exceptions.values()))
         + rest
+    )
+
+
+def _exceptional(one: Exceptional) -> str:
+    """Write the cells of one exception; a long grade may be broken behind its slash, an instant nowhere."""
+    grade, kind = escape(one.grade).replace("/", "/<wbr>", 1), escape(one.kind)
+    return (
+        f"<td>{grade}</td><td>{kind}</td><td class=w>{escape(one.external_id)}</td>"
+        f"<td class=w>{escape(one.owner)}</td><td class=t>{escape(_shown(one.graded_at))}</td>"
+        f"<td class=n>{one.entry}</td>"
     )
 
 
@@ -231,6 +245,6 @@ def _cells(row: Sequence[str], wide: Sequence[int]) -> Iterator[str]:
 
 def _framed(head: Sequence[str], lines: str) -> str:
     columns = "".join(
-        f'<th scope="col"{" class=n" if one == _COUNTED else ""}>{escape(one)}</th>' for one in head
+        f'<th scope="col"{" class=n" if one in {_COUNTED, _ENTRY} else ""}>{escape(one)}</th>' for one in head
     )
     return f"<table><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table>"
