@@ -63,8 +63,12 @@ def test_an_auditor_can_run_it_alone(site: Path, tmp_path: Path, whole: bytes) -
     done = _run(site, str(bundle))
     assert (done.returncode, json.loads(done.stdout)["verified"]) == (6, False)
     assert _run(site, "nowhere.zip").returncode == 2
-    keys.write_text("no key\n")
-    assert _run(site, str(bundle), "--keys", str(keys)).returncode == 2
+    for wrong in (b"no key\n", b"\xff", b"", b"\0" * (1 << 20) + b"\0"):
+        keys.write_bytes(wrong)
+        for option in ("--keys", "--anchor")[: 1 if wrong in {b"no key\n", b""} else 2]:
+            done = _run(site, str(bundle), option, str(keys))
+            assert (done.returncode, done.stdout) == (2, "")
+            assert 0 < len(done.stderr) < 1000
 
 
 def test_a_range_and_single_entries_need_no_more(site: Path) -> None:

@@ -101,6 +101,42 @@ def test_members_that_share_their_bytes_are_not_unpacked_again_and_again(
     assert read[0] < plain * count / 20
 
 
+def test_envelopes_that_no_file_of_this_length_can_hold_are_not_remembered(
+    whole: bytes, signer: Ed25519Signer, tmp_path: Path, pseudonym: str
+) -> None:
+    """Each is another thread without a body, and all pack to a few bytes: digests of real bodies do not."""
+    count, members = 300_000, unzip(whole)
+    form = (
+        b'{"body":"%064d","id":"%032d","project":"%s","subject":"%032x",'
+        b'"t":"2026-11-02T00:00:00.000000Z","type":"thread.registered","v":1}'
+    )
+    lines = [form % (0, 0, pseudonym.encode(), n) for n in range(count)]
+    log = json.loads(dsse.payload_of(members["manifest.dsse.json"]))["predicate"]["log"]
+    changed = {**members, "envelopes.jsonl.gz": pack(lines)}
+    path = tmp_path / "thin.zip"
+    path.write_bytes(signed_again(changed, signer, log={**log, "size": count}))
+    report = verify_bundle(path, keys=[signer.vkey])
+    assert "more lines than its packed bytes can hold" in told(report)
+    assert report.entries < path.stat().st_size / 32 + 2000 < count / 4
+
+
+def test_a_directory_that_is_longer_than_any_bundles_is_not_read(whole: bytes, tmp_path: Path) -> None:
+    start, end = whole.rindex(b"PK\x01\x02"), whole.rindex(b"PK\x05\x06")
+    entry = whole[start:end]
+    name = int.from_bytes(entry[28:30], "little")
+    # Each with a comment of 50,000 bytes behind its name.
+    long = entry[:32] + struct.pack("<H", 50_000) + entry[34 : 46 + name] + bytes(50_000)
+    directory = b"".join(long.replace(long[46:50], b"%04d" % n, 1) for n in range(200))
+    fields = list(struct.unpack("<4s4H2LH", whole[end : end + 22]))
+    fields[3] = fields[4] = 200
+    fields[5], fields[6] = len(directory), start
+    path = tmp_path / "wide.zip"
+    path.write_bytes(whole[:start] + directory + struct.pack("<4s4H2LH", *fields))
+    with zipfile.ZipFile(path) as readable:
+        assert len(readable.infolist()) == 200
+    assert "directory has more than" in told(verify_bundle(path))
+
+
 @pytest.mark.parametrize(
     "name",
     [

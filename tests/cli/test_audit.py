@@ -69,6 +69,11 @@ def test_an_export_verifies_against_a_key_that_came_another_way(
     offline("audit", "verify", str(bundle), "--keys", str(keys), code=2)
     keys.write_text("# none\n")
     offline("audit", "verify", str(bundle), "--keys", str(keys), code=2)
+    # A bundle that was given as keys, or as a checkpoint, is not read whole.
+    with keys.open("wb") as sparse:
+        sparse.truncate(10**12)
+    for option in ("--keys", "--anchor"):
+        assert "larger than" in offline("audit", "verify", str(bundle), option, str(keys), code=2).err
 
 
 def test_any_defect_is_exit_6_and_names_the_first(bundle: Path, offline: Run) -> None:

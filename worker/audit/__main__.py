@@ -14,6 +14,7 @@ from pathlib import Path
 
 from worker.audit.keys import parse_keys
 from worker.audit.note import NoteRefused
+from worker.audit.reading import Misshapen, read_small
 from worker.audit.verify import verify_bundle
 
 _UNVERIFIED, _USAGE = 6, 2
@@ -30,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         keys = None if given.keys is None else _lines(given.keys)
-        anchors = [one.read_text(encoding="utf-8") for one in given.anchor]
+        anchors = [read_small(one) for one in given.anchor]
         report = verify_bundle(given.file, keys=keys, anchors=anchors)
-    except (OSError, UnicodeDecodeError, NoteRefused) as e:
+    except (OSError, Misshapen, NoteRefused) as e:
         sys.stderr.write(f"{e}\n")
         return _USAGE
     sys.stdout.write(json.dumps(asdict(report), ensure_ascii=False, indent=2) + "\n")
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _lines(path: Path) -> list[str]:
-    keys = [one.line for one in parse_keys(path.read_text(encoding="utf-8"))]
+    keys = [one.line for one in parse_keys(read_small(path))]
     if not keys:
         raise NoteRefused(f"{path} holds no verifier key.")
     return keys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from worker.model.errors import TenureError
 MAX_MEMBERS = 100_000
 MAX_SMALL = 16 * 1024 * 1024
 _MAX_EXPANSION = 1000  # more than a member of real rows reaches
+# 50,000 proofs take half of it. Every name in it is kept in memory, at ten times its length.
+_MAX_DIRECTORY = 8 * 1024 * 1024
+_DIRECTORY_SIZE = 5
+_SLACK_LINES = 1000
 _CHUNK = 1 << 16
 _ENCRYPTED = 0x1
 _UNREADABLE = (
@@ -43,6 +48,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         """Open it; raises BadArchive, and FileNotFoundError where there is no file."""
         try:
+            if _directory_bytes(path) > _MAX_DIRECTORY:
+                raise BadArchive(f"The zip's directory has more than {_MAX_DIRECTORY} bytes.")
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
             raise
@@ -50,7 +57,8 @@ class Archive:
             raise BadArchive(f"This is no readable zip file ({broken}).") from broken
         # All that is ever unpacked together, so that neither gzip within deflate nor members that share
         # their bytes can cost more than a bundle of this length can hold.
-        self._budget = MAX_SMALL + _MAX_EXPANSION * path.stat().st_size
+        self._size = path.stat().st_size
+        self._budget = MAX_SMALL + _MAX_EXPANSION * self._size
         self._members = {one.filename: one for one in self._zip.infolist()}
 
     def close(self) -> None:
@@ -110,19 +118,28 @@ class Archive:
             digest.update(chunk)
         return digest.hexdigest()
 
-    def lines(self, name: str, limit: int) -> Iterator[bytes]:
-        """Yield the lines of a gzip member without their newlines; raises BadArchive, also over ``limit``."""
+    def lines(self, name: str, limit: int, *, least: int = 0) -> Iterator[bytes]:
+        """Yield the lines of a gzip member without their newlines; raises BadArchive, also over ``limit``.
+
+        ``least`` is how many packed bytes a line takes at least, where that is known: whoever remembers
+        something of each line then remembers no more than the file's own length allows.
+        """
+        packed = min(self._members[name].compress_size, self._size)
+        most = _SLACK_LINES + packed // least if least else sys.maxsize
         try:
             with self._zip.open(self._members[name]) as member, gzip.GzipFile(fileobj=member) as plain:
-                yield from self._lines(plain, name, limit)
+                yield from self._lines(plain, name, limit, most)
         except _UNREADABLE as broken:
             raise _damaged(name, broken) from broken
 
-    def _lines(self, plain: gzip.GzipFile, name: str, limit: int) -> Iterator[bytes]:
+    def _lines(self, plain: gzip.GzipFile, name: str, limit: int, most: int) -> Iterator[bytes]:
         rest = b""
         while chunk := plain.read(_CHUNK):
             self._spend(len(chunk))
             *lines, rest = (rest + chunk).split(b"\n")
+            most -= len(lines)
+            if most < 0:
+                raise BadArchive(f"{name} has more lines than its packed bytes can hold.")
             if max(map(len, lines), default=0) > limit:
                 yield from takewhile(lambda line: len(line) <= limit, lines)
                 raise _endless(name, limit)
@@ -136,6 +153,13 @@ class Archive:
         self._budget -= unpacked
         if self._budget < 0:
             raise BadArchive("The members unpack to more than a bundle of this length can hold.")
+
+
+def _directory_bytes(path: Path) -> int:
+    """Return how long a zip file says that its directory is, found just as ``ZipFile`` finds it."""
+    with path.open("rb") as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # noqa: SLF001 - part of zipfile
+    return int(end[_DIRECTORY_SIZE]) if end else 0
 
 
 def _endless(name: str, limit: int) -> BadArchive:

@@ -9,12 +9,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from json import decoder
+from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from worker.model.errors import TenureError
 
 Body: TypeAlias = Mapping[str, object]
 
+# A line of keys.txt has some 100 bytes, and a note at most 100 signatures.
+MAX_TEXT = 1024 * 1024
 # All of it is ASCII, so that its end is the same in bytes and in text.
 _BODY_LINE = re.compile(rb'\{"i": (0|[1-9][0-9]{0,15}), "body": "')
 _ENVELOPE = re.compile(
@@ -87,6 +90,18 @@ def load_body_line(line: bytes) -> tuple[int, bytes]:
     if plain[end:] != "}":
         raise Misshapen("Something stands behind the JSON.")
     return int(as_written[1]), exact
+
+
+def read_small(path: Path) -> str:
+    """Read a file of keys or a checkpoint; raises Misshapen for one that is too long or no text, OSError."""
+    with path.open("rb") as file:
+        raw = file.read(MAX_TEXT + 1)
+    if len(raw) > MAX_TEXT:
+        raise Misshapen(f"{path} is larger than {MAX_TEXT} bytes: it holds no keys and no checkpoint.")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as broken:
+        raise Misshapen(f"{path} is no text: {broken}.") from broken
 
 
 def mapping(value: object) -> Body:

@@ -21,6 +21,8 @@ from worker.audit.tlog_proof import ProofRefused, parse_tlog_proof
 from worker.audit.trail import Trail
 
 _ENVELOPE_BYTES = 2 * 1024
+# Every envelope holds the digest of a salted body: nothing packs 64 random hex digits into less.
+_DIGEST_BYTES = 32
 # A body of 16 KiB as a JSON string: each byte may need six.
 _BODY_BYTES = 6 * 16 * 1024 + 64
 _GRADED = EntryType.THREAD_GRADED.value
@@ -162,7 +164,7 @@ class Walk:
         return proof.envelope
 
     def _envelopes(self) -> Iterable[bytes]:
-        lines = self.archive.lines(manifest.ENVELOPES, _ENVELOPE_BYTES)
+        lines = self.archive.lines(manifest.ENVELOPES, _ENVELOPE_BYTES, least=_DIGEST_BYTES)
         return until_damage(lines, self.found, manifest.ENVELOPES)
 
     def _bodies(self) -> Iterator[tuple[int, bytes]]:

@@ -76,9 +76,11 @@ def _read_keys(path: Path) -> Sequence[str]:
 
 
 def _read_text(path: Path) -> str:
+    from worker.audit.reading import Misshapen, read_small
+
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
+        return read_small(path)
+    except (OSError, Misshapen) as e:
         raise Misused(
             f"{path} cannot be read as text: {e}", repair="Give the file as it was handed out."
         ) from e
