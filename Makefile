@@ -52,25 +52,27 @@ check: .venv/.test ## Lint, format, types and the import contracts
 bench: .venv/.test ## Measure everything in docs/benchmarks.md, or the part in ARGS=tests/bench/test_speed.py
 	@$(BIN)/python -m pytest -s $(or $(ARGS),tests/bench)
 
-lock: $(UV) ## Write the three locks again; ARGS="--upgrade-package NAME" moves a pin
+lock: $(UV) ## Write the locks again; ARGS="--upgrade-package NAME" moves a pin
 	@echo uv | $(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate $(ARGS) -o bootstrap.lock -
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate $(ARGS) \
 		pyproject.toml -o requirements.lock
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate $(ARGS) \
-		--group test -c requirements.lock pyproject.toml -o requirements-test.lock
+		--extra otel -c requirements.lock pyproject.toml -o requirements-otel.lock
 	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate $(ARGS) \
-		--group test --group extra -c requirements-test.lock pyproject.toml -o requirements-extra.lock
+		--extra otel --group test -c requirements-otel.lock pyproject.toml -o requirements-test.lock
+	@$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate $(ARGS) \
+		--extra otel --group test --group extra -c requirements-test.lock pyproject.toml -o requirements-extra.lock
 
 image: .venv/.extra ## Build the image with docker or buildah, and its list of parts (BASE=... takes another base)
 	@sh deploy/build-image.sh
 	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
-		--of JSON -o .tenure/tenure.cdx.json requirements.lock
+		--of JSON -o .tenure/tenure.cdx.json requirements-otel.lock
 	@echo "list of parts: .tenure/tenure.cdx.json"
 
 manifests: .venv/.extra ## Write deploy/kubernetes/base from the Helm chart
 	@$(BIN)/python deploy/kubernetes/render.py
 
-licences: .venv/.runtime ## Write docs/licences.md from what the installed packages say
+licences: .venv/.test ## Write docs/licences.md from what the installed packages say
 	@$(BIN)/python deploy/licences.py
 
 clean: ## Remove the environment and the caches; .tenure keeps its data

@@ -16,8 +16,8 @@ _PIN = re.compile(r"^([a-z0-9._-]+)(?:\[[^\]]*\])?==", re.MULTILINE)
 _LONG = 40
 _HEAD = """# Licences
 
-What `requirements.lock` installs beside Tenure, which is Apache-2.0 itself. Written by `make licences` from
-what the packages say of themselves; packages for other platforms alone are left out.
+What `requirements-otel.lock` installs beside Tenure, which is Apache-2.0 itself. Written by `make licences`
+from what the packages say of themselves; packages for other platforms alone are left out.
 
 | package | licence |
 |---|---|
@@ -25,8 +25,8 @@ what the packages say of themselves; packages for other platforms alone are left
 
 
 def locked() -> list[str]:
-    """Return the names of `requirements.lock`."""
-    return sorted(set(_PIN.findall((ROOT / "requirements.lock").read_text())))
+    """Return the names of `requirements-otel.lock`, which are those of `requirements.lock` and more."""
+    return sorted(set(_PIN.findall((ROOT / "requirements-otel.lock").read_text())))
 
 
 def licence_of(name: str) -> str | None:

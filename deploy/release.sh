@@ -24,10 +24,10 @@ mkdir -p "$dist"
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 .venv/bin/python -m hatchling build -d "$dist"
-cp requirements.lock "$dist/"
+cp requirements.lock requirements-otel.lock "$dist/"
 if [ -x .venv/bin/cyclonedx-py ]; then
   .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
-    --of JSON -o "$dist/tenure.cdx.json" requirements.lock
+    --of JSON -o "$dist/tenure.cdx.json" requirements-otel.lock
 else
   echo "not made: the list of parts (make test-extra installs its tool)" >&2
 fi

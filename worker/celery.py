@@ -18,7 +18,14 @@ from typing import Any
 
 from billiard import current_process
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_ready, worker_shutting_down
+from celery.signals import (
+    beat_init,
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutting_down,
+)
 from kombu.entity import Queue
 
 from worker.flows.tick import keep_house, note_house
@@ -30,6 +37,7 @@ from worker.settings import Settings, load_settings
 from worker.telemetry import log, raise_alert, set_up_logging
 from worker.telemetry.listener import Listener
 from worker.telemetry.meters import share
+from worker.telemetry.traces import end_tracing, set_up_tracing
 from worker.wiring import Tenure, wire
 
 CONTROL, DRAIN = "control", "drain"
@@ -212,6 +220,17 @@ def _keep_house(**_: object) -> None:
 
 
 # beat_embedded_init is left alone: the one-process service starts a house keeper with its own wiring.
+
+
+@worker_process_init.connect
+def _trace(**_: object) -> None:
+    """Trace in a child of the worker, after its fork: what sends spans is a thread of its own."""
+    set_up_tracing("worker")
+
+
+@worker_process_shutdown.connect
+def _trace_no_more(**_: object) -> None:
+    end_tracing()
 
 
 _watching: list[Watchdog] = []

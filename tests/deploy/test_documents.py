@@ -125,7 +125,9 @@ def test_every_name_in_the_glossary_exists_in_the_code() -> None:
 def test_decisions_are_listed_numbered_and_dated() -> None:
     pages = sorted(path for path in (DOCS / "adr").glob("*.md") if path.name != "README.md")
     index = (DOCS / "adr" / "README.md").read_text()
-    for number, page in enumerate(pages, start=1):
+    numbers = [int(page.name.partition("-")[0]) for page in pages]
+    assert len(set(numbers)) == len(numbers)
+    for number, page in zip(numbers, pages, strict=True):
         text = page.read_text()
         assert page.name.startswith(f"{number:04}-")
         assert text.startswith(f"# {number}. ")

@@ -25,7 +25,7 @@ def test_the_base_can_be_chosen(recipe: list[str]) -> None:
 
 def test_packages_come_from_the_lock_by_hash_and_the_recipe_names_no_index(recipe: list[str]) -> None:
     installs = [line for line in recipe if "pip install" in line]
-    assert "--require-hashes -r requirements.lock" in installs[0]
+    assert "--require-hashes -r requirements-otel.lock" in installs[0]
     assert "--no-index" in installs[1]
     assert not re.search(r"https?://|index-url", " ".join(recipe))
 

@@ -71,21 +71,31 @@ class Fleet:
         lines = [line for line in log.read_text().splitlines() if line.startswith("Tenure listens on")]
         return lines[0].split()[-1] if lines else ""
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, request_id: str = ""
+    ) -> Any:
         """Call the API with the first admin key; anything but success fails the test."""
         key = (self.folder / "data" / "admin.key").read_text().strip()
         answer = httpx2.request(
             method,
             self.url + path,
             json=body,
-            headers={"Authorization": f"Bearer {key}"},
+            headers={"Authorization": f"Bearer {key}"} | ({"X-Request-ID": request_id} if request_id else {}),
             timeout=60,
             trust_env=False,
         )
         assert answer.is_success, f"{answer.status_code} {answer.text}"
         return answer.json()
 
-    def register(self, kind: ObjectKind, *, days: int = 40, owner: str = "team", children: int = 0) -> str:
+    def register(
+        self,
+        kind: ObjectKind,
+        *,
+        days: int = 40,
+        owner: str = "team",
+        children: int = 0,
+        request_id: str = "",
+    ) -> str:
         """Make an object at the sandbox and register it; returns the thread's id."""
         created = _CLOCK.now() - timedelta(days=days)
         at = int(created.timestamp())
@@ -97,7 +107,7 @@ class Fleet:
             "owner": owner,
             "created_at": rfc3339(created.replace(microsecond=0)),
         }
-        return str(self.call("POST", "/v1/threads", body)["id"])
+        return str(self.call("POST", "/v1/threads", body, request_id=request_id)["id"])
 
     def state(self, thread_id: str) -> str:
         """Ask the API for a thread's state."""

@@ -105,7 +105,9 @@ def _every_role_tells_its_health_and_what_it_did(fleet: Fleet, *, deleted: int) 
     told = {}
     for log in sorted(fleet.folder.glob("*.log")):
         ports = [
-            json.loads(line)["port"] for line in log.read_text().splitlines() if "metrics.served" in line
+            json.loads(line)["server.port"]
+            for line in log.read_text().splitlines()
+            if "metrics.served" in line
         ]
         for port in ports:
             url = f"http://127.0.0.1:{port}"

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ["bootstrap.lock", "requirements.lock", "requirements-test.lock", "requirements-extra.lock"]
+LOCKS = [
+    "bootstrap.lock",
+    "requirements.lock",
+    "requirements-otel.lock",
+    "requirements-test.lock",
+    "requirements-extra.lock",
+]
 PIN = re.compile(r"^(?P<name>[a-z0-9.-]+)(?:\[[^\]]*\])?==(?P<rest>[^\\]+?)\s*\\$", re.MULTILINE)
 
 
@@ -33,6 +39,8 @@ def test_the_bootstrap_lock_is_the_installer_alone() -> None:
 
 
 def test_tests_run_on_the_versions_that_are_shipped() -> None:
-    shipped = {(name, rest.split(";")[0].strip()) for name, rest in pins("requirements.lock")}
-    tested = {(name, rest.split(";")[0].strip()) for name, rest in pins("requirements-test.lock")}
-    assert shipped <= tested
+    plain, traced, tested = (
+        {(name, rest.split(";")[0].strip()) for name, rest in pins(lock)}
+        for lock in ("requirements.lock", "requirements-otel.lock", "requirements-test.lock")
+    )
+    assert plain < traced <= tested

@@ -282,10 +282,11 @@ def test_reading_the_trail_is_an_entry_and_no_news(
     made = registered("conv_1")
     with house.database.read() as db:
         news = log.read_head(db).news
-    admin.get(f"/v1/threads/{made['id']}/entries")
+    admin.get(f"/v1/threads/{made['id']}/entries", headers={"X-Request-ID": "the-reading"})
     last = admin.get("/v1/audit/entries?limit=100").json()["data"][-1]
     assert (last["type"], last["project"]) == ("access.read", "support-eu")
-    assert last["body"] == {"rows": 1, "what": f"GET /v1/threads/{made['id']}/entries"}
+    what = f"GET /v1/threads/{made['id']}/entries"
+    assert last["body"] == {"rows": 1, "what": what, "request_id": "the-reading"}
     with house.database.read() as db:
         assert log.read_head(db).news == news
 

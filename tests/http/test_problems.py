@@ -171,6 +171,8 @@ def test_a_database_that_is_gone_is_503_with_a_time_to_retry(
             with capture_logs() as logs:
                 answer = admin.get("/v1/threads")
         assert [one["reason"] for one in logs if one["event"] == "request.postponed"]
+        (served,) = [one for one in logs if one["event"] == "request.served"]
+        assert served["error.type"] == "unavailable"
         assert_problem(answer, 503, "unavailable")
         assert int(answer.headers["retry-after"]) > 0
         assert "db.internal" not in answer.text
@@ -183,13 +185,14 @@ def test_each_request_is_one_line_without_query_or_secret(admin: TestClient) -> 
         admin.get("/v1/nothing/secret")
 
     first, second = [one for one in logs if one["event"] == "request.served"]
-    assert first["route"] == "/v1/threads/{thread_id}"
-    assert first["method"] == "GET"
-    assert first["status"] == 404
+    assert first["http.route"] == "/v1/threads/{thread_id}"
+    assert first["http.request.method"] == "GET"
+    assert first["http.response.status_code"] == 404
+    assert (first["code"], first["error.type"]) == ("not_found", None)
     assert first["request_id"] == "one"
     assert first["actor"].startswith("key:")
-    assert first["milliseconds"] >= 0
-    assert second["route"] == "none"
+    assert 0 <= first["seconds"] < 60
+    assert (second["http.route"], second["code"]) == (None, "not_found")
     assert "secret" not in str(logs)
 
 

@@ -118,7 +118,7 @@ def _asked(app: FastAPI, requests: Sequence[tuple[str, dict[str, Any]]]) -> list
         async with httpx2.AsyncClient(transport=transport, base_url="http://tests") as client:
 
             async def one(key: str, body: dict[str, Any]) -> Answer:
-                headers = {"Authorization": f"Bearer {key}"}
+                headers = {"Authorization": f"Bearer {key}", "X-Request-ID": f"of-{body['external_id']}"}
                 answer = await client.post("/v1/threads", json=body, headers=headers)
                 return answer.status_code, answer.json()
 
@@ -173,6 +173,8 @@ def test_each_of_a_group_gets_its_own_answer_and_an_entry_in_the_name_of_its_key
         "registered_elsewhere",
     ]
     assert told[6][1]["decision"]["outcome"] == "RETAINED"
+    asked_by = {one.subject: json.loads(one.body)["request_id"] for one in _entries(house)}
+    assert asked_by == {told[place][1]["id"]: f"of-{told[place][1]['external_id']}" for place in (0, 2, 6)}
     by = {one.subject: json.loads(one.body)["actor"] for one in _entries(house)}
     made = {told[place][1]["id"]: f"key:{requests[place][0].split('_')[1]}" for place in (0, 2, 6)}
     assert by == made

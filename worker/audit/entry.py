@@ -66,13 +66,17 @@ class BodyRefused(TenureError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One fact. ``subject`` is a thread's id; ``body`` holds the fields of this type only."""
+    """One fact. ``subject`` is a thread's id; ``body`` holds the fields of this type only.
+
+    ``request_id`` names the request over HTTP in whose transaction it was recorded, where there was one.
+    """
 
     type: EntryType
     at: datetime
     actor: str
     project: str | None = None
     subject: str | None = None
+    request_id: str | None = None
     body: Mapping[str, Json] = field(default_factory=dict)
 
 

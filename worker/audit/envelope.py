@@ -26,7 +26,7 @@ MAX_ENVELOPE = 2 * 1024
 MAX_BODY = 16 * 1024
 MAX_DEPTH = 8
 SALT_BYTES = 16
-RESERVED = frozenset({"actor", "owner_commitment", "project", "salt", "subject", "type"})
+RESERVED = frozenset({"actor", "owner_commitment", "project", "request_id", "salt", "subject", "type"})
 
 _MAX_INT = 2**53
 _KEY = re.compile(r"[a-z0-9_.]{1,64}")
@@ -109,6 +109,8 @@ def _body_bytes(entry: Entry, salt: bytes) -> bytes:
         "subject": entry.subject,
         "type": entry.type.value,
     }
+    if entry.request_id is not None:
+        fields["request_id"] = entry.request_id
     _check(entry)
     owner = entry.body.get("owner")
     try:

@@ -23,6 +23,7 @@ from worker.pacing.redis import require_redis
 from worker.settings import Settings, SettingsInvalid, load_settings
 from worker.store import answers, exports, rests, work
 from worker.telemetry import log, set_up_logging
+from worker.telemetry.traces import end_tracing, set_up_tracing
 from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in_force, require_ready, wire
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ def up(*, sandbox: bool = False) -> None:
         if not stack.enter_context(service_lock(settings, patience=_PATIENCE)):
             problem = f"Another service works on the data folder {settings.data_dir}."
             raise Unavailable(problem, repair="Stop it, or set TENURE_DATA_DIR to another folder.")
+        # Before wiring: whatever is opened afterwards is watched. Ended last of all.
+        set_up_tracing("up")
+        stack.callback(end_tracing)
         tenure = wire(settings, role="up")
         stack.callback(tenure.database.dispose)
         _sandbox(stack, settings, start=sandbox)
@@ -257,6 +261,8 @@ def _workers(tenure: Tenure) -> Iterator[None]:
 
 def _server(tenure: Tenure) -> uvicorn.Server:
     """Make the server of the HTTP API; from here on SIGTERM and SIGINT end it, whenever they come."""
+    # The default app from here on: without it `wake` would send to a broker of Celery's own choice.
+    import worker.celery  # noqa: F401
     from worker.http.app import create_app
     from worker.http.server import server_of
     from worker.http.services import Services
@@ -304,6 +310,7 @@ def api() -> None:
     settings = load_settings()
     set_up_logging(settings.log_format, settings.log_level)
     check_roles(settings, "api")
+    set_up_tracing("api")
     tenure = wire(settings, role="api")
     require_ready(tenure)
     with _listen(settings) as listening:
@@ -311,6 +318,7 @@ def api() -> None:
         _announce(tenure, listening)
         _serve(tenure, server, listening)
         tenure.database.dispose()
+        end_tracing()
 
 
 def worker() -> None:

@@ -12,7 +12,7 @@ from worker.model.clock import Clock
 from worker.model.ids import ThreadId, jitter
 from worker.model.work import Lease, WorkItem
 from worker.policy.document import Bundle, Project
-from worker.store import keys, references, rests, reverifying, stops, threads, work
+from worker.store import keys, references, rests, reverifying, starts, stops, threads, work
 from worker.store.engine import Database
 from worker.store.threads import StoredThread
 from worker.store.work import EarlierAttempt
@@ -36,6 +36,8 @@ class Batch:
     stopped: frozenset[tuple[str, str]] = frozenset()
     throttled_rounds: int = 0
     chosen: Mapping[str, Sequence[ChosenChild]] = field(default_factory=dict)
+    # The spans that registered its threads and planned its sweeps, by their ids; empty without traces.
+    starts: Mapping[str, str] = field(default_factory=dict)
     lease: Lease
     begun: float
 
@@ -92,6 +94,7 @@ def claim(
             stopped=frozenset(stops.stopped_pairs(db)),
             throttled_rounds=rests.rounds(db, credential),
             chosen=references.chosen_of(db, {one.thread_id for one in items}),
+            starts=starts.of(db, {one.thread_id for one in items} | {one.sweep_id for one in items}),
             lease=lease,
             begun=begun,
         )

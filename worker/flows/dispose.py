@@ -27,6 +27,7 @@ from worker.model.work import ItemState, WorkItem
 from worker.pacing.base import CoolingDown, PacerUnavailable
 from worker.providers.profiles import profile
 from worker.providers.table import KindNotOffered
+from worker.telemetry import traces
 
 _WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
 
@@ -66,6 +67,30 @@ def _keepers(batch: Batch) -> set[str]:
 
 async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> str:
     """Take one item to its state; the word of that state is what the batch counts."""
+    thread = desk.batch.threads[item.thread_id].thread
+    facts = {
+        "tenure.thread": thread.id,
+        "tenure.project": thread.project,
+        "tenure.kind": thread.kind.value,
+        "tenure.item": item.id,
+        "tenure.fence": item.fence,
+        "tenure.policy": item.policy,
+        "tenure.sweep": item.sweep_id,
+    }
+    starts = desk.batch.starts
+    links = [starts[one] for one in (thread.id, item.sweep_id) if one in starts]
+    with traces.span("thread", facts=facts, links=links) as told:
+        verdict = await _take(desk, item, order=order, keep_back=keep_back)
+        if verdict is None:
+            told.note({"tenure.state": ItemState.SPARED.value})
+            return ItemState.SPARED.value
+        grade = verdict.grade.value if verdict.grade else None
+        told.note({"tenure.state": verdict.state.value, "tenure.grade": grade})
+        return verdict.state.value
+
+
+async def _take(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> Verdict | None:
+    """Take one item to its verdict and settle it; None where it was spared."""
     stored = desk.batch.threads[item.thread_id]
     thread, retried_at = stored.thread, stored.retried_at
     earlier = desk.batch.earlier.get(item.thread_id, ())
@@ -86,10 +111,9 @@ async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> 
             await desk.controls.gave_up(course.pair)
         else:
             verdict = await _run(desk, course, keep_back=keep_back)
-        if verdict is None:
-            return ItemState.SPARED.value
-        await desk.settle.submit(course.settlement(verdict))
-        return verdict.state.value
+        if verdict is not None:
+            await desk.settle.submit(course.settlement(verdict))
+        return verdict
     finally:
         desk.graded[item.id].set()
 

@@ -24,9 +24,10 @@ from worker.model.thread import Thread
 from worker.model.work import ItemState, WorkItem
 from worker.pacing.lane import Rank
 from worker.store import stops, work
-from worker.telemetry import log, raise_alert
+from worker.telemetry import log, raise_alert, traces
 
 _PROBE_FIRST = timedelta(minutes=1)
+_SWEEPS_TOLD = 20
 
 
 async def drain(tools: Tools, credential: str) -> Counter[str]:
@@ -42,6 +43,21 @@ async def drain(tools: Tools, credential: str) -> Counter[str]:
     )
     if not batch.items:
         return Counter()
+    began = tools.clock.monotonic()
+    with traces.span("batch", facts={"tenure.items": len(batch.items)}):
+        told = await _drained(tools, batch)
+    log().info(
+        "batch.drained",
+        credential=credential,
+        items=len(batch.items),
+        sweeps=sorted({one.sweep_id for one in batch.items})[:_SWEEPS_TOLD],
+        seconds=round(tools.clock.monotonic() - began, 3),
+        **dict(told),
+    )
+    return told
+
+
+async def _drained(tools: Tools, batch: Batch) -> Counter[str]:
     strays = [item for item in batch.items if item.project not in batch.projects]
     if strays:
         # Their project left the policies: without its document nothing may be sent, and nothing is lost.
@@ -72,7 +88,6 @@ async def _work_off(tools: Tools, batch: Batch) -> Counter[str]:
         await keep_rest(tools, batch.credential, desk.asker.pauses, rounds=batch.throttled_rounds)
     await _restart_probed(tools, desk)
     await _keep_stopped(tools, desk)
-    log().info("batch.drained", credential=batch.credential, items=len(batch.items), **dict(told))
     return told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,11 +22,13 @@ from worker.policy.document import Bundle
 from worker.policy.durations import parse_duration
 from worker.policy.evaluate import decide
 from worker.policy.match import erasure_covers
-from worker.store import log, protections, threads
+from worker.store import log, protections, starts, threads
 from worker.store.orders import look_again
 from worker.store.protections import Order
 from worker.store.threads import StoredThread
 from worker.telemetry.meters import count
+from worker.telemetry.requests import current_request
+from worker.telemetry.traces import here
 
 # How many registrations one transaction holds at most: the log's head is locked at its end.
 MOST_AT_ONCE = 1000
@@ -78,10 +80,15 @@ class Registered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A registration and who asks for it: the entry names that one as its actor."""
+    """A registration and who asks for it: the entry names that one as its actor.
+
+    Made in the request itself, and so it knows its id and its span, wherever the registration is done.
+    """
 
     wanted: Registration
     actor: str
+    request_id: str | None = field(default_factory=current_request)
+    span: str | None = field(default_factory=here)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +186,7 @@ def _enter(
         except (Conflict, RegisteredElsewhere) as e:
             refused(line.place, e)
     new = [one for one in lines if one.new.id in added]
+    starts.keep(db, {one.new.id: one.asked.span for one in new})
     return _Made(bundle=bundle, results=results, new=new, orders=orders)
 
 
@@ -203,7 +211,7 @@ def _decide(db: Session, made: _Made, now: datetime) -> dict[str, Decision]:
 
 def _record(db: Session, made: _Made, now: datetime) -> None:
     """Write the entries of what is new: the last step of the transaction."""
-    log.append(db, [_registered(one, now) for one in made.new])
+    log.append(db, [replace(_registered(one, now), request_id=one.asked.request_id) for one in made.new])
     _count([one for one in made.results if one is not None])
 
 

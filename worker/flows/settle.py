@@ -35,6 +35,8 @@ from worker.telemetry.meters import count
 # Only these have their end before them.
 WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
 _PROVEN = frozenset({ThreadState.DELETED, ThreadState.ABSENT})
+# A conversation of a thousand items makes thousands of requests; the DELETE and what came after it are last.
+_MOST_IDS = 10
 # Nothing was deleted and nothing read: such a pass leaves no entry.
 _SILENT = frozenset({Class.THROTTLED, Class.NONE})
 
@@ -355,7 +357,13 @@ def _tell(one: Settlement) -> None:
         "project": one.thread.project,
         "kind": one.thread.kind.value,
         "item": one.item.id,
+        "fence": one.item.fence,
+        "sweep": one.item.sweep_id,
         "policy": one.item.policy,
+        # The provider's own names of the requests, in the order in which they were sent.
+        "provider_request_ids": [seen.request_id for seen in one.observations if seen.request_id][
+            -_MOST_IDS:
+        ],
         "state": verdict.state.value,
         "grade": verdict.grade.value if verdict.grade else None,
         "reason": verdict.reason,

@@ -26,12 +26,12 @@ from worker.policy.compile import Columns, match_clause
 from worker.policy.document import Bundle, Guards, Mode
 from worker.policy.durations import parse_duration
 from worker.policy.guards import GuardVerdict, check
-from worker.store import bundles, log, sweeps, threads, work
+from worker.store import bundles, log, starts, sweeps, threads, work
 from worker.store.engine import Database
 from worker.store.sweeps import Sweep
 from worker.store.tables import thread as thread_table
 from worker.telemetry import log as logger
-from worker.telemetry import raise_alert
+from worker.telemetry import raise_alert, traces
 
 _PAGE = 1000
 # The built-in policy of erasures has no document; its guard is fixed.
@@ -59,19 +59,29 @@ def sweep(database: Database, order: Order, *, actor: str, clock: Clock) -> Swee
 
     Raises NotFound for a policy that is not in force, and NotRecomputed.
     """
+    with traces.span("sweep", facts={"tenure.policy": order.policy}) as told:
+        done = _sweep(database, order, actor=actor, clock=clock)
+        if done is not None:
+            told.note(
+                {"tenure.sweep": done.id, "tenure.state": done.state.value, "tenure.planned": done.planned}
+            )
+        return done
+
+
+def _sweep(database: Database, order: Order, *, actor: str, clock: Clock) -> Sweep | None:
     with database.write() as db:
         bundle = _ready_bundle(db)
-        begun = _begin(db, order, bundle, actor=actor, now=clock.now())
-        if begun is None:
+        new = _begin(db, order, bundle, actor=actor, now=clock.now())
+        if new is None:
             return None
         # What fits into one window is planned at once; a crash before that leaves the slot to be taken.
-        more = _step(db, begun, bundle, actor=actor, now=clock.now())
-        judged = _locked(db, begun.id)
+        more = _step(db, new, bundle, actor=actor, now=clock.now())
+        judged = _locked(db, new.id)
     if more:
-        return carry_on(database, begun.id, actor=actor, clock=clock)
+        return carry_on(database, new.id, actor=actor, clock=clock)
     # Most slots end here, with nothing to release: a transaction more would cost each of them a flush.
     releasing = judged.state is SweepState.RELEASING
-    return release(database, begun.id, clock=clock) if releasing else judged
+    return release(database, new.id, clock=clock) if releasing else judged
 
 
 def _begin(db: Session, order: Order, bundle: Bundle, *, actor: str, now: datetime) -> Sweep | None:
@@ -89,7 +99,10 @@ def _begin(db: Session, order: Order, bundle: Bundle, *, actor: str, now: dateti
         begun_at=now,
         ordered_by=actor,
     )
-    return new if sweeps.begin(db, new) else None
+    if not sweeps.begin(db, new):
+        return None
+    starts.keep(db, {new.id: traces.here()})
+    return new
 
 
 def _ready_bundle(db: Session) -> Bundle:
@@ -191,7 +204,16 @@ def _judge(db: Session, one: Sweep, bundle: Bundle, *, actor: str, now: datetime
     elif planned or one.slot.startswith("manual:"):
         # A scheduled slot with nothing due is no news: its row says that it ran.
         log.append(db, [bodies.sweep_planned(plan, state=state.value, at=now, actor=acting)])
-    logger().info("sweep.planned", sweep=one.id, policy=one.policy, planned=planned, state=state.value)
+    logger().info(
+        "sweep.planned",
+        sweep=one.id,
+        policy=one.policy,
+        slot=one.slot,
+        bundle=one.bundle,
+        planned=planned,
+        state=state.value,
+        seconds=round((now - one.begun_at).total_seconds(), 3),
+    )
 
 
 def _acting(db: Session, one: Sweep, actor: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
@@ -37,6 +38,7 @@ from worker.http.routes import (
 )
 from worker.http.services import Services
 from worker.model.errors import TenureError
+from worker.telemetry import traces
 
 # Bulk stands before threads, so that "bulk" is never taken for an id.
 _WITH_KEY = (
@@ -56,11 +58,32 @@ _WITH_KEY = (
 )
 
 
+# Asked every few seconds by machines that want no trace.
+_NO_SPANS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
 class _App(FastAPI):
     """FastAPI with a description that tells every status, and which scopes a route asks for."""
 
     def openapi(self) -> dict[str, Any]:
         return describe(self, [module.router for module in _WITH_KEY])
+
+
+def _telemetry() -> TelemetryConfig:
+    """Return what the framework may tell of a request: spans, and only where this process makes any.
+
+    Its logs would hold the words of errors, and its own set-up would send what `telemetry.listed` keeps back.
+    """
+    tracer = traces.tracing()
+    return {
+        "tracing": tracer is not None,
+        "tracer_provider": tracer.provider if tracer else None,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope.get("path") in _NO_SPANS,
+    }
 
 
 def create_app(services: Services, *, local: Principal | None = None) -> FastAPI:
@@ -74,6 +97,7 @@ def create_app(services: Services, *, local: Principal | None = None) -> FastAPI
         redirect_slashes=False,
         default_response_class=Answer,
         generate_unique_id_function=operation_id,
+        telemetry=_telemetry(),
     )
     app.state.services = services
     app.state.registrar = threads.registrar_of(services)

@@ -29,8 +29,9 @@ from worker.http.throttle import Bucket, address_of, bucket_of
 from worker.http.together import Together
 from worker.model.clock import Clock
 from worker.model.ids import new_id
-from worker.telemetry import log
+from worker.telemetry import ERROR_TYPE, log, traces
 from worker.telemetry.meters import count
+from worker.telemetry.requests import serving
 
 BULK_PATH = "/v1/threads/bulk"
 _MOST_KEYS = 200
@@ -40,6 +41,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _BULK_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_OWN_FAULT = 500
+_NO_ROUTE = "none"
 
 
 class Edge:
@@ -61,16 +64,20 @@ class Edge:
         clock = self._services.clock
         answer = _Answer(send, _request_id(request, clock))
         request.state.request_id = answer.request_id
+        # Now, since the span ends with the answer.
+        traces.note({"tenure.request_id": answer.request_id})
         began = clock.monotonic()
-        try:
-            await self._serve(request, receive, answer)
-        except ClientDisconnect:
-            pass  # nobody is left to answer; the line below says so by its missing status
-        except Exception as e:  # noqa: BLE001 - the last place that can turn it into an answer
-            await _explain(request, receive, answer, e)
-        finally:
-            _tell(request, answer, clock.monotonic() - began)
-            await self._note_use(request)
+        # Every line that is logged inside names the request, in the thread of a route too.
+        with serving(answer.request_id):
+            try:
+                await self._serve(request, receive, answer)
+            except ClientDisconnect:
+                pass  # nobody is left to answer; the line below says so by its missing status
+            except Exception as e:  # noqa: BLE001 - the last place that can turn it into an answer
+                await _explain(request, receive, answer, e)
+            finally:
+                _tell(request, answer, clock.monotonic() - began)
+                await self._note_use(request)
 
     async def _note_use(self, request: Request) -> None:
         """Note when the key was last used, after the answer: nobody waits for it, and nothing hangs on it."""
@@ -81,7 +88,7 @@ class Edge:
         try:
             await run_in_threadpool(note_use, self._services.database, who.key, clock=clock)
         except SQLAlchemyError as e:
-            log().warning("key.use_not_noted", reason=type(e).__name__)
+            log().warning("key.use_not_noted", **{ERROR_TYPE: type(e).__name__})
 
     async def _serve(self, request: Request, receive: Receive, answer: _Answer) -> None:
         path = request.url.path
@@ -89,6 +96,7 @@ class Edge:
         _check_headers(request)
         if path == "/v1" or path.startswith("/v1/"):
             request.state.principal = who = self._local or await self._known(request)
+            traces.note({"tenure.actor": who.actor})
             await self._count(request, who, answer)
             _check_type(request)
             key = idempotency_key_of(request)
@@ -218,6 +226,7 @@ def _check_type(request: Request) -> None:
 
 async def _explain(request: Request, receive: Receive, answer: _Answer, refused: Exception) -> None:
     problem = problem_of(refused)
+    request.state.problem = problem.code
     tell_operators(problem, refused, request_id=answer.request_id)
     if answer.status is not None:
         # Its beginning is sent: cutting the connection is the only honest end that is left.
@@ -229,7 +238,7 @@ async def _explain(request: Request, receive: Receive, answer: _Answer, refused:
 def _route(request: Request) -> str:
     """Return the route's template: a path may carry ids, and what nobody serves may carry anything."""
     found = request.scope.get("route")
-    return str(getattr(found, "path", "none"))
+    return str(getattr(found, "path", _NO_ROUTE))
 
 
 def _method(request: Request) -> str:
@@ -243,12 +252,25 @@ def _tell(request: Request, answer: _Answer, seconds: float) -> None:
     method = _method(request)
     count(lambda to: to.http_requests.labels(method=method, route=route, status=status).inc())
     count(lambda to: to.http_seconds.labels(method=method, route=route).observe(seconds))
+    code: str | None = getattr(request.state, "problem", None)
+    actor = who.actor if who else None
     log().info(
         "request.served",
-        method=request.method,
-        route=route,
-        status=answer.status,
-        milliseconds=round(seconds * 1000, 1),
         request_id=answer.request_id,
-        actor=who.actor if who else None,
+        actor=actor,
+        code=code,
+        seconds=round(seconds, 4),
+        **{
+            "http.request.method": method,
+            "http.route": None if route == _NO_ROUTE else route,
+            "http.response.status_code": answer.status,
+            # As the conventions have it: what a caller did wrong is no error of this service.
+            ERROR_TYPE: _error_type(answer.status, code),
+        },
     )
+
+
+def _error_type(status: int | None, code: str | None) -> str | None:
+    if status is None:
+        return "disconnected"
+    return code or str(status) if status >= _OWN_FAULT else None

@@ -54,7 +54,7 @@ from worker.model.errors import Invalid, NotFound, TenureError, Unavailable
 from worker.policy.findings import Finding
 from worker.policy.permit import BeyondPolicy, Held, Retained
 from worker.store.migrate import SchemaOutdated
-from worker.telemetry import log
+from worker.telemetry import ERROR_TYPE, log
 
 MEDIA_TYPE = "application/problem+json"
 _UNAVAILABLE = 503
@@ -205,6 +205,7 @@ async def answer_problem(request: Request, refused: Exception) -> Response:
         raise refused
     if problem.status == _OTHER_METHOD:
         problem = replace(problem, headers=_allow(request) or problem.headers)
+    request.state.problem = problem.code
     tell_operators(problem, refused, request_id=request.state.request_id)
     return problem.answer(instance=request.url.path, request_id=request.state.request_id)
 
@@ -226,7 +227,13 @@ def tell_operators(problem: Problem, refused: Exception, *, request_id: str) -> 
     if problem is INTERNAL:
         log().error("request.failed", request_id=request_id, exc_info=refused)
     elif problem.status == _UNAVAILABLE:
-        log().warning("request.postponed", request_id=request_id, code=problem.code, reason=str(refused))
+        log().warning(
+            "request.postponed",
+            request_id=request_id,
+            code=problem.code,
+            reason=str(refused),
+            **{ERROR_TYPE: type(refused).__name__},
+        )
 
 
 def _of_fact(refused: TenureError) -> Problem:

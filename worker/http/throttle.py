@@ -21,7 +21,7 @@ from redis.retry import Retry
 from starlette.concurrency import run_in_threadpool
 
 from worker.model.clock import Clock, SystemClock
-from worker.telemetry import log
+from worker.telemetry import ERROR_TYPE, log
 
 _REDIS_SECONDS = 0.25
 # After Redis was silent nobody waits for it for so long.
@@ -112,7 +112,7 @@ class Throttle:
                 return await run_in_threadpool(_hit, self._shared, item, bucket, who)
             except StorageError as e:
                 self._alone_until = self._clock.monotonic() + _WITHOUT_REDIS_SECONDS
-                log().warning("throttle.without_redis", reason=type(e.storage_error).__name__)
+                log().warning("throttle.without_redis", **{ERROR_TYPE: type(e.storage_error).__name__})
         return _hit(self._in_process(), item, bucket, who)
 
     def _in_process(self) -> SlidingWindowCounterRateLimiter:

@@ -6,13 +6,14 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from worker.flows.cover import cover
+from worker.jobs.carried import Carried, sending
 from worker.jobs.process import this_process
-from worker.telemetry import log
+from worker.telemetry import ERROR_TYPE, log
 
 QUEUE = "drain"
 
 
-@shared_task(name="tenure.cover", ignore_result=True)
+@shared_task(base=Carried, name="tenure.cover", ignore_result=True)
 def cover_now(project: str) -> None:
     """Look on; a doubled or an old message finds the look taken, or not due."""
     process = this_process()
@@ -23,6 +24,7 @@ def cover_now(project: str) -> None:
 def look_at(project: str) -> None:
     """Wake a worker for a project's coverage; a broker that is gone costs one tick."""
     try:
-        cover_now.apply_async((project,), queue=QUEUE)
+        with sending(QUEUE):
+            cover_now.apply_async((project,), queue=QUEUE)
     except OperationalError as e:
-        log().warning("wake.failed", project=project, reason=type(e.__cause__ or e).__name__)
+        log().warning("wake.failed", project=project, **{ERROR_TYPE: type(e.__cause__ or e).__name__})

@@ -8,13 +8,14 @@ from kombu.exceptions import OperationalError
 from worker.flows.claim import anything_ready
 from worker.flows.decide import BundleUnreadable
 from worker.flows.turn import turn
+from worker.jobs.carried import Carried, sending
 from worker.jobs.process import this_process
-from worker.telemetry import log, raise_alert
+from worker.telemetry import ERROR_TYPE, log, raise_alert, traces
 
 QUEUE = "drain"
 
 
-@shared_task(name="tenure.drain", ignore_result=True)
+@shared_task(base=Carried, name="tenure.drain", ignore_result=True)
 def drain_now(credential: str) -> None:
     """Work off one batch, and wake the next one if more is ready."""
     process = this_process()
@@ -30,7 +31,10 @@ def drain_now(credential: str) -> None:
         and not process.is_stopping()
         and credential in anything_ready(process.tenure.database, process.tenure.clock)
     ):
-        wake(credential)
+        # A backlog is one turn after the other, for days: each is a trace of its own, and its threads lead
+        # back to the sweep that planned them.
+        with traces.apart():
+            wake(credential)
 
 
 def wake(credential: str) -> None:
@@ -40,6 +44,7 @@ def wake(credential: str) -> None:
     tick wakes again. So whoever planned it is told that it is planned.
     """
     try:
-        drain_now.apply_async((credential,), queue=QUEUE)
+        with sending(QUEUE):
+            drain_now.apply_async((credential,), queue=QUEUE)
     except OperationalError as e:
-        log().warning("wake.failed", credential=credential, reason=type(e.__cause__ or e).__name__)
+        log().warning("wake.failed", credential=credential, **{ERROR_TYPE: type(e.__cause__ or e).__name__})

@@ -13,7 +13,7 @@ from datetime import timedelta
 from sqlalchemy.exc import DBAPIError
 
 from worker.flows.stall import stalled_for
-from worker.telemetry import log, raise_alert
+from worker.telemetry import ERROR_TYPE, log, raise_alert
 from worker.wiring import Tenure
 
 _LOOKS_PER_LIMIT = 10
@@ -53,7 +53,7 @@ class Watchdog:
                 waited = stalled_for(self._tenure.database, self._tenure.clock)
             except DBAPIError as e:
                 # A database that does not answer is no sign of a hung broker; /readyz tells of it.
-                log().warning("watchdog.blind", reason=type(e).__name__)
+                log().warning("watchdog.blind", **{ERROR_TYPE: type(e).__name__})
                 continue
             # What lay there before this process began is no fault of it: it has a limit of its own.
             own = timedelta(seconds=self._tenure.clock.monotonic() - begun)

@@ -26,9 +26,11 @@ from worker.providers.classify import Answer, Verdict, created_at
 from worker.providers.kind_facts import Post
 from worker.providers.retry_after import retry_after
 from worker.providers.transport import limits, make_http_client, never_connected
+from worker.telemetry import traces
 from worker.telemetry.meters import count
 
 _LONGEST_HEADER = 128
+_FIRST_ERROR = 400
 
 
 class _Client(AsyncOpenAI):
@@ -88,9 +90,21 @@ class Line:
     def __init__(self, account: Account, api_key: str, clock: Clock) -> None:
         self._client = _Client(account, api_key, make_http_client())
         self._clock = clock
+        target = httpx2.URL(account.base_url)
+        self._target: traces.Facts = {"server.address": target.host, "server.port": target.port}
 
     async def send(self, request: Request, *, seconds: float) -> Exchange:
-        """Send one request; nothing that happens to it is raised."""
+        """Send one request; nothing that happens to it is raised.
+
+        Its span is not told to the provider, and does not tell the path, which holds an id.
+        """
+        facts = {"http.request.method": request.method, **self._target}
+        with traces.span(request.method, kind="client", facts=facts) as told:
+            done = await self._send(request, seconds=seconds)
+            told.note(_told(done))
+        return done
+
+    async def _send(self, request: Request, *, seconds: float) -> Exchange:
         began = self._clock.monotonic()
         answer, problem, unsent = None, None, False
         try:
@@ -144,6 +158,18 @@ class Line:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def _told(done: Exchange) -> traces.Facts:
+    """Return what a span tells of an answer, by OpenTelemetry's names; 4xx and 5xx are errors to a client."""
+    answer = done.answer
+    if answer is None:
+        return {"error.type": done.problem}
+    return {
+        "http.response.status_code": answer.status,
+        "tenure.provider_request_id": _header(answer, "x-request-id"),
+        "error.type": str(answer.status) if answer.status >= _FIRST_ERROR else None,
+    }
 
 
 def observed(

@@ -32,6 +32,8 @@ from sqlalchemy.orm import Session
 
 from worker.model.errors import Invalid, Unavailable
 from worker.policy.compile import SQLITE_FUNCTIONS
+from worker.store.statements import watch
+from worker.telemetry import traces
 
 _BUSY_SECONDS = 30
 _A_URL = "Write postgresql://user@host/name or sqlite:///file.db."
@@ -94,7 +96,7 @@ def open_database(url: str) -> Database:
                 connect_args={"connect_timeout": 10, "prepare_threshold": None},
             )
             event.listen(engine, "connect", _set_up_postgres)
-            return Database(engine, engine)
+            return Database(_watched(engine), engine)
         case other:
             problem = f"Tenure runs on SQLite and PostgreSQL, not on {other}."
             raise Invalid(problem, repair=_A_URL, code="settings_invalid")
@@ -112,7 +114,13 @@ def _open_sqlite(url: str, file: str | None) -> Database:
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return Database(engine, engine.execution_options(sqlite_begin="DEFERRED"))
+    return Database(_watched(engine), engine.execution_options(sqlite_begin="DEFERRED"))
+
+
+def _watched(engine: Engine) -> Engine:
+    if traces.tracing() is not None:
+        watch(engine)
+    return engine
 
 
 def _set_up_postgres(connection: PostgresConnection[Any], _: object) -> None:

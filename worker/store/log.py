@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import merge
 from weakref import WeakKeyDictionary
@@ -26,6 +26,7 @@ from worker.model.errors import TenureError
 from worker.model.ids import UUID7_BYTES, random_bytes, uuid7_of
 from worker.store.appending import Move, batch_of, move_and_write
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
+from worker.telemetry.requests import current_request
 
 # The key of the log behind each engine, as it was seen last: it is made once for a database.
 _keys: WeakKeyDictionary[Engine | Connection, bytes] = WeakKeyDictionary()
@@ -97,6 +98,9 @@ def append(db: Session, entries: Sequence[Entry]) -> range:
     """Append the entries as the last step of the caller's transaction; returns their indices."""
     if not entries:
         return range(0)
+    if (request := current_request()) is not None:
+        # What several requests recorded together names its own already.
+        entries = [replace(one, request_id=one.request_id or request) for one in entries]
     # Made before the head is taken, which everybody waits for; its row then says whether the key was right.
     key = _keys.get(db.get_bind()) or pseudonym_key(db)
     leaves = _leaves(entries, key)

@@ -58,7 +58,7 @@ class Listener:
     def start(self) -> None:
         """Begin to answer."""
         self._thread.start()
-        log().info("metrics.served", port=self.port)
+        log().info("metrics.served", **{"server.port": self.port})
 
     def stop(self) -> None:
         """End, and give the port back."""

@@ -130,7 +130,7 @@ def count(tell: Callable[[Meters], object]) -> None:
 @cache
 def _complain(reason: str) -> None:
     """Say it once in a process: it would be said with every request."""
-    structlog.get_logger().warning("meters.failed", reason=reason)
+    structlog.get_logger().warning("meters.failed", **{"error.type": reason})
 
 
 def share(folder: Path, place: Callable[[], str]) -> None:

@@ -25,6 +25,7 @@ from worker.store.tables.preview import bundle_approval, preview
 from worker.store.tables.protection import erasure, erasure_thread, hold, notice, protection
 from worker.store.tables.registry import thread, thread_child, thread_tag
 from worker.store.tables.service import api_key, fact
+from worker.store.tables.trace import trace_start
 from worker.store.tables.work import attempt, canary, stopped_pair, sweep, sweep_plan, work_item
 
 __all__ = [
@@ -62,5 +63,6 @@ __all__ = [
     "thread",
     "thread_child",
     "thread_tag",
+    "trace_start",
     "work_item",
 ]
