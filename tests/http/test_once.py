@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +20,12 @@ from structlog.testing import capture_logs
 
 from tests.http.conftest import POLICIES, Client, House
 from worker.flows import answer_once, hold
+from worker.flows.activate import Source
 from worker.flows.answer_once import forget_answers
+from worker.flows.tick import Beat, keep_house
 from worker.http.app import create_app
 from worker.http.once import METHODS, has_secret
+from worker.model.errors import TenureError
 from worker.store import answers, log, protections
 from worker.store.tables import kept_answer
 
@@ -398,6 +402,24 @@ def test_beat_removes_what_is_a_day_old_and_leaves_what_still_runs(
         assert len(leases(house)) == len(rows(house)) == 1
         gate.opened.set()
         assert running.result(20).status_code == 201
+
+
+def test_beat_does_so_first_whatever_else_it_lacks(house: House, admin: TestClient, tmp_path: Path) -> None:
+    admin.post("/v1/holds", json=HOLD, headers=KEY)
+    house.clock.move(hours=25)
+    given = house.services
+    nothing = Source(folder=tmp_path / "nothing", key_globs=())
+    beat = Beat(
+        database=house.database,
+        clock=house.clock,
+        source=nothing,
+        sealer=given.sealer,
+        actor="tests tenure/0",
+    )
+
+    with pytest.raises(TenureError):
+        keep_house(beat)
+    assert rows(house) == []
 
 
 @pytest.mark.parametrize(
