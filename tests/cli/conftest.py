@@ -65,6 +65,12 @@ def tenure(folder: Path) -> Run:
 
 
 @pytest.fixture
+def run_tenure() -> Run:
+    """Run the command line in whichever folder and surroundings the test gives it."""
+    return _run
+
+
+@pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run commands that need neither settings nor data; these settings could not be read."""
     monkeypatch.chdir(tmp_path)

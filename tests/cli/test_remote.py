@@ -90,22 +90,6 @@ def test_an_export_is_made_by_the_service_fetched_and_verified(
     assert tenure("audit", "verify", "e.zip", "-o", "json").json["verified"]
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ("audit", "seal"),
-        ("audit", "prove", "0"),
-        ("db", "check"),
-    ],
-    ids=" ".join,
-)
-def test_what_works_on_the_data_folder_refuses_a_url(
-    tenure: Run, monkeypatch: pytest.MonkeyPatch, args: Sequence[str]
-) -> None:
-    monkeypatch.setenv("TENURE_URL", "http://127.0.0.1:9")
-    assert "local data folder" in tenure(*args, code=2).err
-
-
 class _Answers:
     """Gives the prepared answers in turn, and keeps what was asked."""
 

@@ -59,11 +59,26 @@ def test_a_dry_run_shows_the_first_threads_of_its_plan(tenure: Run, register: Ca
     assert "conv_0" not in tenure("sweep", "--dry-run", "-o", "csv").out
 
 
-def test_a_sweep_is_waited_for_only_where_its_database_is(
-    tenure: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_sweep_elsewhere_is_waited_for_until_nobody_works_on_it(
+    tenure: Run, register: Callable[..., Any], service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TENURE_URL", "http://127.0.0.1:9")
-    assert "local data folder" in tenure("sweep", "--yes", "--wait", code=2).err
+    del service
+    looks: list[tuple[int, int]] = []
+
+    @contextmanager
+    def progress(_: str) -> Iterator[Callable[[int, int], None]]:
+        def tell(done: int, most: int) -> None:
+            looks.append((done, most))
+            if len(looks) == 2:
+                tenure("pause", "--reason", "enough")
+
+        yield tell
+
+    register("conv_1", "me", *_OLD)
+    monkeypatch.setattr(sweeping, "progress", progress)
+    done = tenure("sweep", "--policy", "conversations-30d", "--yes", "--wait", "-o", "json", code=4)
+    assert looks == [(0, 1), (0, 1)]
+    assert [(one["planned"], one["busy"]) for one in done.json["sweeps"]] == [(1, 0)]
 
 
 def test_a_command_that_finds_the_data_folder_taken_leaves_the_work_to_whoever_has_it(

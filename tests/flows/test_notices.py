@@ -88,12 +88,12 @@ def test_a_sweep_says_why_it_deletes_nothing(world: World) -> None:
     world.register(kind=Kind.FILE)
     made = world.sweep()
     with world.database.read() as db:
-        [why] = summary(db, made)["reasons"]
+        [why] = summary(db, made, now=world.clock.now())["reasons"]
     assert "NOTIFY" in why
     assert "no delivery channel" in why
     world.rules(POLICIES)
     with world.database.read() as db:
-        assert summary(db, made)["reasons"] == []
+        assert summary(db, made, now=world.clock.now())["reasons"] == []
 
 
 def test_a_delivered_notice_starts_the_grace_and_the_promised_date_holds(world: World) -> None:

@@ -29,12 +29,17 @@ def test_a_sweep_is_planned_released_and_wakes_a_worker(
     assert made["object"] == "sweep"
     assert made["policy"] == "support-30d"
     assert made["state"] == "released"
-    assert made["planned"] == 1
+    assert (made["planned"], made["busy"]) == (1, 1)
     assert made["plan"]["threads"] == [due["id"]]
     assert made["plan"]["digest"].startswith("sha256:")
     assert made["slot"].startswith("manual:")
     assert len(house.woken) == 1
     assert admin.get(f"/v1/sweeps/{made['id']}").json() == made
+    # What a pause keeps, nobody takes up; and another sweep of the policy waits for the same items.
+    other = admin.post("/v1/sweeps", json=ORDER).json()["sweeps"][0]
+    assert (other["planned"], other["busy"]) == (0, 1)
+    admin.put("/v1/switches/deletes", json={"enabled": False, "reason": "r", "project": None})
+    assert admin.get(f"/v1/sweeps/{made['id']}").json()["busy"] == 0
 
 
 def test_a_dry_run_stops_after_the_plan(admin: TestClient, house: Any, registered: Register) -> None:

@@ -83,7 +83,12 @@ def export_window(
         "anchors": _read_anchors(anchor or []),
     }
     _refuse_order(asked["from"], asked["to"])
-    show_one({"file": str(out), **(_remote(asked, out) if is_remote() else _here(asked, out))}, output)
+    made = None
+    if is_remote():
+        made = _remote(asked, out)
+    else:
+        _here(asked, out)
+    show_one({"file": str(out), "export": made, **_stated(out)}, output)
 
 
 def _refuse_mixture(
@@ -105,7 +110,7 @@ def _refuse_order(begin: str | None, end: str | None) -> None:
         raise Misused("--from must lie before --to.", repair="A day is --from 2026-11-01 --to 2026-11-02.")
 
 
-def _here(asked: Record, out: Path) -> Record:
+def _here(asked: Record, out: Path) -> None:
     """Make it in this process, from the local data folder."""
     from worker.cli.local import local
     from worker.flows.ask_export import check_wanted, wanted_of
@@ -119,7 +124,7 @@ def _here(asked: Record, out: Path) -> Record:
         }
         wanted = wanted_of({**asked, **period})
         check_wanted(wanted)
-        made = write_wanted(
+        write_wanted(
             tenure.database,
             tenure.sealer,
             wanted,
@@ -128,11 +133,10 @@ def _here(asked: Record, out: Path) -> Record:
             clock=tenure.clock,
             progress=told,
         )
-    return {name: value for name, value in asdict(made).items() if name != "files"}
 
 
-def _remote(asked: Record, out: Path) -> Record:
-    """Let the service make it, and fetch it; what comes is compared with the announced digest."""
+def _remote(asked: Record, out: Path) -> str:
+    """Let the service make it, fetch it, and compare its digest with the announced one; returns its id."""
     given = {name: value for name, value in asked.items() if value is not None}
     with open_client(policies=False) as client:
         made = _wait(client, client.post("/v1/audit/exports", given))
@@ -140,7 +144,23 @@ def _remote(asked: Record, out: Path) -> Record:
         with _beside(out) as file, progress("fetching the export") as told:
             client.fetch(path, file, told)
             _compare(file, str(made["made"]["sha256"]))
-    return {"export": made["id"], "project": made["project"], **made["made"]}
+    return str(made["id"])
+
+
+def _stated(out: Path) -> Record:
+    """Return what the finished bundle says of itself, its length and its digest."""
+    from worker.audit import dsse
+    from worker.audit.archive import Archive
+    from worker.audit.manifest import MANIFEST, Manifest
+
+    archive = Archive(out)
+    try:
+        stated = Manifest.from_bytes(dsse.payload_of(archive.read(MANIFEST)))
+    finally:
+        archive.close()
+    told = {name: value for name, value in asdict(stated).items() if name != "files"}
+    with out.open("rb") as file:
+        return {**told, "bytes": out.stat().st_size, "sha256": _digest(file)}
 
 
 def _wait(client: Client, asked: Record) -> Record:
@@ -162,12 +182,16 @@ def _wait(client: Client, asked: Record) -> Record:
 
 def _compare(file: BinaryIO, digest: str) -> None:
     file.seek(0)
+    if _digest(file) != digest:
+        problem = "What was fetched is not the file that the service announced."
+        raise Ended(problem, repair="Fetch it again; should it stay so, look at what lies between.")
+
+
+def _digest(file: BinaryIO) -> str:
     seen = hashlib.sha256()
     while piece := file.read(_PIECE):
         seen.update(piece)
-    if seen.hexdigest() != digest:
-        problem = "What was fetched is not the file that the service announced."
-        raise Ended(problem, repair="Fetch it again; should it stay so, look at what lies between.")
+    return seen.hexdigest()
 
 
 def _read_anchors(files: list[Path]) -> dict[str, str]:

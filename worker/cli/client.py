@@ -207,7 +207,10 @@ def is_remote() -> bool:
 
 
 def refuse_remote(command: str) -> None:
-    """Raise Misused where TENURE_URL is set: this command works on the data folder itself."""
+    """Raise Misused where TENURE_URL is set: this command works on the data folder itself.
+
+    It needs the database, the signing key or a provider's key, which no route hands out.
+    """
     if is_remote():
         problem = f"`tenure {command}` works on the local data folder, and TENURE_URL is set."
         raise Misused(problem, repair="Unset TENURE_URL, and run it where the service's database is.")

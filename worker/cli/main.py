@@ -24,6 +24,7 @@ from worker.cli import (
     threads,
     versions,
 )
+from worker.cli.client import refuse_remote
 from worker.cli.exits import exit_code_of
 from worker.cli.output import Format, Output, say
 from worker.model.errors import TenureError
@@ -72,6 +73,7 @@ def up(
     """
     from worker.cli import service
 
+    refuse_remote("up")
     service.up(sandbox=sandbox)
 
 
@@ -82,6 +84,7 @@ def api() -> None:
     """
     from worker.cli import service
 
+    refuse_remote("api")
     service.api()
 
 
@@ -92,6 +95,7 @@ def worker() -> None:
     """
     from worker.cli import service
 
+    refuse_remote("worker")
     service.worker()
 
 
@@ -102,6 +106,7 @@ def beat() -> None:
     """
     from worker.cli import service
 
+    refuse_remote("beat")
     service.beat()
 
 

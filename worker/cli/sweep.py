@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
 
-from worker.cli.client import Client, Refused, open_client, path_of, refuse_remote
+from worker.cli.client import Client, Refused, is_remote, open_client, path_of
 from worker.cli.exits import Ended, Exit
 from worker.cli.output import Column, Format, Output, Record, progress, say, show_one, show_rows
+from worker.model.clock import SystemClock
 
 _COLUMNS = (
     Column("sweep", "id", whole=True),
@@ -32,6 +33,7 @@ _PLANNED = (
     Column("eligible_at", "decision.eligible_at", whole=True),
 )
 _SHOWN = 20
+_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.1, 2.0
 _GUARD_BLOCKS = "guard_blocks"
 
 sweeps = typer.Typer(no_args_is_help=True, help="Look at sweeps, and approve one that waits.")
@@ -55,15 +57,12 @@ def sweep(
 
     Example: tenure sweep --policy conversations-30d --dry-run
     """
-    if wait and not dry_run:
-        refuse_remote("sweep --wait")
     with open_client() as client:
         if not (dry_run or yes):
             _ask(client, policy)
         made = _order(client, policy, dry_run=dry_run)
         if wait and not dry_run:
-            _work_off([str(one["policy"]) for one in made])
-            made = [client.get(f"/v1/sweeps/{one['id']}") for one in made]
+            made = _work_off(client, made)
         _show(made, output)
         if dry_run and output is Format.TABLE:
             _show_plan(client, made)
@@ -91,18 +90,37 @@ def _ask(client: Client, policy: str | None) -> None:
         raise Ended("Nothing was released.", exit_code=Exit.PENDING)
 
 
-def _work_off(policies: Sequence[str]) -> None:
-    """Work off in this process where no service does; else the service's tick comes by itself."""
+def _work_off(client: Client, made: Sequence[Record]) -> list[Record]:
+    """Work off in this process where no service does; look until all is, and return how the sweeps stand."""
+    with progress("working off") as told:
+        if not is_remote():
+            _work_off_here([str(one["policy"]) for one in made], told)
+        return _wait(client, made, told)
+
+
+def _work_off_here(policies: Sequence[str], told: Callable[[int, int], None]) -> None:
     from worker.cli.local import local
     from worker.cli.service import service_lock
-    from worker.cli.work_off import wait_for, work_off
+    from worker.cli.work_off import work_off
 
     with local(policies=False) as tenure, service_lock(tenure.settings) as ours:
         # A shared database has workers of its own, and a pacer that this process does not share.
-        alone = ours and tenure.settings.is_embedded and tenure.settings.is_sqlite
-        act = work_off if alone else wait_for
-        with progress("working off") as told:
-            act(tenure, policies, progress=told)
+        if ours and tenure.settings.is_embedded and tenure.settings.is_sqlite:
+            work_off(tenure, policies, progress=told)
+
+
+def _wait(client: Client, made: Sequence[Record], told: Callable[[int, int], None]) -> list[Record]:
+    """Look until no worker has, or is about to take up, anything of these policies."""
+    clock, seconds, most = SystemClock(), _FIRST_LOOK_SECONDS, 0
+    while True:
+        found: list[Record] = [client.get(path_of("sweeps", str(one["id"]))) for one in made]
+        left = sum(int(one["busy"]) for one in found)
+        if left == 0:
+            return found
+        most = max(most, left)
+        told(most - left, most)
+        clock.wait(seconds)
+        seconds = min(seconds * 2, _LOOK_SECONDS)
 
 
 def _show(made: Sequence[Record], output: Format) -> None:

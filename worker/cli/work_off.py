@@ -24,15 +24,6 @@ def work_off(tenure: Tenure, policies: Collection[str], *, progress: Callable[[i
     asyncio.run(_work_off(tenure, policies, progress))
 
 
-def wait_for(tenure: Tenure, policies: Collection[str], *, progress: Callable[[int, int], None]) -> None:
-    """Wait until the workers of a running service have done the same."""
-    most = 0
-    while (left := _busy(tenure, policies)) > 0:
-        most = max(most, left)
-        progress(most - left, most)
-        tenure.clock.wait(_LOOK_EVERY.total_seconds())
-
-
 async def _work_off(tenure: Tenure, policies: Collection[str], progress: Callable[[int, int], None]) -> None:
     tools, most = tenure.tools(), 0
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -14,7 +15,7 @@ from worker.model.clock import Clock
 from worker.model.decision import ERASURE
 from worker.model.work import ItemState, SweepState
 from worker.policy.document import Mode
-from worker.store import protections, sweeps
+from worker.store import protections, sweeps, work
 from worker.store.engine import Database
 from worker.store.sweeps import Sweep
 
@@ -40,8 +41,11 @@ def order_sweeps(
     return [one for one in made if one is not None]
 
 
-def summary(db: Session, one: Sweep) -> Mapping[str, Any]:
-    """Return the public summary of a sweep (INTERFACE section 2), its state as its items tell it."""
+def summary(db: Session, one: Sweep, *, now: datetime) -> Mapping[str, Any]:
+    """Return the public summary of a sweep (INTERFACE section 2), its state as its items tell it.
+
+    `busy` counts what a worker has, or takes up as soon as it can, of the policy: whichever sweep planned it.
+    """
     counts = sweeps.item_counts(db, one.id)
     busy = sum(counts.get(state, 0) for state in _BUSY)
     state = one.state.value
@@ -58,6 +62,7 @@ def summary(db: Session, one: Sweep) -> Mapping[str, Any]:
         "spared": counts.get(ItemState.SPARED, 0),
         "waiting": counts.get(ItemState.WAITING, 0),
         "parked": counts.get(ItemState.PARKED, 0),
+        "busy": 0 if one.dry_run else work.busy(db, [one.policy], now),
         "grades": sweeps.grade_counts(db, one.id),
         "reasons": [*one.reasons, *_owes_notice(db, one)],
         "paused": _paused(db, one),

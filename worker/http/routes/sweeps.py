@@ -65,7 +65,11 @@ class PauseShape(BaseModel):
 
 
 class SweepShape(Shown):
-    """One sweep and what has become of its plan."""
+    """One sweep and what has become of its plan.
+
+    `busy` counts the items of its policy, whichever sweep planned them, that a worker has or takes up as soon
+    as it can: whoever waits for the policy to be worked off waits until it is 0.
+    """
 
     object: Literal["sweep"] = "sweep"
     policy: str
@@ -82,6 +86,7 @@ class SweepShape(Shown):
     spared: int
     waiting: int
     parked: int
+    busy: int
     grades: dict[str, int]
     reasons: list[str]
     paused: list[PauseShape]
@@ -103,7 +108,7 @@ def create_sweeps(body: SweepBody, who: SweepsRun, given: Given) -> SweepsShape:
     )
     _wake(given)
     with given.database.read() as db:
-        return SweepsShape(sweeps=[_shape(db, one) for one in made])
+        return SweepsShape(sweeps=[_shape(db, one, given) for one in made])
 
 
 @router.get("", response_model=Page[SweepShape])
@@ -113,7 +118,7 @@ def get_sweeps(query: Annotated[SweepsQuery, Query()], who: SweepsRead, given: G
     with given.database.read() as db:
         found = sweeps.page(db, limit=_NEWEST, policy=query.policy)
         rows, more = cut(found, lambda one: one.id, query, after=query.after, before=query.before)
-        return page_of([_shape(db, one) for one in rows], has_more=more)
+        return page_of([_shape(db, one, given) for one in rows], has_more=more)
 
 
 @router.get("/{sweep_id}", response_model=SweepShape)
@@ -124,7 +129,7 @@ def get_sweep(sweep_id: str, who: SweepsRead, given: Given) -> SweepShape:
         found = sweeps.get(db, sweep_id) if is_word(sweep_id) else None
         if found is None:
             raise _unknown()
-        return _shape(db, found)
+        return _shape(db, found, given)
 
 
 @router.post("/{sweep_id}/approvals", response_model=SweepShape)
@@ -143,7 +148,7 @@ def approve_sweep(sweep_id: str, body: ApprovalBody, who: PlansApprove, given: G
     )
     _wake(given)
     with given.database.read() as db:
-        return _shape(db, done)
+        return _shape(db, done, given)
 
 
 def _unknown() -> NotFound:
@@ -155,10 +160,10 @@ def _wake(given: Services) -> None:
         given.wake(credential)
 
 
-def _shape(db: Session, one: Sweep) -> SweepShape:
+def _shape(db: Session, one: Sweep, given: Services) -> SweepShape:
     return SweepShape.model_validate(
         {
-            **summary(db, one),
+            **summary(db, one, now=given.clock.now()),
             "slot": one.slot,
             "dry_run": one.dry_run,
             "bundle": one.bundle,
