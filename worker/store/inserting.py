@@ -1,4 +1,4 @@
-"""Inserting many rows at once: what the log does several times for each deletion, imports for each batch."""
+"""Inserting many rows at once, as arming does for each of its groups."""
 
 from __future__ import annotations
 
