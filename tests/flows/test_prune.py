@@ -120,7 +120,7 @@ def test_a_control_whose_list_was_cut_stays(world: World) -> None:
         kind=Kind.RESPONSE,
         control=Control.GOOD,
         seen=[],
-        supports=[own.thread.id, *(f"thr_{n:032x}" for n in range(100))],
+        supports=[own.thread.id] * 100,
         at=world.clock.now(),
         actor=ACTOR,
     )
