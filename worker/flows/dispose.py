@@ -29,6 +29,9 @@ from worker.providers.profiles import profile
 from worker.providers.table import KindNotOffered
 from worker.telemetry import traces
 
+MOST_ABANDONED = 5
+"""After so many claims in a row that ended without a word the next one parks the thread untouched."""
+
 _WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
 
 
@@ -130,9 +133,12 @@ async def _run(desk: Desk, course: Course, *, keep_back: bool) -> Verdict | None
 
 
 def _unfit(course: Course) -> Verdict | None:
-    """Return a verdict for what must not even be read: another account, a settled thread, no adapter."""
+    """Return a verdict for what must not even be read: settled, deadly, another account, no adapter."""
     if course.thread.state not in _WORKABLE:
         return Verdict(state=ItemState.CANCELLED, reason=f"the thread is {course.thread.state.value}")
+    if course.item.abandoned >= MOST_ABANDONED:
+        # Whoever worked on it ended each time. Nothing is graded: a person looks, and what was sent is kept.
+        return _parked("abandoned")
     if course.project.account != course.thread.account:
         return _parked("account_changed")
     try:

@@ -34,7 +34,7 @@ class ThreadState(StrEnum):
     DELETED = "deleted"  # graded confirmed, inferred or sustained: it was seen to be gone
     ABSENT = "absent"  # it was gone, and not by us
     ACKNOWLEDGED = "acknowledged"  # the provider said so, nobody could see it: re-read until settled
-    PARKED = "parked"  # a person must look: partial, still_present, unverifiable, account_changed
+    PARKED = "parked"  # a person must look: partial, still_present, unverifiable, account_changed, abandoned
     WITHDRAWN = "withdrawn"  # registered by mistake, never deleted
 
 

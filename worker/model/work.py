@@ -88,4 +88,6 @@ class WorkItem:
     reads: int = 0
     rereads: int = 0
     rounds: int = 0
+    # How many claims before this one ended without a word, one after another.
+    abandoned: int = 0
     lease_until: datetime | None = None

@@ -39,6 +39,7 @@ class ItemMove:
             "lease_until": None,
             "claimed_by": None,
             "reason": self.reason,
+            "abandoned": 0,
             **self.counters,
         }
         if self.grade is not None:

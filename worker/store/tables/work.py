@@ -9,6 +9,7 @@ from worker.store.column_types import Json, UtcDateTime
 from worker.store.tables.base import given, maybe, metadata
 
 _OPEN = text("state in ({})".format(", ".join(f"'{state.value}'" for state in OPEN_ITEM_STATES)))
+_LEFT = text("state = 'claimed' and abandoned > 0")
 
 sweep = Table(
     "sweep",
@@ -65,6 +66,8 @@ work_item = Table(
     given("reads", Integer),
     given("rereads", Integer),
     given("rounds", Integer),
+    # How often in a row it was claimed again because the lease before had run out without a word.
+    given("abandoned", Integer, server_default="0"),
     maybe("reason", Text),
     maybe("grade", String(40)),
     maybe("settled_at", UtcDateTime),
@@ -76,6 +79,7 @@ work_item = Table(
         "ix_work_item_turn", "credential", "project", "next_at", postgresql_where=_OPEN, sqlite_where=_OPEN
     ),
     Index("ix_work_item_sweep", "sweep_id", "state"),
+    Index("ix_work_item_abandoned", "credential", postgresql_where=_LEFT, sqlite_where=_LEFT),
 )
 
 attempt = Table(
