@@ -34,6 +34,8 @@ from worker.jobs.exporting import ExportMaker
 from worker.jobs.watchdog import Watchdog
 from worker.model.errors import TenureError
 from worker.settings import Settings, load_settings
+from worker.store.engine import reachable
+from worker.store.unwritable import Unwritable
 from worker.telemetry import log, raise_alert, set_up_logging
 from worker.telemetry.listener import Listener
 from worker.telemetry.meters import share
@@ -201,14 +203,17 @@ class HouseKeeper:
         """Keep house once; what is missing outside (key, folder, database) is alerted once, and kept."""
         problem: TenureError | None = None
         try:
-            keep_house(self._tenure.beat)
+            with reachable(self._tenure.database):
+                keep_house(self._tenure.beat)
         except TenureError as e:
             problem = e
         said = None if problem is None else problem.problem
         if problem is not None and said != self._said:
             raise_alert("house.failed", code=problem.code, problem=said, repair=problem.repair)
         self._said = said
-        note_house(self._tenure.beat, problem)
+        # What cannot be written cannot be noted there either.
+        if not isinstance(problem, Unwritable):
+            note_house(self._tenure.beat, problem)
 
 
 @beat_init.connect

@@ -185,7 +185,7 @@ def check_roles(settings: Settings, role: str) -> None:
 
 def prepare(tenure: Tenure) -> None:
     """Bring the database of the one-process service to this code's version, with an empty log in it."""
-    with reachable():
+    with reachable(tenure.database):
         migrate.upgrade(tenure.database)
         with tenure.database.write() as db:
             log.create_head(db)
@@ -200,7 +200,7 @@ def require_ready(tenure: Tenure) -> None:
     """
     if tenure.settings.redis:
         require_redis(tenure.settings.redis)
-    with reachable():
+    with reachable(tenure.database):
         migrate.require_current(tenure.database)
         with tenure.database.write() as db:
             log.create_head(db)

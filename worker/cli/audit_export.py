@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, gettempdir
 from typing import Annotated, Any, BinaryIO, cast
 
 import typer
@@ -84,11 +84,22 @@ def export_window(
     }
     _refuse_order(asked["from"], asked["to"])
     made = None
-    if is_remote():
-        made = _remote(asked, out)
-    else:
-        _here(asked, out)
+    with _room_for(out):
+        if is_remote():
+            made = _remote(asked, out)
+        else:
+            _here(asked, out)
     show_one({"file": str(out), "export": made, **_stated(out)}, output)
+
+
+@contextmanager
+def _room_for(out: Path) -> Iterator[None]:
+    """Say where a bundle could not be written; what was begun beside its place is removed already."""
+    try:
+        yield
+    except OSError as e:
+        problem = f"The export cannot be written to {out}, by way of {gettempdir()}: {e.strerror}."
+        raise Ended(problem, repair="Make room there, or give another --out or TMPDIR.") from e
 
 
 def _refuse_mixture(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from worker.cli.check import Check, Status, problem_of
@@ -40,6 +40,7 @@ from worker.store import (
     threads,
 )
 from worker.store.engine import Database, open_database, reachable
+from worker.store.unwritable import unavailable
 from worker.wiring import read_anchors
 
 PROVIDER_KEY = "provider key"
@@ -88,6 +89,9 @@ def local_checks(settings: Settings) -> list[Check]:
         with database.read() as db:
             found.append(clocks_agree(db, clock))
             found += _in_database(db, settings, clock)
+    except DBAPIError as e:
+        told = unavailable(e, database.place)
+        found.append(problem_of("database", told.problem, told.repair))
     except SQLAlchemyError as e:
         found.append(
             problem_of("database", f"It failed: {type(e).__name__}.", "Look at the database's own log.")
@@ -120,7 +124,8 @@ def _data_folder(settings: Settings) -> Check:
             "data folder", f"{folder} does not exist yet.", "Run `tenure up`, or `tenure db upgrade`."
         )
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return problem_of("data folder", f"{folder} cannot be written.", "Give this user the right to it.")
+        repair = "Give this user the right to it, mount it writable, or set TENURE_DATA_DIR."
+        return problem_of("data folder", f"{folder} cannot be written.", repair)
     return Check(check="data folder", status=Status.OK, what=str(folder))
 
 
@@ -134,7 +139,7 @@ def _missing_file(database: Database) -> Check | None:
 
 def _schema(database: Database) -> Check:
     try:
-        with reachable():
+        with reachable(database):
             found, needed = migrate.current(database), migrate.head()
     except TenureError as e:
         return problem_of("database", e.problem, e.repair)

@@ -27,7 +27,7 @@ def _database(command: str) -> Iterator[Database]:
     refuse_remote(f"db {command}")
     database = open_database(load_settings().database)
     try:
-        with reachable():
+        with reachable(database):
             yield database
     finally:
         database.dispose()

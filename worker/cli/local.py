@@ -10,6 +10,7 @@ from worker.flows.await_approval import HOW
 from worker.model.errors import TenureError
 from worker.settings import Settings, load_settings
 from worker.store import bundles
+from worker.store.engine import reachable
 from worker.telemetry import set_up_logging
 from worker.wiring import Tenure, prepare, put_in_force, require_ready, wire
 
@@ -53,7 +54,9 @@ def _put_in_force(tenure: Tenure, settings: Settings) -> None:
         if not ours:
             return
         try:
-            if put_in_force(tenure).awaiting:
+            with reachable(tenure.database):
+                awaiting = put_in_force(tenure).awaiting
+            if awaiting:
                 say(f"warning: the policies folder loosens what is in force, and waits for approval. {HOW}")
         except TenureError as e:
             with tenure.database.read() as db:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -54,9 +54,14 @@ from worker.model.errors import Invalid, NotFound, TenureError, Unavailable
 from worker.policy.findings import Finding
 from worker.policy.permit import BeyondPolicy, Held, Retained
 from worker.store.migrate import SchemaOutdated
+from worker.store.unwritable import cannot_write
 from worker.telemetry import ERROR_TYPE, log
 
 MEDIA_TYPE = "application/problem+json"
+_UNWRITABLE = (
+    "The database cannot be written: its disk is full or read-only. Nothing of this request was kept, and "
+    "what was committed before is there; `tenure doctor` names the place."
+)
 _UNAVAILABLE = 503
 _OTHER_METHOD = 405
 _RETRY_SECONDS = 5
@@ -192,6 +197,9 @@ def problem_of(refused: Exception) -> Problem:
                 detail=f"{title_of(code)}.",
                 headers=refused.headers or {},
             )
+        case DBAPIError() if cannot_write(refused):
+            # Without the words of the database, which may name its file or its host.
+            return unavailable("unavailable", _UNWRITABLE)
         case OperationalError() | InterfaceError() | PoolExhausted():
             return unavailable("unavailable", "The database does not answer.")
         case _:

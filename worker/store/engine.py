@@ -27,12 +27,13 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from worker.model.errors import Invalid, Unavailable
 from worker.policy.compile import SQLITE_FUNCTIONS
 from worker.store.statements import watch
+from worker.store.unwritable import cannot_write, unavailable
 from worker.telemetry import traces
 
 _BUSY_SECONDS = 30
@@ -50,6 +51,11 @@ class Database:
     def is_sqlite(self) -> bool:
         """Whether this is SQLite."""
         return self.engine.dialect.name == "sqlite"
+
+    @property
+    def place(self) -> str:
+        """The file that it is, nothing for a server's."""
+        return str(self.engine.url.database or "") if self.is_sqlite else ""
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -159,11 +165,11 @@ def changed(db: Session, statement: UpdateBase) -> int:
 
 
 @contextmanager
-def reachable(what: str = "The database") -> Iterator[None]:
-    """Turn a refused or lost connection into Unavailable, with the repair."""
+def reachable(database: Database) -> Iterator[None]:
+    """Turn a refused or lost connection, and a full or read-only disk, into Unavailable with the repair."""
     try:
         yield
-    except OperationalError as e:
-        reason = str(e.orig).strip().splitlines()[0] if e.orig else "no answer"
-        problem = f"{what} does not answer: {reason}"
-        raise Unavailable(problem, repair="Start it, or mend TENURE_DATABASE_URL.") from e
+    except DBAPIError as e:
+        if isinstance(e, OperationalError) or cannot_write(e):
+            raise unavailable(e, database.place) from e
+        raise
