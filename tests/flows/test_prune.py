@@ -210,6 +210,28 @@ def test_a_hold_that_is_placed_after_a_page_was_judged_answers_only_when_it_has_
     assert kept(world, own) == [False]
 
 
+def test_an_order_keeps_what_was_answered_in_a_project_until_it_is_settled(world: World) -> None:
+    live = sibling(world)
+    hold = world.hold(HoldScope(ids=(live.thread.id,)))
+    order_erasure(
+        world.database,
+        owner=None,
+        ids=[live.thread.id],
+        reason="request",
+        at=None,
+        actor=ACTOR,
+        clock=world.clock,
+    )
+    release_hold(world.database, hold.hold.id, reason="over", actor=ACTOR, clock=world.clock)
+    old(world)
+    pruned(world)
+    [told] = world.entries("erasure.answered")
+    assert (told["status"], told["project"]) == ("held", PROJECT)
+    world.withdraw(live)
+    pruned(world)
+    assert [one.get("status") for one in world.entries("erasure.answered")] == [None]
+
+
 def test_an_order_keeps_all_of_its_threads_until_it_is_settled(world: World) -> None:
     (own,) = ended(world, "a")
     live = sibling(world)
