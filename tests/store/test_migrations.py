@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import OperationalError
 
 from worker.store import migrate, orders
 from worker.store.engine import Database
@@ -103,4 +104,19 @@ def test_two_processes_that_upgrade_at_once_both_end_at_the_head(empty: Database
     url = empty.engine.url.render_as_string(hide_password=False)
     children = [subprocess.Popen([sys.executable, "-c", UPGRADE, url]) for _ in range(2)]
     assert [one.wait(60) for one in children] == [0, 0]
+    assert migrate.drift(empty) == []
+
+
+def test_an_upgrade_that_does_not_get_its_lock_gives_up_and_can_be_run_again(empty: Database) -> None:
+    if empty.is_sqlite:
+        pytest.skip("SQLite has one lock for all of it, and waits for that")
+    migrate.upgrade(empty)
+    migrate.downgrade(empty, "0010")
+    with empty.engine.begin() as somebody:
+        # Whoever has the table keeps an index from being made; everybody else would queue behind the upgrade.
+        somebody.execute(text("lock table thread in access exclusive mode"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            migrate.upgrade(empty)
+    assert migrate.current(empty) == "0010"
+    migrate.upgrade(empty)
     assert migrate.drift(empty) == []
