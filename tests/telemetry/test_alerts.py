@@ -57,6 +57,8 @@ def test_every_alert_says_who_is_called_and_has_a_page(rules: list[dict[str, Any
     text = (root / "docs" / "operations.md").read_text()
     headings = {line.removeprefix("### ").strip() for line in text.splitlines() if line.startswith("### ")}
     alerts = [rule for rule in rules if "alert" in rule]
+    names = [rule["alert"] for rule in alerts]
+    assert len(set(names)) == len(names)
     for rule in alerts:
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
