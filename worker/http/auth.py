@@ -13,7 +13,7 @@ from worker.http.refusals import Forbidden, ProjectBound
 from worker.http.services import Services
 
 
-def key_of(authorization: str | None) -> str:
+def bearer_of(authorization: str | None) -> str:
     """Return the text of the bearer key in this header; raises KeyRefused where there is none."""
     scheme, _, text = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not text:

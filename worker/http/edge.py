@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.flows.key import KeyRefused, Principal, note_use, use_is_news
-from worker.http.auth import key_of, look_up
+from worker.http.auth import bearer_of, look_up
 from worker.http.limits import MOST_BULK_BYTES, MOST_BYTES, MOST_HEADER_BYTES, MOST_PREVIEW_BYTES
 from worker.http.once import idempotency_key_of, serve_once
 from worker.http.problems import problem_of, tell_operators
@@ -109,7 +109,7 @@ class Edge:
     async def _known(self, request: Request) -> Principal:
         """Return who calls. A key that stands is never shut out because of others at its address."""
         try:
-            return await self._keys(key_of(request.headers.get("authorization")))
+            return await self._keys(bearer_of(request.headers.get("authorization")))
         except KeyRefused:
             throttle = self._services.throttle
             address = address_of(request.client.host if request.client else None)
