@@ -68,6 +68,7 @@ def sweep(**other: Any) -> Json:  # noqa: ANN401 - as thread
         "spared": 1,
         "waiting": 0,
         "parked": 0,
+        "busy": 0,
         "grades": {"confirmed": 39},
         "reasons": [],
         "paused": [],
@@ -77,7 +78,7 @@ def sweep(**other: Any) -> Json:  # noqa: ANN401 - as thread
 
 
 WAITING_SWEEP = sweep(state="awaiting_approval", released_at=None, done=0, spared=0, grades={})
-APPROVED_SWEEP = sweep(state="released", done=0, spared=0, grades={})
+APPROVED_SWEEP = sweep(state="released", done=0, spared=0, busy=40, grades={})
 
 _POLICY = """apiVersion: retention/v1
 kind: RetentionPolicy
