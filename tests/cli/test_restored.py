@@ -97,3 +97,19 @@ def test_the_doctor_shows_the_lag_of_each_anchor(
     rows = {one["check"]: one for one in tenure("doctor", "-o", "json", code=1).json}
     assert rows["anchor folder"]["status"] == "ok"
     assert "not the top of a git clone" in rows["anchor git"]["what"]
+
+
+def test_the_doctor_looks_into_the_anchor_and_not_only_at_what_the_database_knows_of_it(
+    tenure: Run, register: Callable[..., Any], folder: Path
+) -> None:
+    register("conv_1")
+    size = int(tenure("audit", "seal", "-o", "json").json["size"])
+    named = "anchor folder"
+    before = {one["check"]: one for one in tenure("doctor", "-o", "json").json}
+    assert before[named]["status"] == "ok"
+    shutil.rmtree(folder / "data" / "anchors")
+    after = {one["check"]: one for one in tenure("doctor", "-o", "json", code=1).json}
+    assert after[named]["status"] == "problem"
+    assert f"held size {size} and holds nothing now" in after[named]["what"]
+    tenure("audit", "seal")
+    assert {one["check"]: one for one in tenure("doctor", "-o", "json").json}[named]["status"] == "ok"

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from sqlalchemy.orm import Session
 
+from worker.anchors.base import Anchor, AnchorFailed
 from worker.cli.check import Check, Status, problem_of
 from worker.cli.output import progress
-from worker.flows.anchor import LAGGING, Lag, lags
+from worker.flows.anchor import LAGGING, Lag, lags, newest_held
 from worker.flows.compare import COMPARED, Log, LogRefused, judge, own_marks, why_not_armed
 from worker.model.clock import Clock, rfc3339
 from worker.store import epochs, gone, keys, log, rails
@@ -16,6 +17,7 @@ from worker.store.engine import Database
 
 _KEEP = "Do not mend it by hand: keep the database, and compare it with the last export."
 _MOST = 10
+_LOST = "Find out who did, and look at other copies first; beat publishes anew what the database has."
 _BACK = "Find out who took them off, then put them back: docs/audit.md."
 _ROLES = "deploy/README.md tells how the service gets a database user of its own."
 
@@ -71,7 +73,21 @@ def _anchors(database: Database, known: Log, clock: Clock) -> Iterator[Check]:
         now = clock.now()
         if refused is None:
             yield from _deleting(db, clock)
-        yield from map(_lag, lags(db, known.anchors, now))
+        found = lags(db, known.anchors, now)
+    for anchor, lag in zip(known.anchors, found, strict=True):
+        yield _lost(known, anchor, lag) or _lag(lag)
+
+
+def _lost(known: Log, one: Anchor, lag: Lag) -> Check | None:
+    """Look at the anchor itself for what the database knows it to hold; None where it is there."""
+    try:
+        held = newest_held(known, one)
+    except AnchorFailed as e:
+        return problem_of(f"anchor {lag.anchor}", e.problem, e.repair)
+    if held >= lag.size:
+        return None
+    told = f"{lag.place} held size {lag.size} and holds {held or 'nothing'} now: its copies were taken away"
+    return problem_of(f"anchor {lag.anchor}", told, _LOST)
 
 
 def _deleting(db: Session, clock: Clock) -> Iterator[Check]:

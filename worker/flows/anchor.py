@@ -93,7 +93,7 @@ def _bring_up(database: Database, known: Log, one: Anchor, clock: Clock) -> None
         before = _state(db, one)
     state = {**before, "problem": ""}
     try:
-        state["size"] = min(state["size"], _newest_held(known, one))
+        state["size"] = min(state["size"], newest_held(known, one))
         if state["size"] < before["size"]:
             raise_alert("anchor.lost", anchor=one.name, place=one.place, size=before["size"])
         with database.read() as db:
@@ -109,8 +109,11 @@ def _bring_up(database: Database, known: Log, one: Anchor, clock: Clock) -> None
     _keep(database, one, before, state, clock.now())
 
 
-def _newest_held(known: Log, one: Anchor) -> int:
-    """Return the size of the newest epoch's newest checkpoint there; 0 where it has none of this log."""
+def newest_held(known: Log, one: Anchor) -> int:
+    """Return the size of the newest epoch's newest checkpoint there; 0 where it has none of this log.
+
+    Raises AnchorFailed where it cannot be read.
+    """
     own = [(epochs.number_of(known.origin, m.checkpoint.origin), m.checkpoint.size) for m in one.newest()]
     return max(((number, size) for number, size in own if number is not None), default=(0, 0))[1]
 
