@@ -62,7 +62,7 @@ class Fleet:
                 start_new_session=True,
             )
         self.running.append(process)
-        if role == "api":
+        if role in {"api", "up"}:
             self.url = self.eventually(lambda: self._listening(log, process), within=60)
         return process
 

@@ -15,6 +15,8 @@ from worker.model.clock import SystemClock
 from worker.model.work import ItemState
 from worker.sandbox.kinds import ObjectKind
 from worker.sandbox.options import SandboxOptions
+from worker.store import log
+from worker.store.engine import open_database
 from worker.store.tables import attempt, work_item
 
 _THREADS = 60
@@ -37,19 +39,67 @@ def test_a_worker_that_is_told_to_stop_under_load_gives_back_what_it_did_not_fin
     fleet.start("beat")
     stopped = fleet.start("worker")
     fleet.start("api")
+    ids = _begin_to_delete(fleet)
+    _stop(fleet, stopped)
+    _all_given_back(fleet)
+    fleet.start("worker")
+    _each_deleted_once(fleet, ids)
+
+
+@pytest.mark.timeout(240)
+def test_the_one_process_service_that_is_told_to_stop_under_load_goes_on_when_it_is_started(
+    fleet: Fleet,
+) -> None:
+    for name in ("TENURE_DATABASE_URL", "TENURE_BROKER_URL", "TENURE_REDIS_PREFIX"):
+        del fleet.environment[name]
+    fleet.environment["TENURE_LEASE_SECONDS"] = str(_LEASE)
+    fleet.slow_down("10/s")
+    stopped = fleet.start("up")
+    fleet.database.dispose()
+    fleet.database = open_database(f"sqlite:///{fleet.folder / 'data' / 'tenure.db'}")
+    ids = _begin_to_delete(fleet)
+    _stop(fleet, stopped)
+    _all_given_back(fleet)
+    fleet.start("up")
+    _each_deleted_once(fleet, ids)
+
+
+@pytest.mark.timeout(240)
+def test_a_beat_that_is_told_to_stop_under_load_ends_in_time_and_its_log_holds(fleet: Fleet) -> None:
+    fleet.slow_down("10/s")
+    stopped = fleet.start("beat")
+    fleet.start("worker")
+    fleet.start("api")
+    ids = _begin_to_delete(fleet)
+    _stop(fleet, stopped)
+    fleet.start("beat")
+    _each_deleted_once(fleet, ids)
+    with fleet.database.read() as db:
+        head = log.read_head(db)
+        _, frontier = log.recompute(db, head.size)
+    assert (frontier.size, frontier.root()) == (head.size, head.frontier.root())
+
+
+def _begin_to_delete(fleet: Fleet) -> list[str]:
+    """Return the threads of a sweep of which a few are deleted and most are claimed."""
     fleet.eventually(lambda: fleet.call("GET", "/v1/policies").get("digest"), within=60)
     ids = [fleet.register(ObjectKind.RESPONSE) for _ in range(_THREADS)]
     fleet.register(ObjectKind.RESPONSE, days=3)
     fleet.call("POST", "/v1/sweeps", {"policy": "all-30d"})
-    fleet.sandbox.wait_for(lambda log: sum(one.method == "DELETE" for one in log) >= 5, timeout=60)
+    fleet.sandbox.wait_for(lambda seen: sum(one.method == "DELETE" for one in seen) >= 5, timeout=60)
     before = _items(fleet)
-    assert before[ItemState.CLAIMED] >= _THREADS // 2, before
-    _stop(fleet, stopped)
+    assert before[ItemState.CLAIMED] >= _THREADS // 4, before
+    return ids
+
+
+def _all_given_back(fleet: Fleet) -> None:
     after = _items(fleet)
     assert after[ItemState.CLAIMED] == 0, after
     assert after[ItemState.WAITING] + after[ItemState.PLANNED] >= _THREADS // 4, after
     assert _unanswered(fleet) == 0
-    fleet.start("worker")
+
+
+def _each_deleted_once(fleet: Fleet, ids: list[str]) -> None:
     try:
         fleet.eventually(lambda: all(fleet.state(one) == "deleted" for one in ids), within=100)
     except pytest.fail.Exception:
