@@ -56,8 +56,12 @@ def followed(fleet: Fleet, redis_url: str, redis_prefix: str) -> Iterator[Follow
         }
         beat, api = fleet.start("beat"), fleet.start("api")
         fleet.eventually(lambda: fleet.call("GET", "/v1/policies").get("digest"), within=60)
-        assert fleet.stop_one(beat, within=40) == 0
-        _forget_ticks(redis_url, redis_prefix)
+        with redis.Redis.from_url(redis_url) as client:
+            # Once beat has ticked at all, no tick can be on its way when it has ended.
+            fleet.eventually(lambda: _ticks(client, redis_prefix), within=60)
+            assert fleet.stop_one(beat, within=40) == 0
+            # They wait for a worker, and a tick would wake one too.
+            client.delete(*_ticks(client, redis_prefix))
         fleet.register(ObjectKind.CONVERSATION, days=3)
         made = fleet.register(ObjectKind.CONVERSATION, children=1, request_id=REGISTERED)
         ordered = fleet.call("POST", "/v1/sweeps", {"policy": POLICY}, request_id=SWEPT)
@@ -75,12 +79,9 @@ def followed(fleet: Fleet, redis_url: str, redis_prefix: str) -> Iterator[Follow
         yield Followed(fleet=fleet, collector=collector, thread=thread, sweep=str(ordered["sweeps"][0]["id"]))
 
 
-def _forget_ticks(redis_url: str, prefix: str) -> None:
-    """Take out what beat has sent: it waits for a worker, and a tick would wake one too."""
-    with redis.Redis.from_url(redis_url) as client:
-        waiting = [key for key in client.scan_iter(f"{prefix}*") if key.endswith(b":control")]
-        assert waiting
-        client.delete(*waiting)
+def _ticks(client: redis.Redis, prefix: str) -> list[bytes]:
+    """Return the queue of what beat has sent, if there is any."""
+    return [key for key in client.scan_iter(f"{prefix}*") if key.endswith(b":control")]
 
 
 def _call_in_vain(fleet: Fleet, path: str) -> None:
