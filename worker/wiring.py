@@ -41,6 +41,7 @@ from worker.providers.profiles import profile
 from worker.settings import Settings, SettingsInvalid
 from worker.store import bundles, log, migrate, protections
 from worker.store.engine import Database, open_database, reachable
+from worker.telemetry import meters
 
 _SEED_BYTES = 32
 # Beat compares at each of its rounds, and may miss some.
@@ -109,8 +110,13 @@ class Tenure:
 
     def tools(self, stopping: Callable[[], bool] = lambda: False) -> Tools:
         """Make what a worker works with. Its clients and lanes belong to the loop that first uses them."""
-        # The SDK takes seconds to import, and most processes never delete.
+        # The SDK takes seconds to import, and most processes never delete. What else a first request would
+        # load is loaded here as well: while the loop stands still for it, slots begin, and all are late.
+        from worker.providers import transport
         from worker.providers.openai import OpenAIProvider
+
+        transport.warm_up()
+        meters.warm_up()
 
         clients = Clients(
             make=lambda project, key: OpenAIProvider(
@@ -120,14 +126,13 @@ class Tenure:
             longest_use=self.lease.length.total_seconds(),
             clock=self.clock,
         )
-        lanes: dict[str, Lane] = {}
+        lanes: dict[Bucket, Lane] = {}
 
         def lane(bucket: Bucket) -> Lane:
             # A changed rate is another lane; the pacer's state goes on under the same key.
-            name = f"{bucket.key} {bucket.per_second} {bucket.burst}"
-            if name not in lanes:
-                lanes[name] = Lane(self.pacer, bucket, self.clock)
-            return lanes[name]
+            if bucket not in lanes:
+                lanes[bucket] = Lane(self.pacer, bucket, self.clock)
+            return lanes[bucket]
 
         def lanes_for(project: Project) -> tuple[Lane, Lane]:
             made = buckets(project.rate, project.credential)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -128,9 +129,9 @@ def test_an_answer_is_kept_where_the_pacer_cannot_be_told_of_its_pause() -> None
     asyncio.run(scenario())
 
 
-def test_requests_that_waited_for_a_seat_do_not_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_that_waited_for_a_seat_do_not_leave_together() -> None:
     """A provider hangs while slots pass; when it answers again, each request has a slot of its own time."""
-    monkeypatch.setattr("worker.pacing.lane.SPENT_SECONDS", 0.0)
+    narrow = replace(BUCKET, late_seconds=0.0)
 
     async def scenario() -> None:
         asked_of: list[int] = []
@@ -145,7 +146,7 @@ def test_requests_that_waited_for_a_seat_do_not_leave_together(monkeypatch: pyte
 
         server = Server()
         server.go_on.clear()
-        one = asker(server, pacer=Counting(), seats=1)
+        one = asker(server, pacer=Counting(), bucket=narrow, seats=1)
         waiting = [asyncio.create_task(read(one)) for _ in range(5)]
         await every_slot_is_taken.wait()
         server.go_on.set()

@@ -17,7 +17,7 @@ from worker.flows.patience import LeaseShort, Patience
 from worker.flows.sending import ARMED_FOR_SECONDS, Arming
 from worker.model.clock import SystemClock
 from worker.model.decision import Decision
-from worker.pacing.base import LATE_SECONDS, Bucket
+from worker.pacing.base import Bucket
 from worker.pacing.lane import Lane, Rank, Slot
 from worker.pacing.memory import MemoryPacer
 from worker.providers.base import Provider
@@ -101,7 +101,7 @@ class Place:
         async with self.arming.leaving(0) as now:
             if now:
                 late = self.clock.at - self.lane.given[-1].at
-                assert 0 <= late <= LATE_SECONDS, "it left beside its slot"
+                assert 0 <= late <= BUCKET.late_seconds, "it left beside its slot"
                 assert self.clock.at - self.arm.times[-1] < ARMED_FOR_SECONDS, "it left under an old arming"
             return now
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -85,3 +87,16 @@ def test_every_task_of_a_process_has_one_loop_and_one_client_per_credential(proc
 
     assert process.run(where()) == process.run(where())
     assert process.tools is process.tools
+
+
+def test_what_a_first_request_would_load_is_loaded_before_any_slot_begins(tmp_path: Path) -> None:
+    """The loop would stand still for it, and every request that has a slot by then would be late."""
+    code = (
+        "import sys; from worker.providers import transport; from worker.settings import load_settings;"
+        "from worker.wiring import wire;"
+        "assert 'prometheus_client' not in sys.modules;"
+        "wire(load_settings(), role='worker').tools();"
+        "assert {'prometheus_client', 'openai'} <= set(sys.modules);"
+        "assert transport._tls.cache_info().currsize == 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

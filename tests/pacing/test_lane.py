@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -13,7 +14,6 @@ from worker.pacing.base import Bucket, CoolingDown, Later, PacerUnavailable, Res
 from worker.pacing.lane import (
     LOOK_AHEAD_SECONDS,
     LOOK_EVERY_SECONDS,
-    SPENT_SECONDS,
     Lane,
     Rank,
     Slot,
@@ -79,7 +79,7 @@ class HandPacer:
         self.paused: float | Exception = 0.0
 
     async def reserve(self, bucket: Bucket) -> Reservation | Later:
-        assert bucket is BUCKET
+        assert bucket.key == BUCKET.key
         self.asked += 1
         self.asking += 1
         self.most_at_once = max(self.most_at_once, self.asking)
@@ -92,13 +92,13 @@ class HandPacer:
         return answer
 
     async def cool_down(self, bucket: Bucket, seconds: float) -> None:
-        assert bucket is BUCKET
+        assert bucket.key == BUCKET.key
         if isinstance(self.told, Exception):
             raise self.told
         self.told.append(seconds)
 
     async def pause(self, bucket: Bucket) -> float:
-        assert bucket is BUCKET
+        assert bucket.key == BUCKET.key
         self.looks += 1
         if self.clock is not None:
             self.clock.at += self.look_seconds
@@ -114,11 +114,13 @@ class HandPacer:
             self.answers.put_nowait(Reservation(wait=wait))
 
 
-def scenario(body: Callable[[Lane, HandPacer, HandClock], Awaitable[None]]) -> None:
+def scenario(
+    body: Callable[[Lane, HandPacer, HandClock], Awaitable[None]], *, bucket: Bucket = BUCKET
+) -> None:
     async def run() -> None:
         clock, pacer = HandClock(), HandPacer()
         pacer.clock = clock
-        await asyncio.wait_for(body(Lane(pacer, BUCKET, clock, sleep=clock.sleep), pacer, clock), 10)
+        await asyncio.wait_for(body(Lane(pacer, bucket, clock, sleep=clock.sleep), pacer, clock), 10)
 
     asyncio.run(run())
 
@@ -444,7 +446,7 @@ def test_a_pause_that_the_pacer_misses_while_it_is_told_of_another_is_told_next(
         told: list[float] = []
 
         async def cool_down(bucket: Bucket, seconds: float) -> None:
-            assert bucket is BUCKET
+            assert bucket.key == BUCKET.key
             told.append(seconds)
             if len(told) == 1:
                 await lane.cool_down(30.0)
@@ -500,11 +502,12 @@ def test_who_is_cancelled_while_his_slot_is_ahead_leaves_it_to_the_next() -> Non
     scenario(body)
 
 
-def test_a_slot_is_spent_a_moment_after_it_began_or_when_a_pause_began() -> None:
+@pytest.mark.parametrize("late_seconds", [0.1, 0.06])
+def test_a_slot_is_spent_a_moment_after_it_began_or_when_a_pause_began(late_seconds: float) -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(0.0)
         slot = await lane.slot(Rank.DELETE, 0)
-        clock.at += SPENT_SECONDS
+        clock.at += late_seconds - 0.001
         assert not slot.spent
         clock.at += 0.01
         assert slot.spent
@@ -514,7 +517,18 @@ def test_a_slot_is_spent_a_moment_after_it_began_or_when_a_pause_began() -> None
         await lane.cool_down(1.0)
         assert fresh.spent
 
-    scenario(body)
+    scenario(body, bucket=replace(BUCKET, late_seconds=late_seconds))
+
+
+def test_a_held_slot_that_is_too_late_for_its_bucket_is_given_to_nobody() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        pacer.grant(0.0)
+        (await lane.slot(Rank.DELETE, 0)).give_back()
+        clock.at += 0.08
+        pacer.grant(0.0)
+        assert (await lane.slot(Rank.DELETE, 0)).at == clock.at
+
+    scenario(body, bucket=replace(BUCKET, late_seconds=0.06))
 
 
 def test_a_lane_in_front_of_a_pacer_keeps_the_rate_and_loses_nothing_of_it() -> None:

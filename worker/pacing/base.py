@@ -41,7 +41,13 @@ RECOVERS_EVERY_SECONDS = 30.0
 """A step never takes longer, and in a quick bucket not less than a second."""
 
 LATE_SECONDS = 0.1
-"""How late a slot may be used (the lane drops older ones), and so how much may bunch up on the way."""
+"""How late a slot may be used at most: what is later may bunch up on the way, so the lane drops it."""
+
+LEAST_LATE_SECONDS = 0.05
+"""No bound is narrower: a busy machine is that late now and then, and whoever is always late never sends."""
+
+UNEVEN_SECONDS = 0.02
+"""What the way itself adds after the last look at a slot: the SDK's work, and the wire."""
 
 SLOWEST_PER_SECOND = 0.5
 """No cut goes below this, nor below the ceiling of a bucket that is slower anyway."""
@@ -51,12 +57,14 @@ SLOWEST_PER_SECOND = 0.5
 class Bucket:
     """A limit that callers share by ``key``: ``per_second`` in the long run, ``burst`` at once.
 
-    ``per_second`` is the ceiling: where the provider refuses, the bucket goes slower for a while.
+    ``per_second`` is the ceiling: where the provider refuses, the bucket goes slower for a while. A slot
+    is not used any more ``late_seconds`` after it began.
     """
 
     key: str
     per_second: float
     burst: int = 1
+    late_seconds: float = LATE_SECONDS
 
     @property
     def slowest(self) -> float:
@@ -166,5 +174,12 @@ def buckets(rate: Rate, credential: str) -> Buckets:
 
 
 def _bucket(key: str, per_second: float, burst: int) -> Bucket:
-    """Leave out of the burst what a late request may bring with it: the provider counts when they arrive."""
-    return Bucket(key=key, per_second=per_second, burst=max(1, burst - math.ceil(per_second * LATE_SECONDS)))
+    """Keep what late requests bring together within the burst: the provider counts when they arrive.
+
+    To a token bucket the latest request sets the time of all that follow on time, so the difference between
+    two may never exceed what the burst bears. A small burst narrows the bound; a larger one is made less.
+    """
+    bears = (burst - 1) / per_second
+    late = min(LATE_SECONDS, max(LEAST_LATE_SECONDS, bears - UNEVEN_SECONDS))
+    together = math.ceil(round(per_second * (late + UNEVEN_SECONDS), 6))
+    return Bucket(key=key, per_second=per_second, burst=max(1, burst - together), late_seconds=late)

@@ -17,7 +17,6 @@ from typing import assert_never
 
 from worker.model.clock import Clock
 from worker.pacing.base import (
-    LATE_SECONDS,
     LONGEST_COOLDOWN_SECONDS,
     Bucket,
     Later,
@@ -26,10 +25,8 @@ from worker.pacing.base import (
     Reservation,
 )
 
-LEAD_SECONDS = LATE_SECONDS
-"""A slot is given to a read only this long before it begins, so that a DELETE can still have it.
-
-One that began longer ago is not used any more: late requests would bunch up."""
+LEAD_SECONDS = 0.1
+"""A slot is given to a read only this long before it begins, so that a DELETE can still have it."""
 
 ARMING_SECONDS = 0.35
 """How far ahead a DELETE's slot begins where there is a choice: its group is armed and committed by then."""
@@ -39,9 +36,6 @@ AHEAD_SECONDS = 0.5
 
 MOST_AT_ONCE = 16
 """So many slots are asked for together at most."""
-
-SPENT_SECONDS = LATE_SECONDS
-"""A request that is later than this for its slot takes another: many late ones would leave together."""
 
 LOOK_EVERY_SECONDS = 0.05
 """How old the last word of a shared pause may be when a slot begins."""
@@ -189,8 +183,8 @@ class Lane:
             await self._sleep(left)
 
     def is_spent(self, slot: Slot) -> bool:
-        """Whether a slot that has begun is not used any more."""
-        return self._left(slot.at) < -SPENT_SECONDS or self.is_overtaken(slot)
+        """Whether a slot that has begun is not used any more: late requests would leave together."""
+        return self._left(slot.at) < -self._bucket.late_seconds or self.is_overtaken(slot)
 
     def is_overtaken(self, slot: Slot) -> bool:
         """Whether a pause began, as far as is known here, after the slot was taken."""
@@ -278,7 +272,7 @@ class Lane:
 
     def _drop_stale(self) -> None:
         """Keep what is neither late nor inside a pause."""
-        earliest = max(self._clock.monotonic() - LEAD_SECONDS, self._paused_until)
+        earliest = max(self._clock.monotonic() - self._bucket.late_seconds, self._paused_until)
         self._held = [one for one in self._held if one.at >= earliest]
 
     def _wake(self) -> None:

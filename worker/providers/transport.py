@@ -93,6 +93,11 @@ def _make_session() -> aiohttp.ClientSession:
     )
 
 
+def warm_up() -> None:
+    """Load the trust store now: it takes a tenth of a second."""
+    _tls()
+
+
 def trust_store() -> tuple[str, int | None]:
     """Return where the authorities come from that vouch for a server, and how many of them are loaded.
 

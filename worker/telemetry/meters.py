@@ -127,6 +127,11 @@ def count(tell: Callable[[Meters], object]) -> None:
         _complain(type(e).__name__)
 
 
+def warm_up() -> None:
+    """Make the meters now: the library takes a tenth of a second to import."""
+    count(lambda _: None)
+
+
 @cache
 def _complain(reason: str) -> None:
     """Say it once in a process: it would be said with every request."""
