@@ -67,6 +67,16 @@ def _one_read(
     return asyncio.run(scenario())
 
 
+def test_a_first_request_asks_nothing_of_a_thread(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its slot by then: the SDK would look for the platform first, for a header that is not sent."""
+
+    def asked() -> str:
+        raise AssertionError
+
+    monkeypatch.setattr("openai._base_client.get_platform", asked)
+    assert {name.lower() for name in _one_read(connect).headers} >= {"authorization"}
+
+
 def test_hostile_variables_change_neither_target_nor_key_nor_headers(connect: Connect, hostile: None) -> None:
     seen = _one_read(connect, organization="org-own", provider_project="proj_own")
     assert seen.path == "/v1/conversations/conv_1"

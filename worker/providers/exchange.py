@@ -56,6 +56,8 @@ class _Client(AsyncOpenAI):
             http_client=http_client,
             max_retries=0,
         )
+        # It would ask a thread for this between a slot and its request, for a header that is not sent.
+        self._platform = "Unknown"
 
     @property
     def default_headers(self) -> dict[str, str | Omit]:
