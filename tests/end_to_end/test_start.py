@@ -27,8 +27,20 @@ sys.argv = ["tenure", "worker"]
 main()
 """
 
+# What a machine without a /dev/shm that may be written to does to the pool.
+_WITHOUT_POOL = """
+import sys
+import celery.concurrency.prefork as prefork
+def refused(*_, **__):
+    raise PermissionError(13, "Permission denied")
+prefork.TaskPool.on_start = refused
+from worker.cli.main import main
+sys.argv = ["tenure", "worker"]
+main()
+"""
 
-def _end_of(fleet: Fleet, *command: str) -> tuple[int, str]:
+
+def _run(fleet: Fleet, *command: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, *command],
         env=fleet.environment,
@@ -37,8 +49,13 @@ def _end_of(fleet: Fleet, *command: str) -> tuple[int, str]:
         timeout=60,
         check=False,
     )
-    assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stderr
+
+
+def _end_of(fleet: Fleet, *command: str) -> tuple[int, str]:
+    code, told = _run(fleet, *command)
+    assert "Traceback" not in told, told
+    return code, told
 
 
 def _tenure(fleet: Fleet, *arguments: str) -> tuple[int, str]:
@@ -108,3 +125,10 @@ def test_a_worker_without_a_task_that_is_routed_does_not_start(fleet: Fleet) -> 
     assert (code, "routed and not registered: tenure.gone" in told, "`include`" in told) == (1, True, True), (
         told
     )
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_cannot_make_its_processes_ends_as_failed_and_says_what_they_need(fleet: Fleet) -> None:
+    # The line of the log has the traceback: Celery writes it, and only it knows where the pool failed.
+    code, told = _run(fleet, "-c", _WITHOUT_POOL)
+    assert (code, "PermissionError" in told, "need a /dev" in told) == (1, True, True), told

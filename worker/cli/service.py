@@ -18,7 +18,7 @@ from worker.flows.await_approval import HOW
 from worker.flows.compare import LogRefused, compare
 from worker.flows.key import first_admin_key
 from worker.model.clock import SystemClock
-from worker.model.errors import Unavailable
+from worker.model.errors import TenureError, Unavailable
 from worker.pacing.redis import require_redis
 from worker.settings import Settings, SettingsInvalid, load_settings
 from worker.store import answers, exports, rests, work
@@ -28,6 +28,7 @@ from worker.wiring import SANDBOX_PROJECTS, Tenure, check_roles, prepare, put_in
 
 if TYPE_CHECKING:
     import uvicorn
+    from celery.worker import WorkController
 
     from worker.http.throttle import Throttle
 
@@ -40,6 +41,14 @@ _BACKLOG = 512
 _LAST_PORT = 65_535
 # A command that looks at the policies folder holds the lock for a moment only.
 _PATIENCE, _LOOK_EVERY = 10.0, 0.1
+_GAVE_UP = "The worker could not go on; the line `Unrecoverable error` above says why."
+_GAVE_UP_REPAIR = "Mend that and start it again. Its processes need a /dev/shm that this user may write."
+
+
+class WorkerGaveUp(TenureError):
+    """Celery's worker ended by an error, and not because it was asked to."""
+
+    code = "worker_gave_up"
 
 
 @contextmanager
@@ -329,10 +338,18 @@ def worker() -> None:
     set_up_logging(settings.log_format, settings.log_level)
     check_roles(settings, "worker")
     require_ready(wire(settings, role="worker"))
+    from celery.signals import worker_init
+
     from worker.celery import app, require_tasks, share_meters
 
     share_meters(settings)
     require_tasks(app)
+    begun: list[WorkController] = []
+
+    def note(sender: WorkController, **_: object) -> None:
+        begun.append(sender)
+
+    worker_init.connect(note)
     app.worker_main(
         [
             "worker",
@@ -343,6 +360,9 @@ def worker() -> None:
             f"--concurrency={settings.worker_concurrency or max(2, os.cpu_count() or 2)}",
         ]
     )
+    # Celery drops the exit code of a worker that gave up, and whoever supervises it would see a good end.
+    if any(one.exitcode for one in begun):
+        raise WorkerGaveUp(_GAVE_UP, repair=_GAVE_UP_REPAIR)
 
 
 def beat() -> None:
