@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -159,11 +161,37 @@ def cron(order: Order) -> list[str]:
 
 
 def tenure(order: Order) -> list[str]:
-    """Tenure's worker process until nothing is open: claim to settle, as `tenure.drain` does it."""
+    """Tenure's drains in one process, until nothing is open: claim to settle, as `tenure.drain` does it."""
+    _drain(order, order.drains)
+    return []  # what it calls deleted stands in its database
+
+
+def pool(order: Order) -> list[str]:
+    """The same with a process for each drain, as a worker's pool has them: forked before anything is made."""
+    children = [_forked(lambda: _drain(order, 1)) for _ in range(order.drains - 1)]
+    _drain(order, 1)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0, "a process of the pool failed"
+    return []
+
+
+def _forked(work: Callable[[], None]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 - the parent hears of it by the exit code
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _drain(order: Order, drains: int) -> None:
     process = Process(wire(load_settings(), role="worker"))
     give_up = time.monotonic() + order.longest
 
-    def drains() -> None:
+    def work() -> None:
         while time.monotonic() < give_up and _open_items(process):
             ready = anything_ready(process.tenure.database, process.tenure.clock)
             for credential in ready:
@@ -173,13 +201,12 @@ def tenure(order: Order) -> list[str]:
             if not ready:
                 time.sleep(_IDLE_SECONDS)
 
-    threads = [threading.Thread(target=drains) for _ in range(order.drains)]
+    threads = [threading.Thread(target=work) for _ in range(drains)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
     process.close()
-    return []  # what it calls deleted stands in its database
 
 
 def _open_items(process: Process) -> int:
@@ -196,6 +223,7 @@ CONTENDERS: Mapping[str, Callable[[Order], list[str]]] = {
     "gather": gather,
     "cron": cron,
     "tenure": tenure,
+    "pool": pool,
 }
 
 

@@ -49,7 +49,7 @@ class Stage:
             delete_keys(self.redis_url, prefix=prefix)
 
     def _run(self, name: str, what: str, setting: Setting, box: Sandbox, prefix: str) -> Run:
-        if name == "tenure":
+        if name in {"tenure", "pool"}:
             with place(self.server, self.redis_url, prefix, self.folder / prefix.strip(":")) as where:
                 where.put_in_force(box.base_url, setting.rate)
                 ids = due(box, where, setting.kind, setting.count, children=setting.children)
