@@ -64,8 +64,8 @@ def _report(runs: dict[str, list[Run]], servers: list[str]) -> None:
     section.aim("Tenure / sequential OpenAI loop", rates["pool"] / rates["sequential"], least=20, why=_WHY)
     section.say(
         f"{COUNT:,} threads for each contender, {FEW:,} for the sequential one; the ratios are of medians of "
-        f"{RUNS} runs in turn. Two processes are what `tenure worker` starts on two cores; the memory is that "
-        "of one."
+        f"{RUNS} runs in turn. Two processes are what `tenure worker` starts on two cores; memory is that of "
+        "one."
     )
     section.table(COLUMNS, [one.row for some in runs.values() for one in some])
     section.write()
