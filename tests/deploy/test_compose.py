@@ -202,3 +202,14 @@ def test_redis_evicts_nothing_and_keeps_nothing(services: Services) -> None:
     command = " ".join(services["redis"]["command"])
     assert "--maxmemory-policy noeviction" in command
     assert "--appendonly no" in command
+
+
+def test_traces_are_off_until_a_file_that_git_ignores_asks_for_them(ours: Services) -> None:
+    files = {name: one["env_file"] for name, one in ours.items() if "env_file" in one}
+    # The roles that make spans; the others would send none.
+    assert set(files) == {"api", "worker"}
+    for name, named in files.items():
+        assert named == [{"path": "./.tenure/traces.env", "required": False}]
+        assert "outside" in ours[name]["networks"]
+    for one in ours.values():
+        assert not [name for name in one["environment"] if name.startswith("OTEL_")]

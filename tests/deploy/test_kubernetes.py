@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from worker.settings import Settings
+from worker.telemetry.asked import asked_for
 
 Objects = dict[tuple[str, str], dict[str, Any]]
 ROLES = ("api", "worker", "beat")
@@ -148,3 +149,40 @@ def test_nothing_comes_in_but_requests_and_scrapes_and_only_workers_and_git_go_o
 
 def _ports(policy: dict[str, Any]) -> list[dict[str, Any]]:
     return [port for rule in policy.get("egress", []) for port in rule["ports"]]
+
+
+def test_traces_are_off_and_nothing_goes_to_a_collector(objects: Objects) -> None:
+    for role in (*ROLES, "migrate"):
+        assert not [name for name in environment(objects, role) if name.startswith("OTEL_")]
+    assert ("NetworkPolicy", "tenure-traces") not in objects
+    everywhere = [one["spec"] for (kind, _), one in objects.items() if kind == "NetworkPolicy"]
+    assert {port["port"] for one in everywhere for port in _ports(one)} == {22, 53, 443, 5432, 6379}
+
+
+@pytest.fixture
+def traces(root: Path) -> Path:
+    return root / "deploy" / "kubernetes" / "traces"
+
+
+def test_the_component_switches_traces_on_where_spans_are_made_and_lets_only_them_out(
+    objects: Objects, traces: Path
+) -> None:
+    read = YAML(typ="safe", pure=True)
+    component = read.load(traces / "kustomization.yaml")
+    (patch,) = component["patches"]
+    (step,) = read.load(patch["patch"])
+    asked = {step["value"]["name"]: step["value"]["value"]}
+    assert asked_for(asked) is not None
+    assert patch["target"] == {"kind": "Deployment", "name": "tenure-(api|worker)"}
+    (resource,) = component["resources"]
+    policy = read.load(traces / resource)
+    for version in VERSIONS:
+        kubernetes_validate.validate(policy, version, strict=True)
+    chosen = policy["spec"]["podSelector"]
+    assert chosen["matchExpressions"][0]["values"] == ["api", "worker"]
+    for role in ("api", "worker"):
+        assert chosen["matchLabels"].items() <= pod(objects, role)["metadata"]["labels"].items()
+    (rule,) = policy["spec"]["egress"]
+    # Without a peer the rule would let everything out.
+    assert [list(one["podSelector"]["matchLabels"]) for one in rule["to"]] == [["app.kubernetes.io/name"]]
+    assert [str(one["port"]) for one in rule["ports"]] == [step["value"]["value"].rpartition(":")[2]]

@@ -93,3 +93,11 @@ def test_a_role_that_ends_is_started_anew_and_has_time_to_end(
     for role in ROLES:
         assert values(units[role], "Restart") == ["always"]
         assert int(values(units[role], "TimeoutStopSec")[0]) >= 40
+
+
+def test_traces_are_asked_for_by_a_file_that_need_not_be_there_where_spans_are_made(
+    units: dict[str, list[RawConfigParser]],
+) -> None:
+    files = {role: values(unit, "EnvironmentFile") for role, unit in units.items()}
+    asked = ["-/etc/tenure/traces.env"]
+    assert files == {"api": asked, "worker": asked, "beat": [], "migrate": []}

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "tenure"
+COLLECTOR = "http://otel-collector.observability:4318"
 REPO = {"policies": {"gitSync": {"repo": "https://git.example.com/retention.git"}}}
 
 
@@ -59,8 +60,15 @@ def test_helm_finds_nothing_to_say_of_the_chart(render: ModuleType) -> None:
         {"networkPolicy": {"enabled": False}, "anchors": {"existingClaim": "kept"}},
         {"image": {"digest": "sha256:" + "0" * 64}, "imagePullSecrets": [{"name": "registry"}]},
         {"policies": {"gitSync": {"repo": "git@git.example.com:retention.git", "sshSecret": "git"}}},
+        {
+            "traces": {
+                "endpoint": COLLECTOR,
+                "variables": {"OTEL_BSP_MAX_QUEUE_SIZE": 4096},
+                "headersSecret": "otlp",
+            }
+        },
     ],
-    ids=["defaults", "with every operator", "without", "by digest", "by ssh"],
+    ids=["defaults", "with every operator", "without", "by digest", "by ssh", "with traces"],
 )
 def test_what_the_chart_makes_is_valid(render: ModuleType, values: dict[str, Any]) -> None:
     made = render.documents(render.render({**REPO, **values}))
@@ -82,8 +90,19 @@ def test_what_the_chart_makes_is_valid(render: ModuleType, values: dict[str, Any
         ({"worker": {"replicas": "many"}}, "replicas"),
         ({"wroker": {"replicas": 3}}, "wroker"),
         ({"settings": {"DATABASE_URL": "postgresql://tenure:secret@db/tenure"}}, "DATABASE_URL"),
+        ({"traces": {"variables": {"OTEL_EXPORTER_OTLP_HEADERS": "x-key=secret"}}}, "HEADERS"),
+        ({"traces": {"endpoint": "http://me:secret@collector:4318"}}, "endpoint"),
+        ({"traces": {"endpoint": COLLECTOR, "to": []}}, "minItems"),
     ],
-    ids=["no repository", "a word for a number", "a misspelt name", "a password in a values file"],
+    ids=[
+        "no repository",
+        "a word for a number",
+        "a misspelt name",
+        "a password in a values file",
+        "a header of the collector in a values file",
+        "a password in the collector's address",
+        "a collector that is everywhere",
+    ],
 )
 def test_a_wrong_value_stops_the_installation_and_is_named(
     render: ModuleType, values: dict[str, Any], told: str
@@ -92,6 +111,60 @@ def test_a_wrong_value_stops_the_installation_and_is_named(
 
     with pytest.raises(HelmError, match=told):
         render.render({**REPO, **values})
+
+
+def sent_to(made: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the variables of OpenTelemetry by Deployment, and the rules that let their pods go anywhere."""
+    found: dict[str, Any] = {}
+    for one in made:
+        if one["kind"] == "Deployment":
+            variables = one["spec"]["template"]["spec"]["containers"][0]["env"]
+            found[one["metadata"]["name"]] = [v for v in variables if v["name"].startswith("OTEL_")]
+        if one["kind"] == "NetworkPolicy" and one["metadata"]["name"].endswith("-traces"):
+            found["policy"] = one["spec"]
+    return found
+
+
+@with_helm
+def test_the_chart_switches_traces_on_where_an_endpoint_is_named_and_lets_them_reach_it_alone(
+    render: ModuleType,
+) -> None:
+    told = {"variables": {"OTEL_TRACES_SAMPLER": "always_on"}, "headersSecret": "otlp"}
+    off = sent_to(render.documents(render.render({**REPO, "traces": told})))
+    assert off == {"tenure-api": [], "tenure-worker": [], "tenure-beat": []}
+
+    peer = {"ipBlock": {"cidr": "192.0.2.10/32"}}
+    values = {**REPO, "traces": {**told, "endpoint": COLLECTOR, "to": [peer], "port": 4319}}
+    on = sent_to(render.documents(render.render(values)))
+    variables = [
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": COLLECTOR},
+        {"name": "OTEL_TRACES_SAMPLER", "value": "always_on"},
+        {
+            "name": "OTEL_EXPORTER_OTLP_HEADERS",
+            "valueFrom": {"secretKeyRef": {"name": "otlp", "key": "headers"}},
+        },
+    ]
+    policy = on.pop("policy")
+    assert on == {"tenure-api": variables, "tenure-worker": variables, "tenure-beat": []}
+    assert policy["egress"] == [{"to": [peer], "ports": [{"port": 4319}]}]
+    assert policy["podSelector"]["matchExpressions"][0]["values"] == ["api", "worker"]
+
+    open_network = render.render({**values, "networkPolicy": {"enabled": False}})
+    assert "policy" not in sent_to(render.documents(open_network))
+
+
+@with_helm
+@pytest.mark.skipif(not program("kubectl"), reason="kubectl is absent")
+def test_the_component_for_kustomize_does_what_the_chart_does(render: ModuleType, tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY / "kubernetes", tmp_path / "kubernetes")
+    overlay = tmp_path / "overlay" / "kustomization.yaml"
+    overlay.parent.mkdir()
+    overlay.write_text("resources: [../kubernetes/base]\ncomponents: [../kubernetes/traces]\n")
+    command = [program("kubectl"), "kustomize", str(overlay.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    made = list(YAML(typ="safe", pure=True).load_all(done.stdout))
+    wanted = render.documents(render.render({**REPO, "traces": {"endpoint": COLLECTOR}}))
+    assert sent_to(made) == sent_to(wanted)
 
 
 @with_helm

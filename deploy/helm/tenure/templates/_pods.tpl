@@ -72,6 +72,22 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
+{{/* OpenTelemetry's own variables, for the roles that make spans; nothing where there is no endpoint. */}}
+{{- define "tenure.traces" -}}
+{{- with .Values.traces -}}
+{{- if .endpoint -}}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+{{- range $name, $value := .variables }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- with .headersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: headers}}
+{{- end }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "tenure.signing" -}}
 - {name: TENURE_SIGNING_KEY_FILE, value: /run/secrets/signing/signing_key}
 - {name: TENURE_ANCHOR_FOLDER, value: /var/lib/tenure-anchors}
