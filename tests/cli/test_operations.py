@@ -137,6 +137,20 @@ def test_the_doctor_names_what_needs_a_person(
     assert problems[check]["repair"]
 
 
+@pytest.mark.parametrize(
+    ("revision", "repair"), [("0007", "tenure db upgrade"), ("9999", "run that version here too")]
+)
+def test_the_doctor_tells_a_database_that_is_behind_from_one_that_is_ahead(
+    tenure: Run, folder: Path, revision: str, repair: str
+) -> None:
+    tenure("db", "upgrade")
+    with closing(sqlite3.connect(folder / "data" / "tenure.db")) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    told = {one["check"]: one for one in tenure("doctor", "-o", "json", code=1).json}
+    assert revision in told["database"]["what"]
+    assert repair in told["database"]["repair"]
+
+
 def test_a_house_that_was_kept_since_it_failed_is_no_problem(
     tenure: Run, register: Callable[..., Any], folder: Path
 ) -> None:
