@@ -26,16 +26,13 @@ from worker.store.engine import open_database
 
 _SALT = b"0123456789abcdef"
 _BARE = text("""
-WITH given AS (
-    SELECT :first + n - 1 AS idx, envelope, project, subject, type, body FROM unnest(
-        CAST(:envelopes AS bytea[]), CAST(:projects AS text[]), CAST(:subjects AS text[]),
-        CAST(:types AS text[]), CAST(:bodies AS bytea[])
-    ) WITH ORDINALITY AS one (envelope, project, subject, type, body, n)
-), leaves AS (
-    INSERT INTO audit_leaf (idx, envelope) SELECT idx, envelope FROM given
+WITH leaves AS (
+    INSERT INTO audit_leaf (idx, envelope)
+    SELECT generate_series(:first, :first + :count - 1), unnest(CAST(:envelopes AS bytea[]))
 )
 INSERT INTO audit_body (idx, project, subject, type, body)
-SELECT idx, project, subject, type, body FROM given
+SELECT generate_series(:first, :first + :count - 1), unnest(CAST(:projects AS text[])),
+    unnest(CAST(:subjects AS text[])), unnest(CAST(:types AS text[])), unnest(CAST(:bodies AS bytea[]))
 """)
 
 
@@ -91,7 +88,7 @@ def _rows(made: Sequence[Entry], first: int, key: bytes) -> Rows:
 
 def _insert(db: Session, rows: Rows) -> None:
     if db.get_bind().dialect.name == "postgresql":
-        db.execute(_BARE, {"first": rows.first, **rows.columns})
+        db.execute(_BARE, {"first": rows.first, "count": len(rows.batch.envelopes), **rows.columns})
     else:
         write_rows(db, rows.first, rows.batch)
 

@@ -1,18 +1,21 @@
-"""A batch moves the head and stands behind it in the order given, or nothing of it is written."""
+"""A batch stands behind the head in the order given and moves it, or nothing of it is written."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select
 
 from worker.audit.entry import Entry, EntryType
-from worker.audit.envelope import make_leaf
+from worker.audit.envelope import make_leaf, subject_pseudonym
 from worker.audit.merkle import Frontier
 from worker.store import log
-from worker.store.appending import Batch, Move, batch_of, move_and_write
+from worker.store.appending import Batch, Move, Taken, batch_of, move_head, write_behind_head
 from worker.store.engine import Database
 from worker.store.tables import audit_body, audit_leaf
 
@@ -30,12 +33,17 @@ ENTRIES = [
 ]
 
 
-def _batch() -> tuple[Batch, Frontier]:
+def _batch(key: bytes) -> tuple[Batch, Frontier]:
     leaves = [
-        make_leaf(one, entry_id=f"{n:032x}", salt=bytes(16), pseudonym_key=b"k" * 32)
+        make_leaf(one, entry_id=f"{n:032x}", salt=bytes(16), pseudonym_key=key)
         for n, one in enumerate(ENTRIES)
     ]
     return batch_of(ENTRIES, leaves), Frontier().extend(one.hash for one in leaves)
+
+
+def _key(database: Database) -> bytes:
+    with database.read() as db:
+        return log.pseudonym_key(db)
 
 
 def _stored(database: Database) -> tuple[int, int, int]:
@@ -45,10 +53,14 @@ def _stored(database: Database) -> tuple[int, int, int]:
         return log.read_head(db).size, leaves, bodies
 
 
-def test_rows_stand_behind_the_old_head_in_the_order_given(database: Database) -> None:
-    batch, frontier = _batch()
+def test_rows_stand_behind_the_head_in_the_order_given(database: Database) -> None:
+    key = _key(database)
+    batch, frontier = _batch(key)
     with database.write() as db:
-        assert move_and_write(db, Move(old_size=0, frontier=frontier, news=3), batch)
+        taken = write_behind_head(db, batch, key)
+        assert (taken.size, taken.news, taken.frontier, taken.key) == (0, 0, Frontier(), key)
+        assert taken.written == len(ENTRIES)
+        assert move_head(db, Move(old_size=0, frontier=frontier, news=3))
     with database.read() as db:
         head = log.read_head(db)
         assert (head.size, head.news, head.frontier) == (len(ENTRIES), 3, frontier)
@@ -59,26 +71,49 @@ def test_rows_stand_behind_the_old_head_in_the_order_given(database: Database) -
     ]
 
 
-def test_nothing_is_written_where_the_head_is_elsewhere(database: Database) -> None:
-    batch, frontier = _batch()
-    before = _stored(database)
+def test_nothing_is_written_with_the_pseudonyms_of_another_key(database: Database) -> None:
+    """Who took the head learns the key that is right, and holds the head meanwhile."""
+    right, wrong = _key(database), b"k" * 32
+    with database.write() as db:
+        taken = write_behind_head(db, _batch(wrong)[0], wrong)
+        assert (taken.key, taken.written) == (right, 0)
+    assert _stored(database) == (0, 0, 0)
+
+
+def test_entries_made_with_another_key_are_made_anew_under_the_head(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = _key(database)
+    monkeypatch.setattr(log, "pseudonym_key", lambda _: b"k" * 32)
+    with database.write() as db:
+        assert log.append(db, ENTRIES) == range(4)
+    with database.read() as db:
+        (first, *_) = [json.loads(one) for one in log.envelopes(db, 4) if b'"subject":"' in one]
+        assert first["subject"] == subject_pseudonym(right, "thr_1")
+        assert log.recompute(db, 4)[1] == log.read_head(db).frontier
+    assert _stored(database) == (4, 4, 4)
+
+
+def test_a_head_that_is_elsewhere_does_not_move(database: Database) -> None:
+    _, frontier = _batch(_key(database))
     for elsewhere in (1, 10**6):
         with database.write() as db:
-            assert not move_and_write(db, Move(old_size=elsewhere, frontier=frontier, news=3), batch)
-        assert _stored(database) == before
+            assert not move_head(db, Move(old_size=elsewhere, frontier=frontier, news=3))
+    assert _stored(database) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("wrong", [partial(replace, size=1), partial(replace, written=0)])
 def test_a_head_that_moved_under_its_lock_is_refused_and_the_transaction_with_it(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Taken], Taken]
 ) -> None:
     """Only a writer that takes no lock could move it: two entries at one index are never written."""
     before = _stored(database)
     monkeypatch.setattr(
         log,
-        "move_and_write",
-        lambda db, move, batch: move_and_write(db, replace(move, old_size=move.old_size + 1), batch),
+        "write_behind_head",
+        lambda db, batch, key: wrong(write_behind_head(db, batch, key)),
     )
-    with pytest.raises(log.LogRaced, match="moved away from size 0"), database.write() as db:
+    with pytest.raises(log.LogRaced, match="moved away from size"), database.write() as db:
         log.append(db, [ENTRY])
     assert _stored(database) == before
 

@@ -1,17 +1,16 @@
-"""Moving the log's head and writing the rows behind it, which is what every other writer waits for.
+"""Writing rows behind the log's head and moving it, which is what every other writer waits for.
 
-All that does not hang on the head is made ready before it is taken. Under it PostgreSQL gets one statement,
-since each one more is a message to and fro while everybody waits; SQLite is in this process, where a
-statement costs next to nothing.
+All that does not hang on the head is made ready before it is taken. PostgreSQL gets the rows in the statement
+that takes the head: so they are at the server, read and planned, while it waits for its turn, and go in the
+moment it has it. SQLite is in this process, where a statement costs next to nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-from sqlalchemy import CursorResult, insert, text, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from worker.audit.entry import Entry
@@ -20,23 +19,26 @@ from worker.audit.merkle import Frontier
 from worker.store.engine import changed
 from worker.store.tables import audit_body, audit_head, audit_leaf
 
-# No row is written unless the head was where it was read; the rows take their places in the order given.
+# The rows take their places in the order given, behind the head as it stands once it is locked. Lists that
+# are unnested side by side in a SELECT are kept nowhere in between, and so cost a third less than as a table.
 _POSTGRES = text("""
-WITH moved AS (
-    UPDATE audit_head SET size = :new_size, frontier = :frontier, news = :news
-    WHERE id = 1 AND size = :old_size RETURNING 1
-), given AS (
-    SELECT :old_size + n - 1 AS idx, envelope, project, subject, type, body
-    FROM moved, unnest(
-        CAST(:envelopes AS bytea[]), CAST(:projects AS text[]), CAST(:subjects AS text[]),
-        CAST(:types AS text[]), CAST(:bodies AS bytea[])
-    ) WITH ORDINALITY AS one (envelope, project, subject, type, body, n)
+WITH head AS (
+    SELECT size, news, frontier, pseudonym_key FROM audit_head WHERE id = 1 FOR UPDATE
+), ours AS (
+    SELECT size FROM head WHERE pseudonym_key = :key
 ), leaves AS (
-    INSERT INTO audit_leaf (idx, envelope) SELECT idx, envelope FROM given
+    INSERT INTO audit_leaf (idx, envelope)
+    SELECT generate_series(size, size + :count - 1), unnest(CAST(:envelopes AS bytea[])) FROM ours
+), bodies AS (
+    INSERT INTO audit_body (idx, project, subject, type, body)
+    SELECT generate_series(size, size + :count - 1), unnest(CAST(:projects AS text[])),
+        unnest(CAST(:subjects AS text[])), unnest(CAST(:types AS text[])), unnest(CAST(:bodies AS bytea[]))
+    FROM ours
+    RETURNING 1
 )
-INSERT INTO audit_body (idx, project, subject, type, body)
-SELECT idx, project, subject, type, body FROM given
+SELECT size, news, frontier, pseudonym_key, (SELECT count(*) FROM bodies) FROM head
 """)
+_HEAD = select(audit_head.c.size, audit_head.c.news, audit_head.c.frontier, audit_head.c.pseudonym_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,20 @@ class Move:
     old_size: int
     frontier: Frontier
     news: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The head as it stood when its row was locked, and how many rows were written behind it.
+
+    ``key`` makes the log's pseudonyms.
+    """
+
+    size: int
+    news: int
+    frontier: Frontier
+    key: bytes
+    written: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +86,37 @@ def batch_of(entries: Sequence[Entry], leaves: Sequence[Leaf]) -> Batch:
     )
 
 
-def move_and_write(db: Session, move: Move, batch: Batch) -> bool:
-    """Move the head and write the batch behind it; False and nothing written, where the head is elsewhere."""
+def write_behind_head(db: Session, batch: Batch, key: bytes) -> Taken:
+    """Take the head and write the batch behind it; nothing is written where the log's key is another."""
     if db.get_bind().dialect.name == "postgresql":
         given = {
-            "old_size": move.old_size,
-            "new_size": move.frontier.size,
-            "frontier": move.frontier.to_bytes(),
-            "news": move.news,
+            "key": key,
+            "count": len(batch.envelopes),
             "envelopes": batch.envelopes,
             "projects": batch.projects,
             "subjects": batch.subjects,
             "types": batch.types,
             "bodies": batch.bodies,
         }
-        written = cast("CursorResult[Any]", db.execute(_POSTGRES, given)).rowcount
-        return written == len(batch.envelopes)
-    if not _move(db, move):
-        return False
-    write_rows(db, move.old_size, batch)
-    return True
+        return _taken(*db.execute(_POSTGRES, given).one())
+    size, news, frontier, own = db.execute(_HEAD).one()
+    ours = bytes(own) == key
+    if ours:
+        write_rows(db, size, batch)
+    return _taken(size, news, frontier, own, len(batch.envelopes) if ours else 0)
 
 
-def _move(db: Session, move: Move) -> bool:
+def move_head(db: Session, move: Move) -> bool:
+    """Move the head over the rows behind it; False where it is not at the size at which it was taken."""
     at_old_size = update(audit_head).where(audit_head.c.id == 1, audit_head.c.size == move.old_size)
     moved = at_old_size.values(size=move.frontier.size, frontier=move.frontier.to_bytes(), news=move.news)
     return changed(db, moved) == 1
+
+
+def _taken(size: int, news: int, frontier: bytes, key: bytes, written: int) -> Taken:
+    return Taken(
+        size=size, news=news, frontier=Frontier.from_bytes(frontier), key=bytes(key), written=written
+    )
 
 
 def write_rows(db: Session, first: int, batch: Batch) -> None:

@@ -130,7 +130,7 @@ def _watched(engine: Engine) -> Engine:
 
 
 def _set_up_postgres(connection: PostgresConnection[Any], _: object) -> None:
-    # Lists are sent in binary: as text a batch of the log takes twice as long, under the head that all need.
+    # Lists are sent in binary: as text a batch of the log takes twice as long.
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
 

@@ -24,13 +24,12 @@ from worker.audit.merkle import Frontier, leaf_hash
 from worker.audit.reading import load
 from worker.model.errors import TenureError
 from worker.model.ids import UUID7_BYTES, random_bytes, uuid7_of
-from worker.store.appending import Move, batch_of, move_and_write
+from worker.store.appending import Move, batch_of, move_head, write_behind_head
 from worker.store.tables import audit_body, audit_checkpoint, audit_head, audit_leaf
 from worker.telemetry.requests import current_request
 
 # The key of the log behind each engine, as it was seen last: it is made once for a database.
 _keys: WeakKeyDictionary[Engine | Connection, bytes] = WeakKeyDictionary()
-_HEAD = select(audit_head).with_for_update()
 _RANDOM_BYTES = SALT_BYTES + UUID7_BYTES
 _PAGE = 2000
 # A body that was shredded or pruned is empty.
@@ -104,19 +103,19 @@ def append(db: Session, entries: Sequence[Entry]) -> range:
     # Made before the head is taken, which everybody waits for; its row then says whether the key was right.
     key = _keys.get(db.get_bind()) or pseudonym_key(db)
     leaves = _leaves(entries, key)
-    batch = batch_of(entries, leaves)
-    row = db.execute(_HEAD).one()
-    if bytes(row.pseudonym_key) != key:
-        key = bytes(row.pseudonym_key)
-        leaves = _leaves(entries, key)
-        batch = batch_of(entries, leaves)
-    _keys[db.get_bind()] = key
-    frontier = Frontier.from_bytes(row.frontier).extend([leaf.hash for leaf in leaves])
-    news = row.news + sum(entry.type not in NO_NEWS for entry in entries)
-    if not move_and_write(db, Move(old_size=row.size, frontier=frontier, news=news), batch):
-        problem = f"The log's head moved away from size {row.size} under its lock."
+    head = write_behind_head(db, batch_of(entries, leaves), key)
+    if head.key != key:
+        leaves = _leaves(entries, head.key)
+        head = write_behind_head(db, batch_of(entries, leaves), head.key)
+    _keys[db.get_bind()] = head.key
+    frontier = head.frontier.extend([leaf.hash for leaf in leaves])
+    news = head.news + sum(entry.type not in NO_NEWS for entry in entries)
+    move = Move(old_size=head.size, frontier=frontier, news=news)
+    # The head never goes where no rows are; what was written goes with the transaction, which this ends.
+    if head.written != len(entries) or not move_head(db, move):
+        problem = f"The log's head moved away from size {head.size} under its lock."
         raise LogRaced(problem, repair="Look for a second writer that bypasses the head row.")
-    return range(row.size, frontier.size)
+    return range(head.size, frontier.size)
 
 
 def _leaves(entries: Sequence[Entry], key: bytes) -> list[Leaf]:
