@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -49,8 +50,13 @@ class SystemClock:
         time.sleep(seconds)
 
 
+@lru_cache(maxsize=512)
 def rfc3339(at: datetime) -> str:
-    """Write an instant as RFC 3339 UTC: whole seconds without, else with six fractional digits."""
+    """Write an instant as RFC 3339 UTC: whole seconds without, else with six fractional digits.
+
+    Kept for a while: an observation's instant stands in several entries and in its row. Equal instants are
+    written alike, whatever their zone.
+    """
     return at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, TypeDecorator
 from sqlalchemy.dialects.postgresql import JSONB
 
+_UTC = "+00:00"
+
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC datetimes with microseconds on both databases; SQLite stores them as sortable text."""
+    """Aware UTC datetimes with microseconds on both databases; SQLite stores them as sortable text.
+
+    Every row has several, so each is turned by one function and not, as SQLAlchemy would have it, by three
+    that call each other.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive datetime: it would mean another instant on another machine."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            msg = "a naive datetime reached the database"
-            raise ValueError(msg)
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], object]:
+        """Return what turns a value of ours into the driver's."""
+        return _to_text if dialect.name == "sqlite" else _to_utc
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return an aware UTC datetime."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+    def result_processor(
+        self,
+        dialect: Dialect,
+        coltype: object,  # noqa: ARG002 - SQLAlchemy gives it
+    ) -> Callable[[str | None], datetime | None] | Callable[[datetime | None], datetime | None]:
+        """Return what turns the driver's value into an aware UTC datetime."""
+        return _from_text if dialect.name == "sqlite" else _from_aware
+
+
+def _to_utc(value: datetime | None) -> datetime | None:
+    """Refuse a naive datetime: it would mean another instant on another machine."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        msg = "a naive datetime reached the database"
+        raise ValueError(msg)
+    return value.astimezone(UTC)
+
+
+@lru_cache(maxsize=256)
+def _to_text(value: datetime | None) -> str | None:
+    """Return the text that SQLAlchemy's own type writes: always six digits, so that it sorts.
+
+    Kept for a while: a group of rows is written with one and the same instant.
+    """
+    utc = _to_utc(value)
+    return None if utc is None else utc.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _from_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value + _UTC)
+
+
+def _from_aware(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)
 
 
 Json = JSON().with_variant(JSONB(), "postgresql")

@@ -32,11 +32,13 @@ from sqlalchemy.orm import Session
 
 from worker.model.errors import Invalid, Unavailable
 from worker.policy.compile import SQLITE_FUNCTIONS
+from worker.store.json_text import write_json
 from worker.store.statements import watch
 from worker.store.unwritable import cannot_write, unavailable
 from worker.telemetry import traces
 
 _BUSY_SECONDS = 30
+_AS_JSON: dict[str, Any] = {"json_serializer": write_json}
 _A_URL = "Write postgresql://user@host/name or sqlite:///file.db."
 
 
@@ -97,6 +99,7 @@ def open_database(url: str) -> Database:
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
                 pool_size=10,
+                **_AS_JSON,
                 # A pooler gives each transaction another session, so nothing may live in one: no prepared
                 # statement, and elsewhere no session's lock or setting.
                 connect_args={"connect_timeout": 10, "prepare_threshold": None},
@@ -117,7 +120,7 @@ def _open_sqlite(url: str, file: str | None) -> Database:
         except OSError as e:
             problem = f"The data folder {folder} cannot be made: {e.strerror}."
             raise Unavailable(problem, repair="Set TENURE_DATA_DIR to a folder that you may write.") from e
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_AS_JSON)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return Database(_watched(engine), engine.execution_options(sqlite_begin="DEFERRED"))
@@ -148,6 +151,9 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(f"BEGIN {mode}")
 
 
+_CLOCK = select(func.clock_timestamp())
+
+
 def lease_clock(db: Session, now: datetime) -> datetime:
     """Return the clock that leases run on: the database's on PostgreSQL, the application's on SQLite.
 
@@ -155,7 +161,7 @@ def lease_clock(db: Session, now: datetime) -> datetime:
     """
     if db.get_bind().dialect.name == "sqlite":
         return now
-    told: datetime = db.execute(select(func.clock_timestamp())).scalar_one()
+    told: datetime = db.execute(_CLOCK).scalar_one()
     return told.astimezone(UTC)
 
 
