@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from worker.model.evidence import Class
 from worker.model.thread import ThreadState
 from worker.model.work import Stage
+from worker.store.among import among
 from worker.store.tables import attempt, thread
 
 # Which attempt: (item, fence, stage).
@@ -74,11 +75,17 @@ def unanswered_of(db: Session, projects: Collection[str] | None) -> set[AttemptK
     return {(row.item_id, row.fence, row.stage) for row in db.execute(query)}
 
 
+_ARMED_LAST = (
+    select(attempt.c.thread_id, func.max(attempt.c.armed_at))
+    .where(among(attempt.c.thread_id, "ids"))
+    .group_by(attempt.c.thread_id)
+)
+
+
 def armed_last(db: Session, thread_ids: Collection[str]) -> dict[str, datetime]:
     """Return when the newest attempt at each of these threads was armed, of those that have any."""
-    query = select(attempt.c.thread_id, func.max(attempt.c.armed_at).label("at"))
-    rows = db.execute(query.where(attempt.c.thread_id.in_(sorted(thread_ids))).group_by(attempt.c.thread_id))
-    return {row.thread_id: row.at for row in rows}
+    rows = db.execute(_ARMED_LAST, {"ids": sorted(thread_ids)}).all()
+    return {thread_id: at for thread_id, at in rows}  # noqa: C416 - as mypy knows rows
 
 
 def _to_open(row: Row[Any]) -> OpenAttempt:

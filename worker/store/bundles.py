@@ -26,6 +26,11 @@ class InForce:
     recompute_after: str | None
 
 
+_IN_FORCE = select(bundle_in_force, bundle.c.canonical, bundle.c.origin).join(
+    bundle, bundle.c.digest == bundle_in_force.c.digest
+)
+
+
 def in_force(db: Session, *, lock: bool = False, share: bool = False) -> InForce | None:
     """Return the bundle in force, or None before the first one.
 
@@ -37,10 +42,7 @@ def in_force(db: Session, *, lock: bool = False, share: bool = False) -> InForce
         # A statement of its own: one that waits here would join its row of before to the digest of after,
         # and find nothing (PostgreSQL).
         db.execute(select(bundle_in_force.c.id).with_for_update(read=share)).all()
-    query = select(bundle_in_force, bundle.c.canonical, bundle.c.origin).join(
-        bundle, bundle.c.digest == bundle_in_force.c.digest
-    )
-    row = db.execute(query).first()
+    row = db.execute(_IN_FORCE).first()
     if row is None:
         return None
     return InForce(

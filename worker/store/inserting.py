@@ -23,7 +23,7 @@ def insert_all(db: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> 
     if not rows:
         return
     if _is_sqlite(db):
-        db.execute(insert(table), list(rows))
+        db.execute(_into(table), list(rows))
         return
     names = tuple(rows[0])
     db.execute(_from_arrays(table, names), _arrays(names, rows))
@@ -50,6 +50,11 @@ def _is_sqlite(db: Session) -> bool:
 
 def _arrays(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {f"all_{name}": [row[name] for row in rows] for name in names}
+
+
+@lru_cache(maxsize=16)
+def _into(table: Table) -> Insert:
+    return insert(table)
 
 
 @lru_cache(maxsize=16)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from worker.model.evidence import Children, Class
 from worker.model.work import Stage
+from worker.store.among import among
 from worker.store.inserting import insert_all
 from worker.store.tables import attempt, work_item
 
@@ -50,6 +51,11 @@ class Answer:
     children_deleted: int = 0
 
 
+_COUNTED = (
+    update(work_item).where(among(work_item.c.id, "of_items")).values(attempts=work_item.c.attempts + 1)
+)
+
+
 def arm(db: Session, intents: Sequence[Armed]) -> None:
     """Write the intents; one that could not leave in time is armed anew as the same attempt."""
     # The caller has locked the items, so nobody else writes attempts under their fences.
@@ -67,16 +73,18 @@ def arm(db: Session, intents: Sequence[Armed]) -> None:
     insert_all(db, attempt, [_attempt_row(one) for one in new])
     containers = sorted(one.item_id for one in new if one.stage is Stage.CONTAINER)
     if containers:
-        counted = update(work_item).where(work_item.c.id.in_(containers))
-        db.execute(counted.values(attempts=work_item.c.attempts + 1))
+        db.execute(_COUNTED, {"of_items": containers})
+
+
+_ATTEMPTS_OF = select(attempt.c.item_id, attempt.c.fence, attempt.c.stage).where(
+    among(attempt.c.item_id, "ids")
+)
 
 
 def _attempts_of(db: Session, keys: Sequence[tuple[str, int, str]]) -> set[tuple[str, int, str]]:
     """Return which of these attempts (item, fence, stage) are written already."""
-    query = select(attempt.c.item_id, attempt.c.fence, attempt.c.stage).where(
-        attempt.c.item_id.in_(sorted({item_id for item_id, _, _ in keys}))
-    )
-    return {(row.item_id, row.fence, row.stage) for row in db.execute(query)} & set(keys)
+    rows = db.execute(_ATTEMPTS_OF, {"ids": sorted({item_id for item_id, _, _ in keys})}).all()
+    return {(item_id, fence, stage) for item_id, fence, stage in rows} & set(keys)
 
 
 def _attempt_row(one: Armed) -> dict[str, Any]:
@@ -133,14 +141,17 @@ def answer(db: Session, answers: Sequence[Answer], now: datetime) -> list[Answer
     return [one for one in answers if (one.item_id, one.fence, one.stage.value) not in owned]
 
 
+_OWNED = (
+    select(attempt.c.item_id, attempt.c.fence, attempt.c.stage)
+    .join(work_item, and_(work_item.c.id == attempt.c.item_id, work_item.c.fence == attempt.c.fence))
+    .where(among(attempt.c.item_id, "ids"))
+    .order_by(work_item.c.id)
+    # Shared, in the order in which everybody takes items: a claim passes over these rows meanwhile.
+    .with_for_update(read=True, of=work_item)
+)
+
+
 def _owned_attempts(db: Session, item_ids: Sequence[str]) -> set[tuple[str, int, str]]:
     """Return the attempts whose fence is still the item's; it stays so until the caller commits."""
-    query = (
-        select(attempt.c.item_id, attempt.c.fence, attempt.c.stage)
-        .join(work_item, and_(work_item.c.id == attempt.c.item_id, work_item.c.fence == attempt.c.fence))
-        .where(attempt.c.item_id.in_(item_ids))
-        .order_by(work_item.c.id)
-        # Shared, in the order in which everybody takes items: a claim passes over these rows meanwhile.
-        .with_for_update(read=True, of=work_item)
-    )
-    return {(row.item_id, row.fence, row.stage) for row in db.execute(query)}
+    rows = db.execute(_OWNED, {"ids": list(item_ids)}).all()
+    return {(item_id, fence, stage) for item_id, fence, stage in rows}

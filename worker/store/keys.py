@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -109,7 +109,10 @@ def note_fact(db: Session, name: str, value: object, at: datetime) -> None:
         db.execute(move)
 
 
+_FACT = select(fact.c.value, fact.c.at).where(fact.c.name == bindparam("of_fact"))
+
+
 def read_fact(db: Session, name: str) -> tuple[Any, datetime] | None:
     """Return a fact and when it was noted."""
-    row = db.execute(select(fact.c.value, fact.c.at).where(fact.c.name == name)).first()
+    row = db.execute(_FACT, {"of_fact": name}).first()
     return None if row is None else (row.value, row.at)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import Update, bindparam, update
 from sqlalchemy.orm import Session
 
 from worker.model.evidence import Grade
@@ -54,14 +55,7 @@ class ItemMove:
 def move_items(db: Session, moves: Sequence[ItemMove], now: datetime) -> None:
     """Move items that `locked` has returned in this very transaction: they are the caller's until its end."""
     told = [(one.item, one.values(now)) for one in moves]
-    # The fence and the state stand in the statement as well, so that a caller without the lock moves nothing.
-    where = (
-        work_item.c.id == bindparam("of_item"),
-        work_item.c.fence == bindparam("of_fence"),
-        work_item.c.state == ItemState.CLAIMED.value,
-    )
     for names, same in groupby(sorted(told, key=_columns), key=_columns):
-        moved = update(work_item).where(*where).values({name: bindparam(f"to_{name}") for name in names})
         rows = [
             {
                 "of_item": item.id,
@@ -70,7 +64,18 @@ def move_items(db: Session, moves: Sequence[ItemMove], now: datetime) -> None:
             }
             for item, values in same
         ]
-        db.execute(moved, rows)
+        db.execute(_moved_items(names), rows)
+
+
+@lru_cache(maxsize=32)
+def _moved_items(names: tuple[str, ...]) -> Update:
+    # The fence and the state stand in the statement as well, so that a caller without the lock moves nothing.
+    where = (
+        work_item.c.id == bindparam("of_item"),
+        work_item.c.fence == bindparam("of_fence"),
+        work_item.c.state == ItemState.CLAIMED.value,
+    )
+    return update(work_item).where(*where).values({name: bindparam(f"to_{name}") for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +110,20 @@ def move_threads(db: Session, moves: Sequence[ThreadMove]) -> None:
     """Move threads whose rows the caller has locked."""
     told = [(one.thread_id, one.values) for one in moves]
     for names, same in groupby(sorted(told, key=_columns), key=_columns):
-        moved = (
-            update(thread)
-            .where(thread.c.id == bindparam("of_thread"))
-            .values({"version": thread.c.version + 1, **{name: bindparam(f"to_{name}") for name in names}})
-        )
         rows = [
             {"of_thread": thread_id, **{f"to_{name}": value for name, value in values.items()}}
             for thread_id, values in same
         ]
-        db.execute(moved, rows)
+        db.execute(_moved_threads(names), rows)
+
+
+@lru_cache(maxsize=32)
+def _moved_threads(names: tuple[str, ...]) -> Update:
+    return (
+        update(thread)
+        .where(thread.c.id == bindparam("of_thread"))
+        .values({"version": thread.c.version + 1, **{name: bindparam(f"to_{name}") for name in names}})
+    )
 
 
 def _columns(told: tuple[object, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -12,18 +12,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, Text, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from worker.model.decision import Circumstances, Erasure, Hold, HoldScope, Notice, TagSelector
 from worker.model.ids import HoldId, ThreadId
+from worker.store.among import among
 from worker.store.engine import changed
 from worker.store.tables import erasure, erasure_thread, hold, notice, protection
 
 EVERYTHING = "*"
-# Both databases allow a bounded number of parameters in one statement.
-_IDS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +62,28 @@ def ensure_rows(db: Session, scopes: Iterable[str]) -> None:
             continue  # another process made it meanwhile, which is what was wanted
 
 
+_SHARED = (
+    select(protection.c.scope, protection.c.version)
+    .where(among(protection.c.scope, "scopes"))
+    .order_by(protection.c.scope)
+    .with_for_update(read=True)
+)
+
+
 def share(db: Session, projects: Iterable[str]) -> dict[str, int]:
     """Take `*` and the projects' rows FOR SHARE in sorted order; returns their versions."""
     scopes = sorted({EVERYTHING, *projects})
     _queue(db, scopes, shared=True)
-    query = (
-        select(protection.c.scope, protection.c.version)
-        .where(protection.c.scope.in_(scopes))
-        .order_by(protection.c.scope)
-        .with_for_update(read=True)
-    )
-    found = {row.scope: row.version for row in db.execute(query)}
+    found = _shared(db, scopes)
     if len(found) < len(scopes):
         # A lock needs a row to hold on to; each is made once, so that usually there is nothing to make.
         ensure_rows(db, scopes)
-        found = {row.scope: row.version for row in db.execute(query)}
+        found = _shared(db, scopes)
     return found
+
+
+def _shared(db: Session, scopes: Sequence[str]) -> dict[str, int]:
+    return {scope: version for scope, version in db.execute(_SHARED, {"scopes": scopes}).all()}  # noqa: C416 - as mypy knows rows
 
 
 def take(db: Session, scopes: Iterable[str]) -> None:
@@ -93,6 +98,11 @@ def take(db: Session, scopes: Iterable[str]) -> None:
     )
 
 
+_KEY = func.hashtextextended(bindparam("key", type_=Text()), 0)
+_WAIT_SHARED = select(func.pg_advisory_xact_lock_shared(_KEY))
+_WAIT = select(func.pg_advisory_xact_lock(_KEY))
+
+
 def _queue(db: Session, names: Sequence[str], *, shared: bool) -> None:
     """Keep the order of arrival, until the transaction ends.
 
@@ -101,9 +111,9 @@ def _queue(db: Session, names: Sequence[str], *, shared: bool) -> None:
     """
     if db.get_bind().dialect.name != "postgresql":
         return
-    wait = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+    wait = _WAIT_SHARED if shared else _WAIT
     for name in names:
-        db.execute(select(wait(func.hashtextextended(f"tenure.protection:{name}", 0))))
+        db.execute(wait, {"key": f"tenure.protection:{name}"})
 
 
 def scopes_of(scope: HoldScope) -> tuple[str, ...]:
@@ -122,12 +132,12 @@ def set_pause(db: Session, scope: str, *, paused_at: datetime | None, by: str, r
     )
 
 
+_PAUSED = select(protection.c.scope, protection.c.reason).where(protection.c.paused_at.is_not(None))
+
+
 def paused(db: Session) -> dict[str, str]:
     """Return the paused scopes with their reasons."""
-    rows = db.execute(
-        select(protection.c.scope, protection.c.reason).where(protection.c.paused_at.is_not(None))
-    )
-    return {scope: reason or "" for scope, reason in rows}
+    return {scope: reason or "" for scope, reason in db.execute(_PAUSED).all()}
 
 
 def add_hold(db: Session, new: StoredHold) -> None:
@@ -163,12 +173,13 @@ def get_hold(db: Session, hold_id: str, *, lock: bool = False) -> StoredHold | N
     return None if row is None else _to_hold(row)
 
 
+_HOLDS = select(hold).order_by(hold.c.id.desc())
+_ACTIVE_HOLDS = _HOLDS.where(hold.c.released_at.is_(None))
+
+
 def list_holds(db: Session, *, active_only: bool = False) -> list[StoredHold]:
     """Return the holds, newest first."""
-    query = select(hold).order_by(hold.c.id.desc())
-    if active_only:
-        query = query.where(hold.c.released_at.is_(None))
-    return [_to_hold(row) for row in db.execute(query)]
+    return [_to_hold(row) for row in db.execute(_ACTIVE_HOLDS if active_only else _HOLDS).all()]
 
 
 def _to_hold(row: Row[Any]) -> StoredHold:
@@ -211,31 +222,28 @@ def circumstances(db: Session, thread_ids: Collection[str], *, with_holds: bool 
     )
 
 
+_ERASURES_OF = (
+    select(erasure.c.at, erasure_thread.c.thread_id)
+    .join(erasure_thread, erasure_thread.c.erasure_id == erasure.c.id)
+    .where(among(erasure_thread.c.thread_id, "ids"))
+)
+_NOTICES_OF = select(notice).where(among(notice.c.thread_id, "ids")).order_by(notice.c.at)
+
+
 def _erasures_of(db: Session, ids: Sequence[str]) -> tuple[Erasure, ...]:
     by_instant: dict[datetime, list[str]] = {}
-    for some in _in_parts(ids):
-        rows = db.execute(
-            select(erasure.c.at, erasure_thread.c.thread_id)
-            .join(erasure_thread, erasure_thread.c.erasure_id == erasure.c.id)
-            .where(erasure_thread.c.thread_id.in_(some))
-        )
-        for at, thread_id in rows:
-            by_instant.setdefault(at, []).append(thread_id)
+    for at, thread_id in db.execute(_ERASURES_OF, {"ids": ids}).all():
+        by_instant.setdefault(at, []).append(thread_id)
     return tuple(Erasure(at=at, ids=tuple(sorted(named))) for at, named in sorted(by_instant.items()))
 
 
 def _notices_of(db: Session, ids: Sequence[str]) -> dict[ThreadId, tuple[Notice, ...]]:
     found: dict[ThreadId, tuple[Notice, ...]] = {}
-    for some in _in_parts(ids):
-        for row in db.execute(select(notice).where(notice.c.thread_id.in_(some)).order_by(notice.c.at)):
-            thread_id = ThreadId(row.thread_id)
-            one = Notice(thread_id=thread_id, at=row.at, promised=row.promised)
-            found[thread_id] = (*found.get(thread_id, ()), one)
+    for row in db.execute(_NOTICES_OF, {"ids": ids}).all():
+        thread_id = ThreadId(row.thread_id)
+        one = Notice(thread_id=thread_id, at=row.at, promised=row.promised)
+        found[thread_id] = (*found.get(thread_id, ()), one)
     return found
-
-
-def _in_parts(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
 
 
 def orders_since(db: Session, instant: datetime) -> list[Order]:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from worker.model.chosen import SENT, ChosenChild, ChosenState, Kept, Told
 from worker.model.evidence import Class
 from worker.model.thread import Thread, ThreadState, infer_kind
+from worker.store.among import among
 from worker.store.tables import thread, thread_child
 
 # What may still be there and in use: a parked thread can return to live.
@@ -42,13 +43,18 @@ def add_many(db: Session, chosen: Mapping[str, Sequence[str]]) -> None:
         db.execute(insert(thread_child), rows)
 
 
+_CHOSEN_OF = (
+    select(thread_child)
+    .where(among(thread_child.c.thread_id, "ids"))
+    .order_by(thread_child.c.thread_id, thread_child.c.place)
+)
+
+
 def chosen_of(db: Session, thread_ids: Collection[str]) -> dict[str, list[ChosenChild]]:
     """Return the chosen children of these threads in the order in which they were given."""
     found: dict[str, list[ChosenChild]] = {}
-    for some in _in_parts(thread_ids):
-        query = select(thread_child).where(thread_child.c.thread_id.in_(some))
-        for row in db.execute(query.order_by(thread_child.c.thread_id, thread_child.c.place)):
-            found.setdefault(row.thread_id, []).append(_to_chosen(row))
+    for row in db.execute(_CHOSEN_OF, {"ids": sorted(thread_ids)}).all():
+        found.setdefault(row.thread_id, []).append(_to_chosen(row))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, String, bindparam, func, or_, select, update
@@ -16,12 +17,17 @@ from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import OPEN_ITEM_STATES, ItemState
 from worker.store import references
+from worker.store.among import among
 from worker.store.inserting import insert_new
 from worker.store.tables import attempt, thread, work_item
 
 # SQLite allows a bounded number of parameters in one statement.
 _IDS_AT_ONCE = 500
 _NOWHERE = Account(provider="", base_url="")
+# A row is unpacked in the table's order, up to the account's last column: by name it would take longer.
+_ACCOUNT_ENDS = list(thread.c).index(thread.c.provider_project) + 1
+_KINDS: Mapping[str, Kind] = {one.value: one for one in Kind}
+_STATES: Mapping[str, ThreadState] = {one.value: one for one in ThreadState}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,25 +56,42 @@ class Schedule:
 
 
 def to_thread(row: Row[Any]) -> Thread:
-    """Turn a row into the value that is decided."""
+    """Turn a row that begins with the table's columns into the value that is decided."""
+    (
+        thread_id,
+        kind,
+        external_id,
+        project,
+        owner,
+        tags,
+        ttl,
+        created_at,
+        last_activity_at,
+        registered_at,
+        state,
+        *account,
+    ) = row[:_ACCOUNT_ENDS]
     return Thread(
-        id=ThreadId(row.id),
-        kind=Kind(row.kind),
-        external_id=row.external_id,
-        project=row.project,
-        owner=row.owner,
-        registered_at=row.registered_at,
-        tags=row.tags,
-        ttl=row.ttl,
-        created_at=row.created_at,
-        last_activity_at=row.last_activity_at,
-        state=ThreadState(row.state),
-        account=Account(
-            provider=row.provider,
-            base_url=row.base_url,
-            organization=row.organization,
-            provider_project=row.provider_project,
-        ),
+        id=ThreadId(thread_id),
+        kind=_KINDS[kind],
+        external_id=external_id,
+        project=project,
+        owner=owner,
+        registered_at=registered_at,
+        tags=tags,
+        ttl=ttl,
+        created_at=created_at,
+        last_activity_at=last_activity_at,
+        state=_STATES[state],
+        account=_account(*account),
+    )
+
+
+@lru_cache(maxsize=256)
+def _account(provider: str, base_url: str, organization: str, provider_project: str) -> Account:
+    """Return the account of these words: most threads share one of a few."""
+    return Account(
+        provider=provider, base_url=base_url, organization=organization, provider_project=provider_project
     )
 
 
@@ -205,17 +228,15 @@ def by_external_id(
     return [to_stored(row) for row in db.execute(query.order_by(thread.c.id))]
 
 
+_MANY = select(thread).where(among(thread.c.id, "ids")).order_by(thread.c.id)
+# The weaker lock lets another transaction insert rows that refer to the thread.
+_MANY_LOCKED = _MANY.with_for_update(key_share=True)
+
+
 def many(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[str, StoredThread]:
     """Return threads by our ids; where the caller moves them, with their rows locked in order."""
-    found: dict[str, StoredThread] = {}
-    ordered = sorted(ids)
-    for start in range(0, len(ordered), _IDS_AT_ONCE):
-        query = select(thread).where(thread.c.id.in_(ordered[start : start + _IDS_AT_ONCE]))
-        query = query.order_by(thread.c.id)
-        # The weaker lock lets another transaction insert rows that refer to the thread.
-        rows = db.execute(query.with_for_update(key_share=True) if lock else query)
-        found.update({row.id: to_stored(row) for row in rows})
-    return found
+    rows = db.execute(_MANY_LOCKED if lock else _MANY, {"ids": sorted(ids)}).all()
+    return {row.id: to_stored(row) for row in rows}
 
 
 def registered_of(db: Session, *, account: Account, kind: Kind, external_ids: Sequence[str]) -> set[str]:

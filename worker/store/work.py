@@ -19,6 +19,7 @@ from worker.audit.observed import Tried
 from worker.model.evidence import Children, Class, Grade, Pass
 from worker.model.ids import ItemId, ThreadId
 from worker.model.work import OPEN_ITEM_STATES, ItemState, Lease, Stage, WorkItem
+from worker.store.among import among
 from worker.store.engine import changed, lease_clock
 from worker.store.moves import ItemMove
 from worker.store.protections import EVERYTHING
@@ -90,8 +91,8 @@ def claim(
     for project in turns if len(turns) > 1 else ():
         most = min(part, limit - len(rows))
         rows += _take(db, credential, now, most, work_item.c.project == project, ~_stopped())
-    others = work_item.c.id.not_in([row.id for row in rows])
-    rows += _take(db, credential, now, limit - len(rows), others, ~_stopped())
+    others = [work_item.c.id.not_in([row.id for row in rows])] if rows else []
+    rows += _take(db, credential, now, limit - len(rows), *others, ~_stopped())
     return _claimed(db, rows, until=until, by=by), until
 
 
@@ -101,14 +102,15 @@ def _claimed(db: Session, rows: Sequence[Row[Any]], *, until: datetime, by: str)
         left = case((work_item.c.state == ItemState.CLAIMED, work_item.c.abandoned + 1), else_=0)
         db.execute(
             update(work_item)
-            .where(work_item.c.id.in_([row.id for row in rows]))
+            .where(among(work_item.c.id, "of_items"))
             .values(
                 state=ItemState.CLAIMED.value,
                 fence=work_item.c.fence + 1,
                 lease_until=until,
                 claimed_by=by,
                 abandoned=left,
-            )
+            ),
+            {"of_items": [row.id for row in rows]},
         )
     return [_to_item(row, until=until) for row in rows]
 
@@ -168,6 +170,24 @@ def _probes(db: Session, credential: str, now: datetime) -> list[Row[Any]]:
     return found
 
 
+# What a worker is told of an item, in the order of `_to_item`.
+_TAKEN: Sequence[ColumnElement[Any]] = (
+    work_item.c.id,
+    work_item.c.thread_id,
+    work_item.c.sweep_id,
+    work_item.c.policy,
+    work_item.c.project,
+    work_item.c.credential,
+    work_item.c.fence,
+    work_item.c.attempts,
+    work_item.c.reads,
+    work_item.c.rereads,
+    work_item.c.rounds,
+    work_item.c.abandoned,
+    work_item.c.state,
+)
+
+
 def _take(
     db: Session, credential: str, now: datetime, limit: int, *which: ColumnElement[bool] | TextClause
 ) -> Sequence[Row[Any]]:
@@ -175,7 +195,7 @@ def _take(
     if limit < 1:
         return ()
     query = (
-        select(work_item)
+        select(*_TAKEN)
         .where(work_item.c.credential == credential, _ready(now), _allowed(now), *which)
         .order_by(work_item.c.next_at, work_item.c.id)
         .limit(limit)
@@ -217,16 +237,19 @@ def busy(db: Session, policies: Collection[str], now: datetime) -> int:
     return db.execute(query).scalar_one()
 
 
+_LOCKED = (
+    select(work_item.c.id, work_item.c.fence)
+    .where(among(work_item.c.id, "ids"), work_item.c.state == ItemState.CLAIMED)
+    .order_by(work_item.c.id)
+    .with_for_update()
+)
+
+
 def locked(db: Session, items: Sequence[WorkItem]) -> set[str]:
     """Lock the items that these fences still own, in sorted order, and return their ids."""
     fences = {item.id: item.fence for item in items}
-    rows = db.execute(
-        select(work_item.c.id, work_item.c.fence)
-        .where(work_item.c.id.in_(sorted(fences)), work_item.c.state == ItemState.CLAIMED)
-        .order_by(work_item.c.id)
-        .with_for_update()
-    )
-    return {row.id for row in rows if row.fence == fences[row.id]}
+    rows = db.execute(_LOCKED, {"ids": sorted(fences)}).all()
+    return {item_id for item_id, fence in rows if fence == fences[item_id]}
 
 
 def settle(
@@ -256,17 +279,17 @@ def settle(
     return changed(db, move) == 1
 
 
+_EARLIER = (
+    select(attempt)
+    .where(among(attempt.c.thread_id, "ids"), attempt.c.stage == Stage.CONTAINER.value)
+    .order_by(attempt.c.armed_at, attempt.c.fence)
+)
+
+
 def earlier_attempts(db: Session, items: Sequence[WorkItem]) -> dict[ThreadId, list[EarlierAttempt]]:
     """Return the container attempts that earlier claims made at these threads, oldest first."""
     own = {(item.id, item.fence) for item in items}
-    rows = db.execute(
-        select(attempt)
-        .where(
-            attempt.c.thread_id.in_(sorted({item.thread_id for item in items})),
-            attempt.c.stage == Stage.CONTAINER.value,
-        )
-        .order_by(attempt.c.armed_at, attempt.c.fence)
-    )
+    rows = db.execute(_EARLIER, {"ids": sorted({item.thread_id for item in items})}).all()
     found: dict[ThreadId, list[EarlierAttempt]] = {}
     for row in rows:
         if (row.item_id, row.fence) not in own:
@@ -289,19 +312,34 @@ def _to_earlier(row: Row[Any]) -> EarlierAttempt:
 
 
 def _to_item(row: Row[Any], *, until: datetime) -> WorkItem:
+    (
+        item_id,
+        thread_id,
+        sweep_id,
+        policy,
+        project,
+        credential,
+        fence,
+        attempts,
+        reads,
+        rereads,
+        rounds,
+        abandoned,
+        state,
+    ) = tuple(row)
     return WorkItem(
-        id=ItemId(row.id),
-        thread_id=ThreadId(row.thread_id),
-        sweep_id=row.sweep_id,
-        policy=row.policy,
-        project=row.project,
-        credential=row.credential,
-        fence=row.fence + 1,
-        attempts=row.attempts,
-        reads=row.reads,
-        rereads=row.rereads,
-        rounds=row.rounds,
-        abandoned=row.abandoned + 1 if row.state == ItemState.CLAIMED else 0,
+        id=ItemId(item_id),
+        thread_id=ThreadId(thread_id),
+        sweep_id=sweep_id,
+        policy=policy,
+        project=project,
+        credential=credential,
+        fence=fence + 1,
+        attempts=attempts,
+        reads=reads,
+        rereads=rereads,
+        rounds=rounds,
+        abandoned=abandoned + 1 if state == ItemState.CLAIMED else 0,
         lease_until=until,
     )
 
