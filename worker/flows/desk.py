@@ -144,7 +144,8 @@ class Course:
 
     def _note_control(self, support: Support | None) -> None:
         if support is not None and support.observation is not None:
-            self.observations.append(replace(support.observation, step=Step.CONTROL))
+            seen = support.observation
+            self.observations.append(seen if seen.step is Step.CONTROL else replace(seen, step=Step.CONTROL))
 
     def settlement(self, verdict: Verdict) -> Settlement:
         """Return what is to be written for this pass."""
