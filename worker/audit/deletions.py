@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 
-from worker.audit.reading import Body, items, mapping, number, text, text_or_none
+from worker.audit.reading import Body, items, mapping, number, text, text_or_none, texts
 from worker.model.evidence import Class, Grade
 
 _STEPS = ("before", "delete", "after", "control", "reread")
@@ -22,8 +22,9 @@ HEADER = (
     *("absent_at", "children", "later_read_class", "later_read_control"),
 )
 _FORMULA = frozenset("=+-@\t\r\n\0")
-_QUOTED = ('"', "\r", "\n")
 _UNSEEN = ("", "", "", "")
+_WHOSE = texts("project", "subject", "kind", "external_id", "owner")
+_WHY = texts("policy", "sweep", "bundle", "item")
 _ABSENT = Class.OBJECT_ABSENT.value
 _MAY_BE_CALLED = frozenset(one.value for one in Grade if one.deleted)
 
@@ -51,10 +52,9 @@ def row(index: int, at: str, body: Body) -> tuple[str, ...]:
     observations = [mapping(one) for one in items(body, "observations")]
     passes = items(body, "passes")
     return (
-        *(str(index), at, text(body, "project"), text(body, "subject")),
-        *(text(body, "kind"), text(body, "external_id"), text(body, "owner")),
+        *(str(index), at, *_WHOSE(body)),
         *(grade, _yes(grade), str(number(body, "grader_version")), str(number(body, "attempts"))),
-        *(text(body, "policy"), text(body, "sweep"), text(body, "bundle"), text(body, "item")),
+        *_WHY(body),
         *(str(number(body, "fence")), text_or_none(body, "eligible_at") or ""),
         *(text_or_none(account, "provider") or "", text_or_none(account, "base_url") or ""),
         text(body, "credential"),
@@ -72,13 +72,24 @@ def csv_text(lines: Iterable[Sequence[str]]) -> str:
 
 def line(cells: Sequence[str]) -> str:
     """Write one row, CRLF included."""
-    if _FORMULA.isdisjoint([cell[:1] for cell in cells]):
-        plain = ",".join(cells)
-        # No cell needs quotation marks: the writer would give the same bytes.
-        if plain and plain.count(",") == len(cells) - 1 and not any(mark in plain for mark in _QUOTED):
-            return f"{plain}\r\n"
+    plain = ",".join(cells)
+    # No cell needs quotation marks or an apostrophe: the writer would give the same bytes.
+    if plain and plain.count(",") == len(cells) - 1 and not _marked(plain):
+        return f"{plain}\r\n"
     written: str = _WRITER.writerow([guard(cell) for cell in cells])
     return written
+
+
+def _marked(plain: str) -> bool:
+    """Tell whether there is a quotation mark, a line's end, or what may begin a formula.
+
+    Such a mark may stand elsewhere in a cell, all but the hyphen, of which instants are full.
+    """
+    return (
+        ('"' in plain or "\r" in plain or "\n" in plain or "\t" in plain or "\0" in plain)
+        or ("=" in plain or "+" in plain or "@" in plain)
+        or (",-" in plain or plain[0] == "-")
+    )
 
 
 def guard(cell: str) -> str:
@@ -99,9 +110,12 @@ def _observed(observations: Sequence[Body]) -> list[str]:
 
 
 def _cells(seen: Body) -> tuple[str, str, str, str]:
+    word, status, request, at = map(seen.get, ("class", "status", "request_id", "at"))
+    if type(word) is str and type(request) is str and type(at) is str and type(status) is int:
+        return word, str(status), request, at
     told = text_or_none(seen, "class"), text_or_none(seen, "request_id"), text_or_none(seen, "at")
-    status = "" if seen.get("status") is None else str(number(seen, "status"))
-    return told[0] or "", status, told[1] or "", told[2] or ""
+    code = "" if status is None else str(number(seen, "status"))
+    return told[0] or "", code, told[1] or "", told[2] or ""
 
 
 def _absent_at(observations: Sequence[Body]) -> str:

@@ -55,19 +55,18 @@ class Report:
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """What has been found so far; grows while the bundle is walked."""
+    """What has been found so far; grows while the bundle is walked.
+
+    ``hopeless`` says that so much is wrong that nothing more is read.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     count: int = 0
     entries: int = 0
     bodies: int = 0
+    hopeless: bool = False
     first_bad: int | None = None
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether so much is wrong that nothing more is read."""
-        return self.count >= MAX_DEFECTS
 
     def in_order(self) -> tuple[Problem, ...]:
         """Return what was found of entries in the order of the log, then the rest."""
@@ -76,6 +75,7 @@ class Findings:
     def add(self, member: str, what: str, index: int | None = None) -> None:
         """Note a defect; what a hostile bundle says of itself is cut to plain text."""
         self.count += 1
+        self.hopeless = self.count >= MAX_DEFECTS
         if index is not None and (self.first_bad is None or index < self.first_bad):
             self.first_bad = index
         if len(self.problems) < MAX_PROBLEMS:

@@ -58,11 +58,11 @@ class Frontier:
 
     def extend(self, leaves: Iterable[bytes]) -> Frontier:
         """Return the frontier with these leaf hashes, in order."""
-        size, stack = self.size, list(self.hashes)
+        size, stack, sha256 = self.size, list(self.hashes), hashlib.sha256
         for leaf in leaves:
             node, full = leaf, size
             while full & 1:
-                node = node_hash(stack.pop(), node)
+                node = sha256(b"\x01" + stack.pop() + node).digest()  # node_hash, of a million leaves
                 full >>= 1
             stack.append(node)
             size += 1

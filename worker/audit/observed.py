@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from worker.audit.entry import Json
 from worker.audit.fields import listing, within
-from worker.audit.reading import Misshapen, flag, items, mapping, number, text
+from worker.audit.reading import Misshapen, flag, items, mapping, number, text, texts
 from worker.model.chosen import ChosenChild, ChosenState
 from worker.model.clock import rfc3339
 from worker.model.evidence import Children, Class, Control, Observation, Pass, Reread, is_own_attempt
@@ -25,6 +25,7 @@ _LONG, _SHORT = 80, 64
 # Printable ASCII of which JSON writes every character as one byte.
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")
 _PAIR = 2
+_WORDS = texts("before", "control", "answer", "children")
 # A grade holds much else; the digest beside a cut list is that of all names, which the database keeps.
 _OTHERS_BYTES = 600
 
@@ -111,15 +112,9 @@ def tried_body(one: Tried) -> dict[str, Json]:
 def read_tried(value: object) -> Tried:
     """Read what ``tried_body`` wrote; raises Misshapen."""
     body = mapping(value)
+    words, afters = _WORDS(body), tuple([_pair(one) for one in items(body, "afters")])
     try:
-        saw = _pass(
-            text(body, "before"),
-            text(body, "control"),
-            text(body, "answer"),
-            text(body, "children"),
-            tuple(map(_pair, items(body, "afters"))),
-            armed=flag(body, "armed"),
-        )
+        saw = _pass(words, afters, flag(body, "armed"))
     except ValueError as unknown:
         raise Misshapen(f"A pass uses a word that is not known: {unknown}.") from unknown
     return Tried(item=text(body, "item"), fence=number(body, "fence"), saw=saw)
@@ -175,10 +170,9 @@ def _with_telling_reads(one: Tried) -> Tried:
 
 
 @lru_cache(maxsize=1024)
-def _pass(
-    before: str, control: str, answer: str, children: str, afters: tuple[tuple[str, str], ...], *, armed: bool
-) -> Pass:
+def _pass(words: tuple[str, ...], afters: tuple[tuple[str, str], ...], armed: bool) -> Pass:  # noqa: FBT001 - a keyword costs a cache as much again
     """Read a pass from its words; most threads share one of a few, and a verifier reads a million."""
+    before, control, answer, children = words
     return Pass(
         before=Class(before),
         control=Control(control),

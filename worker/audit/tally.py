@@ -26,6 +26,7 @@ _STATES = {
     EntryType.THREAD_RETRIED.value: "open",
     EntryType.THREAD_WITHDRAWN.value: "withdrawn",
 }
+_CHANGING = frozenset({*_STATES, _GRADED})
 _ENDED = frozenset({"deleted", "absent", "withdrawn"})
 
 
@@ -67,21 +68,20 @@ class Tally:
     def feed(self, index: int, envelope: Envelope, body: Body | None) -> None:
         """Count one own entry, without a body where that is gone; raises Misshapen."""
         self.gone += body is None
-        thread = int(envelope.subject, 16) if envelope.subject else None
-        if thread is not None and envelope.t < self.end:
-            state = _state(envelope.type, body)
-            if state is not None:
-                registered = envelope.type == _REGISTERED
-                early = envelope.t < self.start
-                self.standings.enter(thread, state, early=early, registered=registered)
-        if not self.covers(envelope.t):
+        _, _, subject, t, kind = envelope
+        if subject and kind in _CHANGING and t < self.end:
+            state = _state(kind, body)
+            self.standings.enter(
+                int(subject, 16), state, early=t < self.start, registered=kind == _REGISTERED
+            )
+        if not self.covers(t):
             return
         self.entries += 1
         if body is None:
             return
-        if envelope.type == _GRADED and thread is not None:
-            self._grade(thread, index, envelope.t, body)
-        elif envelope.type == _PROBED:
+        if kind == _GRADED and subject:
+            self._grade(int(subject, 16), index, t, body)
+        elif kind == _PROBED:
             self._control(text(body, "control"))
 
     @property
@@ -160,10 +160,10 @@ class Tally:
             )
 
 
-def _state(kind: str, body: Body | None) -> str | None:
-    """Return the state that an entry leaves a thread in; None where it changes none."""
+def _state(kind: str, body: Body | None) -> str:
+    """Return the state that an entry of a type that changes one leaves a thread in."""
     if kind != _GRADED:
-        return _STATES.get(kind)
+        return _STATES[kind]
     if body is None:
         return "unknown"
     grade = text(body, "grade")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
@@ -74,19 +74,23 @@ class Trail:
         if subject is not None:
             self._lost.add(hash(subject))
 
-    def feed(self, kind: str, subject: str | None, body: Body) -> Iterator[str]:
-        """Take the next own entry and yield what is wrong with it; raises Misshapen, ValueError."""
+    def feed(self, kind: str, subject: str | None, body: Body) -> Iterable[str]:
+        """Take the next own entry and give what is wrong with it; raises Misshapen, ValueError.
+
+        Also while what it gave is gone through.
+        """
         if kind == _REGISTERED_TYPE:
             self._mark(text(body, "subject"), _REGISTERED)
         elif kind == _INTENDED:
-            yield from self._intend(body)
+            return self._intend(body)
         elif kind in _OBSERVED:
-            self._see(text(body, "subject"), mapping(body.get("observation")))
+            self._mark(text(body, "subject"), _bit(mapping(body.get("observation"))))
         elif kind == _PROBED:
             if Control(text(body, "control")) in {Control.GOOD, Control.ROUTE_ONLY}:
                 self._controlled.add(hash(text(body, "kind")))
         elif kind == _GRADED:
-            yield from self._judge(subject, body)
+            return self._judge(subject, body)
+        return ()
 
     def _intend(self, body: Body) -> Iterator[str]:
         if text(body, "stage") != _CONTAINER:
@@ -95,12 +99,9 @@ class Trail:
         seen = Class(text(before, "class"))
         if seen is not Class.PRESENT:
             yield f"a DELETE was intended although the read before it says {seen.value}"
-        self._intents[hash((text(body, "subject"), text(body, "item"), number(body, "fence")))] = seen
-        self._see(text(body, "subject"), before)
-
-    def _see(self, thread: str, observation: Body) -> None:
-        if observation.get("child") is None:
-            self._mark(thread, _BITS.get(text(observation, "class"), 0))
+        thread = text(body, "subject")
+        self._intents[hash((thread, text(body, "item"), number(body, "fence")))] = seen
+        self._mark(thread, _bit(before))
 
     def _mark(self, thread: str, bit: int) -> None:
         key = hash(thread)
@@ -119,9 +120,11 @@ class Trail:
         if found.value != stated:
             yield f"the grade is stated as {stated}, but what was seen supports {found.value}"
         lacking = [*self._armed(thread, tried), *self._backed(thread, body, found)]
+        if not lacking:
+            return
         excused = hash(subject) in self._lost or self._began_before(thread)
         # A control stands in an entry of its own, about no thread: it may be older than what leans on it.
-        if lacking and (excused or (self._control_lost and all(_CONTROL in one for one in lacking))):
+        if excused or (self._control_lost and all(_CONTROL in one for one in lacking)):
             self.unbacked += 1
             return
         yield from lacking
@@ -145,11 +148,13 @@ class Trail:
     def _backed(self, thread: str, body: Body, found: Grade) -> Iterator[str]:
         """Demand that what a grade leans on was also recorded as an observation."""
         controlled = hash(text(body, "kind")) in self._controlled
+        bits = 0
         for one in map(mapping, items(body, "observations")):
             if text(one, "step") != _OF_CONTROL:
-                self._see(thread, one)
+                bits |= _bit(one)
             elif text(one, "class") == _PRESENT:
                 controlled = True
+        self._mark(thread, bits)
         if found not in _NEEDS_ABSENT_READ:
             return
         seen = self._seen.get(hash(thread), 0)
@@ -159,3 +164,8 @@ class Trail:
             yield f"the grade {found.value} {_CONTROL}"
         if found is Grade.CONFIRMED and not seen & _BITS[Class.ACKNOWLEDGED]:
             yield "the grade confirmed leans on an acknowledged DELETE that no entry holds"
+
+
+def _bit(observation: Body) -> int:
+    """Return the bit of what was read of the thread itself; of a child, none."""
+    return 0 if observation.get("child") is not None else _BITS.get(text(observation, "class"), 0)

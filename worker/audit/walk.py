@@ -15,7 +15,16 @@ from worker.audit.gone import Gone, says_gone, tells_of_all
 from worker.audit.growing import Growing
 from worker.audit.manifest import Manifest
 from worker.audit.merkle import Frontier, leaf_hash, verify_inclusion
-from worker.audit.reading import Body, Envelope, Misshapen, join, load, load_body_line, parse_envelope, text
+from worker.audit.reading import (
+    Body,
+    Envelope,
+    Misshapen,
+    join,
+    load_body_line,
+    load_text,
+    parse_envelope,
+    text,
+)
 from worker.audit.tally import Tally
 from worker.audit.tlog_proof import ProofRefused, parse_tlog_proof
 from worker.audit.trail import Trail
@@ -87,49 +96,56 @@ class Walk:
         for name in sorted(proofs):
             self.found.add(name, "the proof is of an entry whose body is not here")
 
-    def judge(self, index: int, raw: bytes, body: bytes | None, *, before: Frontier | None = None) -> None:
+    def judge(self, index: int, raw: bytes, body: str | None, *, before: Frontier | None = None) -> None:
         """Judge one leaf and its body; ``before`` is the tree before an epoch's first leaf."""
         member = manifest.ENVELOPES if body is None else manifest.BODIES
-        self.found.bodies += body is not None
         try:
-            told = (
-                epoch.judge(index, raw, body, before=before, tell=self.found.remark)
-                if epoch.begins(raw)
-                else self._judged(index, raw, body)
-            )
-            for what in told:
-                self.found.add(member, what, index)
+            if epoch.begins(raw):
+                exact = None if body is None else body.encode()
+                for what in epoch.judge(index, raw, exact, before=before, tell=self.found.remark):
+                    self.found.add(member, what, index)
+            elif body is None:
+                self._miss(index, parse_envelope(raw))
+            else:
+                self._judge(index, parse_envelope(raw), body)
         except Misshapen as broken:
             self.found.add(member, broken.problem, index)
         except ValueError as unknown:
             self.found.add(member, f"the entry uses a word that is not known: {unknown}", index)
+        self.found.bodies += body is not None
 
-    def _judged(self, index: int, raw: bytes, body: bytes | None) -> Iterator[str]:
-        envelope = parse_envelope(raw)
-        own = envelope.project == self.stated.pseudonym
-        if body is None:
-            if own:
-                self.gone.miss(index)
-                self.tally.feed(index, envelope, None)
-                self.trail.lose(envelope.type, envelope.subject)
-            return
+    def _miss(self, index: int, envelope: Envelope) -> None:
+        if envelope.project == self.stated.pseudonym:
+            self.gone.miss(index)
+            self.tally.feed(index, envelope, None)
+            self.trail.lose(envelope.type, envelope.subject)
+
+    def _judge(self, index: int, envelope: Envelope, body: str) -> None:
+        """Judge a body by its envelope and by those before it; there may be a million."""
+        digest, project, subject, t, kind = envelope
+        own = project == self.stated.pseudonym
         if not own and not self._may_come_along(envelope):
-            yield "the body belongs to an entry that is not of this project"
+            self._refuse(index, "the body belongs to an entry that is not of this project")
             return
-        if hashlib.sha256(body).hexdigest() != envelope.body:
-            yield "the body is not the one whose digest the envelope holds"
+        if hashlib.sha256(body.encode()).hexdigest() != digest:
+            self._refuse(index, "the body is not the one whose digest the envelope holds")
             return
-        fields = load(body)
-        yield from _compare_layers(envelope, fields, self.stated.project if own else None)
+        fields = load_text(body)
+        for what in _compare_layers(envelope, fields, self.stated.project if own else None):
+            self._refuse(index, what)
         if says_gone(envelope):
             self.gone.excuse(index, fields)
         if not own:
             return
         self.gone.see(index)
         self.tally.feed(index, envelope, fields)
-        if envelope.type == _GRADED and self.tally.covers(envelope.t):
-            self.table.expect(deletions.line(deletions.row(index, envelope.t, fields)), index)
-        yield from self.trail.feed(envelope.type, envelope.subject, fields)
+        if kind == _GRADED and self.tally.covers(t):
+            self.table.expect(deletions.line(deletions.row(index, t, fields)), index)
+        for what in self.trail.feed(kind, subject, fields):
+            self._refuse(index, what)
+
+    def _refuse(self, index: int, what: str) -> None:
+        self.found.add(manifest.BODIES, what, index)
 
     def _may_come_along(self, envelope: Envelope) -> bool:
         if tells_of_all(envelope):
@@ -167,7 +183,7 @@ class Walk:
         lines = self.archive.lines(manifest.ENVELOPES, _ENVELOPE_BYTES, least=_DIGEST_BYTES)
         return until_damage(lines, self.found, manifest.ENVELOPES)
 
-    def _bodies(self) -> Iterator[tuple[int, bytes]]:
+    def _bodies(self) -> Iterator[tuple[int, str]]:
         lines = self.archive.lines(manifest.BODIES, _BODY_BYTES)
         for at, line in enumerate(until_damage(lines, self.found, manifest.BODIES)):
             try:
@@ -188,7 +204,7 @@ def _compare_layers(envelope: Envelope, body: Body, project: str | None) -> list
         unlike.append("body and envelope are not about the same")
     owner = body.get("owner")
     if isinstance(owner, str):
-        opened = hashlib.sha256(b"%sowner:%s" % (bytes.fromhex(text(body, "salt")), owner.encode()))
+        opened = hashlib.sha256(bytes.fromhex(text(body, "salt")) + b"owner:" + owner.encode())
         if body.get("owner_commitment") != opened.hexdigest():
             unlike.append("the owner is not the one that was committed to")
     return unlike
