@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def test_a_pod_has_no_rights_and_a_file_system_that_is_read_only(objects: Object
 def secrets(objects: Objects, role: str) -> set[str]:
     volumes = pod(objects, role)["spec"]["volumes"]
     return {one["secret"]["secretName"] for one in volumes if "secret" in one}
+
+
+def test_the_commands_that_make_secrets_name_those_that_pods_mount(objects: Objects, root: Path) -> None:
+    text = (root / "deploy" / "README.md").read_text()
+    made = dict(re.findall(r"^kubectl create secret generic (\S+) (.*)$", text, re.MULTILINE))
+    assert set(made) == {one for role in (*ROLES, "migrate") for one in secrets(objects, role)}
+    # A literal would stand in the shell's history.
+    assert "--from-literal" not in text
+    settings = {"tenure-config": "tenure.yaml", "tenure-migrate": "tenure.yaml=migrate.yaml"}
+    for name, file in {**settings, "tenure-signing-key": "signing_key"}.items():
+        assert made[name] == f"--namespace tenure --from-file={file}"
+        key = file.partition("=")[0]
+        mounted = [value for role in (*ROLES, "migrate") for value in environment(objects, role).values()]
+        assert any(value.startswith("/run/secrets/") and value.endswith(f"/{key}") for value in mounted)
 
 
 def test_a_role_has_the_secrets_that_it_needs_and_no_other(objects: Objects) -> None:
