@@ -68,14 +68,7 @@ class Tenure:
     @property
     def source(self) -> Source:
         """Where policies come from; the sandbox's projects lie in the data folder while it runs."""
-        settings = self.settings
-        sandbox = settings.data_dir / SANDBOX_PROJECTS
-        return Source(
-            folder=settings.policies,
-            extra=[sandbox] if sandbox.is_file() else [],
-            key_globs=settings.provider_keys,
-            must_be_clean=settings.policies_clean,
-        )
+        return source_of(self.settings)
 
     @property
     def sealer(self) -> Sealer:
@@ -155,6 +148,17 @@ class Tenure:
             reverify_after=timedelta(hours=self.settings.reverify_hours),
             look_every=timedelta(hours=self.settings.coverage_hours),
         )
+
+
+def source_of(settings: Settings) -> Source:
+    """Return where these settings have their policies; needs no database."""
+    sandbox = settings.data_dir / SANDBOX_PROJECTS
+    return Source(
+        folder=settings.policies,
+        extra=[sandbox] if sandbox.is_file() else [],
+        key_globs=settings.provider_keys,
+        must_be_clean=settings.policies_clean,
+    )
 
 
 def wire(settings: Settings, *, role: str) -> Tenure:

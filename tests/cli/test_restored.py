@@ -45,6 +45,9 @@ def test_a_restored_log_is_neither_sealed_nor_exported_and_the_doctor_says_why(
     line = _anchors(tenure, code=1)
     assert line["status"] == "problem"
     assert "behind its anchor" in line["what"]
+    rows = {one["check"]: one for one in tenure("doctor", "-o", "json", code=1).json}
+    assert rows["anchor folder"]["status"] == "problem"
+    assert f"holds size {restored}, and this database knows of" in rows["anchor folder"]["what"]
     # Looking goes on.
     assert len(tenure("threads", "list", "-o", "jsonl").lines) == 1
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from worker.cli.check import Check, Status, problem_of
 from worker.cli.client import Client
+from worker.cli.folder_checks import folder_check
 from worker.cli.log_checks import log_checks
 from worker.cli.machine_checks import clocks_agree, machine_checks
 from worker.cli.wires import remote
@@ -86,6 +87,7 @@ def local_checks(settings: Settings) -> list[Check]:
         clock = SystemClock()
         known = Log(origin=settings.audit_origin, anchors=read_anchors(settings))
         found += log_checks(database, known, clock)
+        found.append(folder_check(database, settings, clock))
         with database.read() as db:
             found.append(clocks_agree(db, clock))
             found += _in_database(db, settings, clock)

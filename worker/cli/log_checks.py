@@ -75,15 +75,19 @@ def _anchors(database: Database, known: Log, clock: Clock) -> Iterator[Check]:
             yield from _deleting(db, clock)
         found = lags(db, known.anchors, now)
     for anchor, lag in zip(known.anchors, found, strict=True):
-        yield _lost(known, anchor, lag) or _lag(lag)
+        yield _differs(known, anchor, lag, refused) or _lag(lag)
 
 
-def _lost(known: Log, one: Anchor, lag: Lag) -> Check | None:
-    """Look at the anchor itself for what the database knows it to hold; None where it is there."""
+def _differs(known: Log, one: Anchor, lag: Lag, refused: LogRefused | None) -> Check | None:
+    """Look at the anchor itself for what the database knows it to hold; None where that is so."""
     try:
         held = newest_held(known, one)
     except AnchorFailed as e:
         return problem_of(f"anchor {lag.anchor}", e.problem, e.repair)
+    if held > lag.size and refused is not None:
+        # A database from a backup knows what the anchor held then.
+        told = f"{lag.place} holds size {held}, and this database knows of {lag.size or 'nothing'} there"
+        return problem_of(f"anchor {lag.anchor}", told, refused.repair)
     if held >= lag.size:
         return None
     told = f"{lag.place} held size {lag.size} and holds {held or 'nothing'} now: its copies were taken away"

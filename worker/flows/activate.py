@@ -61,11 +61,38 @@ class Activated:
     problems: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look at the folder found, beside the bundle in force; ``problems`` are what refuses it."""
+
+    before: bundles.InForce | None
+    loaded: Loaded
+    origin: Mapping[str, Any]
+    problems: tuple[str, ...]
+
+
 def activate(database: Database, source: Source, *, actor: str, clock: Clock) -> Activated:
     """Load the folder and put it in force if it is sound, new and not loosening without an approval.
 
     The last good bundle stays otherwise. Raises PoliciesUnreadable when the folder cannot be read at all.
     """
+    found = look(database, source)
+    before, loaded = found.before, found.loaded
+    if loaded.bundle is None or found.problems:
+        _refuse(database, found.problems, actor=actor, now=clock.now())
+        return Activated(loaded=loaded, changed=False, problems=found.problems)
+    if before is not None and before.digest == loaded.bundle.digest:
+        _settled(database, clock.now())
+        return Activated(loaded=loaded, changed=False)
+    if before is not None and _still_awaits(database, before.digest, loaded.bundle.digest, clock.now()):
+        return Activated(loaded=loaded, changed=False, awaiting=True)
+    step = _Step(before=before, head=loaded.bundle, origin=found.origin, actor=actor, now=clock.now())
+    changed, awaits = _put_in_force(database, step)
+    return Activated(loaded=loaded, changed=changed, awaiting=awaits)
+
+
+def look(database: Database, source: Source) -> Looked:
+    """Load the folder and judge it as activation does, and change nothing. Raises PoliciesUnreadable."""
     with database.read() as db:
         before = bundles.in_force(db)
     loaded = load_folder(
@@ -79,20 +106,9 @@ def activate(database: Database, source: Source, *, actor: str, clock: Clock) ->
     refused = origin.refusal(before.origin if before else {}) if source.must_be_clean else None
     if before is not None and loaded.bundle is not None:
         refused = refused or _emptied(bundle_from_canonical(before.canonical), loaded.bundle)
-    if loaded.bundle is None or refused is not None:
-        problems = (
-            [refused] if refused else [str(one) for one in loaded.findings if one.severity is Severity.ERROR]
-        )
-        _refuse(database, problems, actor=actor, now=clock.now())
-        return Activated(loaded=loaded, changed=False, problems=tuple(problems))
-    if before is not None and before.digest == loaded.bundle.digest:
-        _settled(database, clock.now())
-        return Activated(loaded=loaded, changed=False)
-    if before is not None and _still_awaits(database, before.digest, loaded.bundle.digest, clock.now()):
-        return Activated(loaded=loaded, changed=False, awaiting=True)
-    step = _Step(before=before, head=loaded.bundle, origin=origin.as_dict(), actor=actor, now=clock.now())
-    changed, awaits = _put_in_force(database, step)
-    return Activated(loaded=loaded, changed=changed, awaiting=awaits)
+    errors = [str(one) for one in loaded.findings if one.severity is Severity.ERROR]
+    problems = [refused] if refused else errors if loaded.bundle is None else []
+    return Looked(before=before, loaded=loaded, origin=origin.as_dict(), problems=tuple(problems))
 
 
 def _emptied(before: Bundle, after: Bundle) -> str | None:
