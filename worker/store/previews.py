@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from worker.model.thread import Thread, ThreadState
 from worker.store.engine import changed
 from worker.store.tables import bundle_approval, preview, thread
-from worker.store.threads import to_thread
+from worker.store.thread_rows import to_thread
 
 
 class PreviewState(StrEnum):

@@ -15,7 +15,7 @@ from worker.policy.compile import Columns, scope_clause
 from worker.policy.match import glob_matches, scope_matches
 from worker.store.due import fits_one_statement, is_held
 from worker.store.tables import thread
-from worker.store.threads import to_thread
+from worker.store.thread_rows import to_thread
 
 _PAGE = 2000
 

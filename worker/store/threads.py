@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, String, bindparam, func, or_, select, update
@@ -20,14 +19,11 @@ from worker.store import references
 from worker.store.among import among
 from worker.store.inserting import insert_new
 from worker.store.tables import attempt, thread, work_item
+from worker.store.thread_rows import to_thread
 
 # SQLite allows a bounded number of parameters in one statement.
 _IDS_AT_ONCE = 500
 _NOWHERE = Account(provider="", base_url="")
-# A row is unpacked in the table's order, up to the account's last column: by name it would take longer.
-_ACCOUNT_ENDS = list(thread.c).index(thread.c.provider_project) + 1
-_KINDS: Mapping[str, Kind] = {one.value: one for one in Kind}
-_STATES: Mapping[str, ThreadState] = {one.value: one for one in ThreadState}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,46 +49,6 @@ class Schedule:
     evaluate_at: datetime | None
     due_policy: str | None
     under: str
-
-
-def to_thread(row: Row[Any]) -> Thread:
-    """Turn a row that begins with the table's columns into the value that is decided."""
-    (
-        thread_id,
-        kind,
-        external_id,
-        project,
-        owner,
-        tags,
-        ttl,
-        created_at,
-        last_activity_at,
-        registered_at,
-        state,
-        *account,
-    ) = row[:_ACCOUNT_ENDS]
-    return Thread(
-        id=ThreadId(thread_id),
-        kind=_KINDS[kind],
-        external_id=external_id,
-        project=project,
-        owner=owner,
-        registered_at=registered_at,
-        tags=tags,
-        ttl=ttl,
-        created_at=created_at,
-        last_activity_at=last_activity_at,
-        state=_STATES[state],
-        account=_account(*account),
-    )
-
-
-@lru_cache(maxsize=256)
-def _account(provider: str, base_url: str, organization: str, provider_project: str) -> Account:
-    """Return the account of these words: most threads share one of a few."""
-    return Account(
-        provider=provider, base_url=base_url, organization=organization, provider_project=provider_project
-    )
 
 
 def to_stored(row: Row[Any]) -> StoredThread:
