@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.model.errors import TenureError, Unavailable
@@ -22,7 +22,7 @@ LONGEST_COOLDOWN_SECONDS = 86_400.0
 CUT_TO = 0.7
 """Whoever is told to slow down goes on at this part of the rate so far (AIMD: multiplicative decrease)."""
 
-CUT_FIRST_TO = 0.85
+CUT_FIRST_TO = 0.95
 """The same where the whole ceiling was in use again: one refusal among many may be mere unevenness."""
 
 WHOLE = 0.999
@@ -91,9 +91,13 @@ class Buckets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """One slot that is the caller's alone; it begins in ``wait`` seconds."""
+    """One slot that is the caller's alone; it begins ``wait`` seconds after ``since``.
+
+    That is an instant of this process's monotonic clock; None where the pacer answers at once: from now on.
+    """
 
     wait: float
+    since: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

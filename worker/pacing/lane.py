@@ -232,10 +232,9 @@ class Lane:
         await self._tell()
         granted = await self._pacer.reserve(self._bucket)
         match granted:
-            case Reservation(wait=wait):
-                # Counted from the answer, so never too early.
+            case Reservation(wait=wait, since=since):
                 now = self._clock.monotonic()
-                slot = Slot(at=now + wait, taken=now, lane=self)
+                slot = Slot(at=(now if since is None else since) + wait, taken=now, lane=self)
                 insort(self._held, slot, key=_begins)
                 self._reaches = max(self._reaches, slot.at)
                 return 0

@@ -21,6 +21,7 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
+from worker.model import clock
 from worker.model.errors import TenureError
 from worker.pacing.base import (
     CUT_AT_MOST_EVERY_SECONDS,
@@ -38,6 +39,7 @@ from worker.pacing.base import (
     PacerUnavailable,
     Reservation,
 )
+from worker.pacing.server_clock import ServerClock
 
 _MICROS = 1_000_000
 _SOCKET_SECONDS = 2.0
@@ -89,7 +91,7 @@ local arrival = tonumber(redis.call('GET', KEYS[1]) or 0)
 local latest = now + horizon + tau + interval
 local pause = tonumber(redis.call('GET', KEYS[2]) or 0)
 if pause > now then
-  if pause - now > longest then return {{2, pause - now}} end
+  if pause - now > longest then return {now, {{2, pause - now}}} end
   -- After a pause no burst: the provider has just said that it was too much.
   arrival = math.max(math.min(arrival, latest), pause + tau)
 elseif arrival > latest then
@@ -111,7 +113,7 @@ if #told > 0 then
   redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
 end
 for _ = #told + 1, tonumber(ARGV[7]) do table.insert(told, later) end
-return told
+return {now, told}
 """
 )
 
@@ -222,8 +224,13 @@ class RedisPacer:
             count,
         ]
         keys = [self._key(name, bucket) for name in ("tat", "cd", "part")]
-        reply = await self._run(RESERVE, keys, arguments)
-        slots = [_slot(one) for one in reply] if isinstance(reply, list) else []
+        asked = clock.monotonic()
+        match await self._run(RESERVE, keys, arguments):
+            case [int(now), [*told]]:
+                since = self._client().clock.seen(now / _MICROS, asked=asked, received=clock.monotonic())
+                slots = [_slot(one, since) for one in told]
+            case _:
+                slots = []
         if len(slots) != count:
             raise _unavailable("it answered something else than slots")
         return slots
@@ -285,11 +292,12 @@ class RedisPacer:
 
 
 class _Client:
-    """What belongs to one loop: the connections, the scripts with their digests, and who waits for a slot."""
+    """What belongs to one loop: connections, scripts and their digests, the server's clock, who waits."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.waiting: _Waiting = {}
+        self.clock = ServerClock()
         self._scripts: dict[str, AsyncScript] = {}
         self._questions: set[asyncio.Task[None]] = set()
 
@@ -317,10 +325,10 @@ def _recovery(bucket: Bucket) -> tuple[int, float]:
     return int(bucket.recovers_every * _MICROS), GAIN
 
 
-def _slot(reply: object) -> Reservation | Later:
+def _slot(reply: object, since: float) -> Reservation | Later:
     match reply:
         case [0, int(micros)]:
-            return Reservation(wait=micros / _MICROS)
+            return Reservation(wait=micros / _MICROS, since=since)
         case [1, int(micros)]:
             return Later(wait=micros / _MICROS)
         case [2, int(micros)]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import threading
@@ -124,6 +125,9 @@ def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[str
     """Serve until SIGINT or SIGTERM; ``announce`` gets the base URL. Call it from the main thread."""
     asked_to_stop = threading.Event()
     with SandboxServer(options, host, port) as server, _on_signals(asked_to_stop.set):
+        # All that is loaded lives as long as the process. Looking through it for garbage took half a second
+        # on a busy machine, in which requests stood at the door and came together: 429 for some of them.
+        gc.freeze()
         announce(server.base_url)
         asked_to_stop.wait()
 
