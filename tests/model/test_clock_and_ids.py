@@ -52,6 +52,16 @@ def test_a_uuid7_begins_with_its_milliseconds_and_has_version_and_variant(at: da
     assert int(made[:12], 16) == millis
 
 
+@given(MOMENTS, st.binary(min_size=ids.UUID7_BYTES, max_size=ids.UUID7_BYTES))
+def test_a_uuid7_of_given_bytes_has_all_their_bits_but_six(at: datetime, tail: bytes) -> None:
+    """RFC 9562 section 5.7: 48 bits of milliseconds, version, 12 random bits, variant, 62 random bits."""
+    millis = int(at.timestamp() * 1000) & (1 << 48) - 1
+    high = int.from_bytes(tail[:2], "big") & (1 << 12) - 1
+    low = int.from_bytes(tail[2:], "big") & (1 << 62) - 1
+    fields = millis << 80 | 0b0111 << 76 | high << 64 | 0b10 << 62 | low
+    assert ids.uuid7_of(at, tail) == f"{fields:032x}"
+
+
 def test_ids_sort_by_the_time_they_were_made_and_do_not_repeat() -> None:
     start = datetime(2026, 11, 22, tzinfo=UTC)
     made = [ids.new_id("thr", start + timedelta(milliseconds=n)) for n in range(50)]

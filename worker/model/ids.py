@@ -18,7 +18,9 @@ SweepId = NewType("SweepId", str)
 ItemId = NewType("ItemId", str)
 
 UUID7_BYTES = 10
-_MILLIS, _BITS_62 = (1 << 48) - 1, (1 << 62) - 1
+_MILLIS = (1 << 48) - 1
+# By its last two bits: the hex digit with 10 before them.
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -29,9 +31,9 @@ def uuid7(at: datetime) -> str:
 
 def uuid7_of(at: datetime, tail: bytes) -> str:
     """Return a UUIDv7 with these 10 random bytes, 74 bits of which are used: for many ids made at once."""
-    millis = int(at.timestamp() * 1000) & _MILLIS
-    random_a, random_b = int.from_bytes(tail[:2], "big") & 0xFFF, int.from_bytes(tail[2:], "big") & _BITS_62
-    return f"{millis << 80 | 0x7 << 76 | random_a << 64 | 0b10 << 62 | random_b:032x}"
+    millis, random_bits = int(at.timestamp() * 1000) & _MILLIS, tail.hex()
+    # The version's digit, 12 random bits, and two bits of the variant before the other 62.
+    return f"{millis:012x}7{random_bits[1:4]}{_VARIANT[random_bits[4]]}{random_bits[5:]}"
 
 
 def new_id(prefix: str, at: datetime) -> str:
