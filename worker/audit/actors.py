@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _ACTOR = re.compile(
     r"key:[A-Za-z0-9_-]{1,64}"
@@ -33,6 +34,8 @@ def system_actor(role: str, version: str) -> str:
     return f"{role} tenure/{version}"
 
 
+# A process names itself in most entries.
+@lru_cache(maxsize=256)
 def is_actor(text: str) -> bool:
     """Whether this is one of the three forms."""
     return _ACTOR.fullmatch(text) is not None

@@ -9,6 +9,7 @@ import random
 import secrets
 import string
 from datetime import datetime
+from functools import lru_cache
 from typing import NewType
 
 ThreadId = NewType("ThreadId", str)
@@ -18,7 +19,7 @@ SweepId = NewType("SweepId", str)
 ItemId = NewType("ItemId", str)
 
 UUID7_BYTES = 10
-_MILLIS = (1 << 48) - 1
+_48_BITS = (1 << 48) - 1
 # By its last two bits: the hex digit with 10 before them.
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 _ALPHABET = string.ascii_letters + string.digits
@@ -31,9 +32,16 @@ def uuid7(at: datetime) -> str:
 
 def uuid7_of(at: datetime, tail: bytes) -> str:
     """Return a UUIDv7 with these 10 random bytes, 74 bits of which are used: for many ids made at once."""
-    millis, random_bits = int(at.timestamp() * 1000) & _MILLIS, tail.hex()
+    random_bits = tail.hex()
     # The version's digit, 12 random bits, and two bits of the variant before the other 62.
-    return f"{millis:012x}7{random_bits[1:4]}{_VARIANT[random_bits[4]]}{random_bits[5:]}"
+    return f"{_millis(at)}7{random_bits[1:4]}{_VARIANT[random_bits[4]]}{random_bits[5:]}"
+
+
+# Ids that are made at once are of one instant.
+@lru_cache(maxsize=64)
+def _millis(at: datetime) -> str:
+    """Return the 48 bits of an id's milliseconds since 1970, in hex."""
+    return f"{int(at.timestamp() * 1000) & _48_BITS:012x}"
 
 
 def new_id(prefix: str, at: datetime) -> str:
