@@ -59,4 +59,7 @@ def within(text: str, limit: int) -> str:
 
 
 def _written(text: str) -> int:
+    """Return how many bytes JSON writes a text as, quotation marks around it aside."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return len(text)  # as nearly all are: a writer costs ten times as much
     return len(json.dumps(text, ensure_ascii=False).encode(errors="replace")) - 2
