@@ -5,10 +5,10 @@
 // and the counts by grade. `tenure audit verify` also rebuilds deletions.csv and the reconciliation, and asks for
 // the intents and observations behind each grade.
 import { createHash, createPublicKey, verify as verifySignature } from "node:crypto";
-import { openSync, readFileSync, readSync, fstatSync } from "node:fs";
+import { openSync, readFileSync, readSync, statSync } from "node:fs";
 import { createGunzip, inflateRawSync } from "node:zlib";
 import { Readable } from "node:stream";
-const MOST_SMALL = 16 << 20, MOST_LINE = 6 * 16384 + 64, MOST_PROBLEMS = 100;
+const MOST_SMALL = 16 << 20, MOST_LINE = 6 * 16384 + 64, MOST_ENVELOPE = 2048, MOST_PROBLEMS = 100;
 const problems = [], notes = []; let problemCount = 0;
 const add = (member, what, index = null) => {
   problemCount += 1;
@@ -21,7 +21,7 @@ const refuse = (what) => { throw new Error(what); };
 
 // --- zip: stored and deflated members of a plain archive ---------------------------------------------------
 function openZip(path) {
-  const fd = openSync(path, "r"), size = fstatSync(fd).size;
+  const stats = statSync(path), size = stats.size, fd = stats.isFile() ? openSync(path, "r") : refuse("this is no file");
   const at = (offset, length) => {
     if (offset < 0 || length < 0 || offset + length > size) refuse("the zip file is cut off");
     const buffer = Buffer.alloc(length);
@@ -61,19 +61,19 @@ function openZip(path) {
   const read = (name) => isSmall(name) ? Buffer.concat([...chunks(name)]) : refuse(`${name}: the member is missing or too large`);
   return { names: [...members.keys()], has: (name) => members.has(name), chunks, read, size };
 }
-async function* lines(zip, name) {
+async function* lines(zip, name, most = MOST_LINE) {
   const source = Readable.from(zip.chunks(name)).pipe(createGunzip());
   let rest = Buffer.alloc(0), budget = MOST_SMALL + 1000 * zip.size;
   for await (const chunk of source) {
     rest = rest.length ? Buffer.concat([rest, chunk]) : chunk;
     let from = 0;
     for (let to; (to = rest.indexOf(10, from)) !== -1; from = to + 1) {
-      if (to - from > MOST_LINE) refuse(`${name}: a line is too long`);
+      if (to - from > most) refuse(`${name}: a line is too long`);
       yield rest.subarray(from, to);
     }
     rest = rest.subarray(from);
     budget -= chunk.length;
-    if (rest.length > MOST_LINE || budget < 0) refuse(`${name}: a line is too long, or it unpacks beyond measure`);
+    if (rest.length > most || budget < 0) refuse(`${name}: a line is too long, or it unpacks beyond measure`);
   }
   if (rest.length) refuse(`${name}: the last line has no end`);
 }
@@ -226,7 +226,7 @@ async function throughRange(zip, stated, tree) {
   const bodies = lines(zip, "bodies.jsonl.gz");
   const next = async () => { const one = await bodies.next(); return one.done ? null : readBody(one.value); };
   let waiting = await next();
-  for await (const raw of lines(zip, "envelopes.jsonl.gz")) {
+  for await (const raw of lines(zip, "envelopes.jsonl.gz", MOST_ENVELOPE)) {
     const index = tree.size, before = raw.includes('"type":"log.epoch"') ? rootOf(tree.stack).toString("hex") : null;
     if (index > stated.log.size) break;
     for (; waiting && waiting[0] < index; waiting = await next()) add("bodies.jsonl.gz", "the body is doubled or out of order", waiting[0]);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import resource
 import struct
 import zipfile
@@ -60,6 +61,13 @@ def test_many_short_lines_that_unpack_without_end_cost_no_more_than_the_file_all
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert name in told(verify_bundle(path))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "This is no file" in told(verify_bundle(tmp_path / "pipe"))
+    assert "This is no file" in told(verify_bundle(tmp_path))
 
 
 def test_a_member_that_states_a_size_it_cannot_have_is_refused(whole: bytes, check: Check) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ def test_an_export_verifies_without_settings_and_says_whose_key_it_was(bundle: P
     assert done.json["verified"] is True
     assert done.json["key_authenticated"] is False
     assert "not authenticated" in done.err
+
+
+def test_a_pipe_is_no_export_and_is_not_waited_for(offline: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is no file" in offline("audit", "verify", str(tmp_path / "pipe"), code=2).err
 
 
 def test_an_export_verifies_against_a_key_that_came_another_way(

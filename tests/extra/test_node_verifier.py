@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random  # noqa: TID251 - seeded, so that a run can be repeated
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.audit.mutations import Mutator
+from tests.audit.mutations import Mutator, lines_of, pack, signed_again, unzip
 from tests.audit.test_lies import LIES
 from tests.audit.test_ranges import beginning, own, single, write
 from worker.audit import bodies
@@ -113,6 +114,25 @@ def test_it_asks_for_what_an_epoch_follows(
         assert ["opens the epoch o/2 (restored)" in one for one in told["notes"]] == [True]
         assert node(write(made, signer, pseudonym))[0] == 6
         assert node(single(made, signer, pseudonym, [whole[0][0], at]))[1]["problems"] == []
+
+
+def test_it_reads_no_envelope_beyond_its_bound(
+    node: Callable[[bytes], Told], whole: bytes, signer: Ed25519Signer
+) -> None:
+    members = unzip(whole)
+    first, *others = lines_of(members, "envelopes.jsonl.gz")
+    for length, what in ((2048, "this is no envelope of version 1"), (2049, "a line is too long")):
+        lines = [first.ljust(length), *others]
+        code, told = node(signed_again({**members, "envelopes.jsonl.gz": pack(lines)}, signer))
+        assert (code, what in str(told["problems"])) == (6, True)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = subprocess.run(
+        ["node", PROGRAM, tmp_path / "pipe"], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert (done.returncode, "this is no file" in done.stdout) == (6, True)
 
 
 def test_it_finds_what_was_done_to_an_export(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import stat
 import struct
 import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
+from typing import cast
 
 from worker.model.errors import TenureError
 
@@ -48,6 +51,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         """Open it; raises BadArchive, and FileNotFoundError where there is no file."""
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise BadArchive("This is no file: a pipe or a device would be waited for without end.")
             if _directory_bytes(path) > _MAX_DIRECTORY:
                 raise BadArchive(f"The zip's directory has more than {_MAX_DIRECTORY} bytes.")
             self._zip = zipfile.ZipFile(path)
@@ -119,20 +124,30 @@ class Archive:
         return digest.hexdigest()
 
     def lines(self, name: str, limit: int, *, least: int = 0) -> Iterator[bytes]:
-        """Yield the lines of a gzip member without their newlines; raises BadArchive, also over ``limit``.
+        """Yield the lines of ``blocks`` one by one."""
+        return chain.from_iterable(self.blocks(name, limit, least=least))
 
-        ``least`` is how many packed bytes a line takes at least, where that is known: whoever remembers
-        something of each line then remembers no more than the file's own length allows.
+    def blocks(self, name: str, limit: int, *, least: int = 0) -> Iterator[list[bytes]]:
+        """Yield the lines of a gzip member, some at a time, without newlines; raises BadArchive.
+
+        Also over ``limit``, behind the lines before that one. ``least`` is how many packed bytes a line
+        takes at least, where that is known: whoever remembers something of each line then remembers no more
+        than the file's own length allows.
         """
         packed = min(self._members[name].compress_size, self._size)
         most = _SLACK_LINES + packed // least if least else sys.maxsize
         try:
-            with self._zip.open(self._members[name]) as member, gzip.GzipFile(fileobj=member) as plain:
-                yield from self._lines(plain, name, limit, most)
+            with (
+                self._zip.open(self._members[name]) as member,
+                # Gzip asks for 8 KiB at a time, and zip takes long over every answer.
+                io.BufferedReader(cast("io.RawIOBase", member), _CHUNK) as packed_bytes,
+                gzip.GzipFile(fileobj=packed_bytes) as plain,
+            ):
+                yield from self._blocks(plain, name, limit, most)
         except _UNREADABLE as broken:
             raise _damaged(name, broken) from broken
 
-    def _lines(self, plain: gzip.GzipFile, name: str, limit: int, most: int) -> Iterator[bytes]:
+    def _blocks(self, plain: gzip.GzipFile, name: str, limit: int, most: int) -> Iterator[list[bytes]]:
         rest = b""
         while chunk := plain.read(_CHUNK):
             self._spend(len(chunk))
@@ -141,9 +156,9 @@ class Archive:
             if most < 0:
                 raise BadArchive(f"{name} has more lines than its packed bytes can hold.")
             if max(map(len, lines), default=0) > limit:
-                yield from takewhile(lambda line: len(line) <= limit, lines)
+                yield list(takewhile(lambda line: len(line) <= limit, lines))
                 raise _endless(name, limit)
-            yield from lines
+            yield lines
             if len(rest) > limit:
                 raise _endless(name, limit)
         if rest:

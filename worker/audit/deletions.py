@@ -105,12 +105,14 @@ def _observed(observations: Sequence[Body]) -> list[str]:
     newest = {text(one, "step"): one for one in observations}
     cells: list[str] = []
     for step in _STEPS:
-        cells += _cells(newest[step]) if step in newest else _UNSEEN
+        seen = newest.get(step)
+        cells += _UNSEEN if seen is None else _cells(seen)
     return cells
 
 
 def _cells(seen: Body) -> tuple[str, str, str, str]:
-    word, status, request, at = map(seen.get, ("class", "status", "request_id", "at"))
+    get = seen.get
+    word, status, request, at = get("class"), get("status"), get("request_id"), get("at")
     if type(word) is str and type(request) is str and type(at) is str and type(status) is int:
         return word, str(status), request, at
     told = text_or_none(seen, "class"), text_or_none(seen, "request_id"), text_or_none(seen, "at")

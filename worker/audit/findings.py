@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
+from typing import TypeVar
 
 from worker.audit import manifest
 from worker.audit.archive import Archive, BadArchive
@@ -14,6 +15,8 @@ MAX_PROBLEMS = 100
 # After so many the rest of a bundle has nothing to say, and a hostile one could say it without end.
 MAX_DEFECTS = 10_000
 _SAID = 300
+
+_Piece = TypeVar("_Piece")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,7 @@ class Findings:
             self.notes.append(cut(what, _SAID) or "")
 
 
-def until_damage(pieces: Iterable[bytes], found: Findings, member: str) -> Iterator[bytes]:
+def until_damage(pieces: Iterable[_Piece], found: Findings, member: str) -> Iterator[_Piece]:
     """Yield what can be read and note where it ends too early."""
     try:
         yield from pieces

@@ -16,8 +16,7 @@ from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 from worker.model.errors import TenureError
 
 Body: TypeAlias = Mapping[str, object]
-# A body's exact bytes, or the text that has them.
-_Exact = TypeVar("_Exact", bytes, str)
+_Told = TypeVar("_Told")
 
 # A line of keys.txt has some 100 bytes, and a note at most 100 signatures.
 MAX_TEXT = 1024 * 1024
@@ -182,8 +181,8 @@ def items(body: Body, key: str) -> list[object]:
 
 
 def join(
-    envelopes: Iterable[bytes], bodies: Iterable[tuple[int, _Exact]], *, first: int = 0
-) -> Iterator[tuple[int, bytes | None, _Exact | None]]:
+    envelopes: Iterable[bytes], bodies: Iterable[tuple[int, _Told]], *, first: int = 0
+) -> Iterator[tuple[int, bytes | None, _Told | None]]:
     """Walk both in step: (index, envelope, its body or None); the first envelope is leaf ``first``.
 
     A body that is out of order, doubled or behind the last envelope comes as (index, None, body).

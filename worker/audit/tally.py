@@ -65,24 +65,29 @@ class Tally:
         """Tell whether an envelope's time is in the window."""
         return self.start <= t < self.end
 
-    def feed(self, index: int, envelope: Envelope, body: Body | None) -> None:
-        """Count one own entry, without a body where that is gone; raises Misshapen."""
-        self.gone += body is None
+    def feed(self, index: int, envelope: Envelope, body: Body | None) -> bool:
+        """Count one own entry, without a body where that is gone; tells whether it is in the window.
+
+        Raises Misshapen.
+        """
         _, _, subject, t, kind = envelope
         if subject and kind in _CHANGING and t < self.end:
             state = _state(kind, body)
             self.standings.enter(
                 int(subject, 16), state, early=t < self.start, registered=kind == _REGISTERED
             )
-        if not self.covers(t):
-            return
+        if body is None:
+            self.gone += 1
+        if not self.start <= t < self.end:
+            return False
         self.entries += 1
         if body is None:
-            return
+            return True
         if kind == _GRADED and subject:
             self._grade(int(subject, 16), index, t, body)
         elif kind == _PROBED:
             self._control(text(body, "control"))
+        return True
 
     @property
     def graded(self) -> int:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from worker.audit.entry import EntryType
-from worker.audit.observed import Tried, read_reread, read_tried
+from worker.audit.observed import read_pass, read_reread
 from worker.audit.reading import Body, items, mapping, number, text
 from worker.model.evidence import Class, Control, Grade, Pass, Reread, Step, fold, grade
 from worker.model.work import Stage
@@ -46,6 +46,7 @@ _CONTAINER, _OF_CONTROL, _PRESENT = Stage.CONTAINER.value, Step.CONTROL.value, C
 _CONTROL = "leans on a control that no entry holds"
 _BITS = {one.value: 1 << number for number, one in enumerate(Class)}
 _REGISTERED = 1 << len(_BITS)
+_ABSENT, _ACKNOWLEDGED = _BITS[Class.OBJECT_ABSENT.value], _BITS[Class.ACKNOWLEDGED.value]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,36 +78,36 @@ class Trail:
     def feed(self, kind: str, subject: str | None, body: Body) -> Iterable[str]:
         """Take the next own entry and give what is wrong with it; raises Misshapen, ValueError.
 
-        Also while what it gave is gone through.
+        Also while what it gave is gone through. Of a grade that is misshapen no observation is remembered.
         """
-        if kind == _REGISTERED_TYPE:
-            self._mark(text(body, "subject"), _REGISTERED)
-        elif kind == _INTENDED:
-            return self._intend(body)
-        elif kind in _OBSERVED:
-            self._mark(text(body, "subject"), _bit(mapping(body.get("observation"))))
-        elif kind == _PROBED:
-            if Control(text(body, "control")) in {Control.GOOD, Control.ROUTE_ONLY}:
-                self._controlled.add(hash(text(body, "kind")))
+        if kind in _OBSERVED:
+            self._mark(hash(text(body, "subject")), _bit(mapping(body.get("observation"))))
         elif kind == _GRADED:
             return self._judge(subject, body)
+        elif kind == _REGISTERED_TYPE:
+            self._mark(hash(text(body, "subject")), _REGISTERED)
+        elif kind == _INTENDED:
+            return self._intend(body)
+        elif kind == _PROBED and Control(text(body, "control")) in {Control.GOOD, Control.ROUTE_ONLY}:
+            self._controlled.add(hash(text(body, "kind")))
         return ()
 
     def _intend(self, body: Body) -> Iterator[str]:
         if text(body, "stage") != _CONTAINER:
             return
         before = mapping(body.get("before"))
-        seen = Class(text(before, "class"))
+        word = text(before, "class")
+        seen = Class.PRESENT if word == _PRESENT else Class(word)
         if seen is not Class.PRESENT:
             yield f"a DELETE was intended although the read before it says {seen.value}"
         thread = text(body, "subject")
         self._intents[hash((thread, text(body, "item"), number(body, "fence")))] = seen
-        self._mark(thread, _bit(before))
+        self._mark(hash(thread), _bit(before))
 
-    def _mark(self, thread: str, bit: int) -> None:
-        key = hash(thread)
-        mask = self._seen.get(key, 0) | bit
-        self._seen[key] = self._masks.setdefault(mask, mask)
+    def _mark(self, thread: int, bit: int) -> None:
+        seen = self._seen
+        mask = seen.get(thread, 0) | bit
+        seen[thread] = self._masks.setdefault(mask, mask)
 
     def _judge(self, subject: str | None, body: Body) -> Iterator[str]:
         version = number(body, "grader_version")
@@ -115,11 +116,11 @@ class Trail:
             yield f"grader version {version} is not known here, so the grade could not be checked"
             return
         thread, stated = text(body, "subject"), text(body, "grade")
-        tried = [read_tried(one) for one in items(body, "passes")]
-        found = grader(tuple([one.saw for one in tried]), read_reread(body.get("reread")))
+        tried = [read_pass(one) for one in items(body, "passes")]
+        found = grader(tuple([saw for saw, _, _ in tried]), read_reread(body.get("reread")))
         if found.value != stated:
             yield f"the grade is stated as {stated}, but what was seen supports {found.value}"
-        lacking = [*self._armed(thread, tried), *self._backed(thread, body, found)]
+        lacking = [*self._armed(thread, tried), *self._backed(hash(thread), body, found)]
         if not lacking:
             return
         excused = hash(subject) in self._lost or self._began_before(thread)
@@ -133,39 +134,48 @@ class Trail:
         """Registered within the range, it has all of its entries there."""
         return not self.whole and not self._seen.get(hash(thread), 0) & _REGISTERED
 
-    def _armed(self, thread: str, tried: Sequence[Tried]) -> Iterator[str]:
-        for one in tried:
-            if not one.saw.armed:
+    def _armed(self, thread: str, tried: Sequence[tuple[Pass, str, int]]) -> list[str]:
+        lacking = []
+        for saw, item, fence in tried:
+            if not saw.armed:
                 continue
-            before = self._intents.get(hash((thread, one.item, one.fence)))
+            before = self._intents.get(hash((thread, item, fence)))
             if before is None:
-                yield f"no intent for item {one.item} with fence {one.fence} stands before this grade"
-            elif before is not one.saw.before:
-                yield (
-                    f"the intent of item {one.item} saw {before.value}, the grade says {one.saw.before.value}"
+                lacking.append(f"no intent for item {item} with fence {fence} stands before this grade")
+            elif before is not saw.before:
+                lacking.append(
+                    f"the intent of item {item} saw {before.value}, the grade says {saw.before.value}"
                 )
+        return lacking
 
-    def _backed(self, thread: str, body: Body, found: Grade) -> Iterator[str]:
+    def _backed(self, thread: int, body: Body, found: Grade) -> list[str]:
         """Demand that what a grade leans on was also recorded as an observation."""
         controlled = hash(text(body, "kind")) in self._controlled
         bits = 0
-        for one in map(mapping, items(body, "observations")):
-            if text(one, "step") != _OF_CONTROL:
-                bits |= _bit(one)
-            elif text(one, "class") == _PRESENT:
+        for one in items(body, "observations"):
+            seen = mapping(one)
+            if text(seen, "step") != _OF_CONTROL:
+                bits |= _bit(seen)
+            elif text(seen, "class") == _PRESENT:
                 controlled = True
+        # Only now: one that is misshapen leaves nothing of its entry behind.
         self._mark(thread, bits)
         if found not in _NEEDS_ABSENT_READ:
-            return
-        seen = self._seen.get(hash(thread), 0)
-        if not seen & _BITS[Class.OBJECT_ABSENT]:
-            yield f"the grade {found.value} leans on a read that no entry holds"
+            return []
+        lacking = []
+        known = self._seen[thread]
+        if not known & _ABSENT:
+            lacking.append(f"the grade {found.value} leans on a read that no entry holds")
         if not controlled:
-            yield f"the grade {found.value} {_CONTROL}"
-        if found is Grade.CONFIRMED and not seen & _BITS[Class.ACKNOWLEDGED]:
-            yield "the grade confirmed leans on an acknowledged DELETE that no entry holds"
+            lacking.append(f"the grade {found.value} {_CONTROL}")
+        if found is Grade.CONFIRMED and not known & _ACKNOWLEDGED:
+            lacking.append("the grade confirmed leans on an acknowledged DELETE that no entry holds")
+        return lacking
 
 
 def _bit(observation: Body) -> int:
     """Return the bit of what was read of the thread itself; of a child, none."""
-    return 0 if observation.get("child") is not None else _BITS.get(text(observation, "class"), 0)
+    if observation.get("child") is not None:
+        return 0
+    word = observation.get("class")
+    return _BITS.get(word, 0) if type(word) is str else _BITS.get(text(observation, "class"), 0)

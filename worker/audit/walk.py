@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import chain
 
 from worker.audit import deletions, epoch, manifest
 from worker.audit.archive import Archive, BadArchive
 from worker.audit.checkpoint import Checkpoint
 from worker.audit.entry import EntryType
 from worker.audit.findings import Findings, Table, until_damage
-from worker.audit.gone import Gone, says_gone, tells_of_all
+from worker.audit.gone import SAYING, Gone, tells_of_all
 from worker.audit.growing import Growing
 from worker.audit.manifest import Manifest
 from worker.audit.merkle import Frontier, leaf_hash, verify_inclusion
@@ -20,11 +21,11 @@ from worker.audit.reading import (
     Envelope,
     Misshapen,
     join,
-    load_body_line,
-    load_text,
+    load,
     parse_envelope,
     text,
 )
+from worker.audit.spelled import Told, read_line
 from worker.audit.tally import Tally
 from worker.audit.tlog_proof import ProofRefused, parse_tlog_proof
 from worker.audit.trail import Trail
@@ -54,36 +55,39 @@ class Walk:
 
     def through_range(self, growing: Growing, tell: Tell) -> None:
         """Go through the leaves of the range, and grow the tree by them."""
-        last = self.stated.size
-        for index, raw, body in join(self._envelopes(), self._bodies(), first=self.stated.first):
-            if self.found.hopeless:
+        found, first, last = self.found, self.stated.first, self.stated.size
+        for index, raw, told in join(self._envelopes(), self._bodies(), first=first):
+            if found.hopeless:
                 break
             if raw is None:
                 what = "the body is doubled, out of order or without an envelope"
-                self.found.add(manifest.BODIES, what, index)
+                found.add(manifest.BODIES, what, index)
                 continue
             if index > last:
                 break
-            self.found.entries += 1
-            before = None
-            if epoch.begins(raw):
+            found.entries += 1
+            begins = epoch.begins(raw)
+            if begins:
                 growing.close()
-                before = growing.frontier
+            before = growing.frontier
             if growing.add(leaf_hash(raw)):
-                tell(self.found.entries, last - self.stated.first)
-            self.judge(index, raw, body, before=before)
+                tell(found.entries, last - first)
+            if begins:
+                self._judge_epoch(index, raw, told, before)
+            else:
+                self._judge(index, raw, told)
         growing.close()
-        tell(self.found.entries, last - self.stated.first)
+        tell(found.entries, last - first)
         for index in self.gone.unexcused():
-            self.found.add(manifest.ENVELOPES, "the body of an entry of this project is missing", index)
+            found.add(manifest.ENVELOPES, "the body of an entry of this project is missing", index)
         for index in self.gone.overstated():
-            self.found.add(manifest.BODIES, "the entry says that a body is gone which is here", index)
+            found.add(manifest.BODIES, "the entry says that a body is gone which is here", index)
 
     def through_proofs(self, note: str, checkpoint: Checkpoint | None) -> None:
         """Go through single entries, each with a proof that leads to the bundle's own checkpoint."""
         before = -1
         proofs = {name for name in self.archive.names if name.startswith(manifest.PROOF_FOLDER)}
-        for index, body in self._bodies():
+        for index, told in self._bodies():
             proofs.discard(manifest.proof_name(index))
             if index <= before:
                 self.found.add(manifest.BODIES, "the body is doubled or out of order", index)
@@ -92,27 +96,34 @@ class Walk:
             raw = self._proved(index, note, checkpoint)
             if raw is not None:
                 self.found.entries += 1
-                self.judge(index, raw, body)
+                if epoch.begins(raw):
+                    self._judge_epoch(index, raw, told, None)
+                else:
+                    self._judge(index, raw, told)
         for name in sorted(proofs):
             self.found.add(name, "the proof is of an entry whose body is not here")
 
-    def judge(self, index: int, raw: bytes, body: str | None, *, before: Frontier | None = None) -> None:
-        """Judge one leaf and its body; ``before`` is the tree before an epoch's first leaf."""
-        member = manifest.ENVELOPES if body is None else manifest.BODIES
+    def _judge_epoch(self, index: int, raw: bytes, told: Told | None, before: Frontier | None) -> None:
+        """Judge an epoch's first leaf; ``before`` is the tree before it, where it is known."""
+        exact = told and told[0]
+        for what in epoch.judge(index, raw, exact, before=before, tell=self.found.remark):
+            self.found.add(_member(told), what, index)
+        self.found.bodies += told is not None
+
+    def _judge(self, index: int, raw: bytes, told: Told | None) -> None:
+        """Judge one leaf, and its body if it has one."""
         try:
-            if epoch.begins(raw):
-                exact = None if body is None else body.encode()
-                for what in epoch.judge(index, raw, exact, before=before, tell=self.found.remark):
-                    self.found.add(member, what, index)
-            elif body is None:
-                self._miss(index, parse_envelope(raw))
+            envelope = parse_envelope(raw)
+            if told is None:
+                self._miss(index, envelope)
             else:
-                self._judge(index, parse_envelope(raw), body)
+                self._judge_body(index, envelope, told)
         except Misshapen as broken:
-            self.found.add(member, broken.problem, index)
+            self.found.add(_member(told), broken.problem, index)
         except ValueError as unknown:
-            self.found.add(member, f"the entry uses a word that is not known: {unknown}", index)
-        self.found.bodies += body is not None
+            self.found.add(_member(told), f"the entry uses a word that is not known: {unknown}", index)
+        if told is not None:
+            self.found.bodies += 1
 
     def _miss(self, index: int, envelope: Envelope) -> None:
         if envelope.project == self.stated.pseudonym:
@@ -120,26 +131,27 @@ class Walk:
             self.tally.feed(index, envelope, None)
             self.trail.lose(envelope.type, envelope.subject)
 
-    def _judge(self, index: int, envelope: Envelope, body: str) -> None:
+    def _judge_body(self, index: int, envelope: Envelope, told: Told) -> None:
         """Judge a body by its envelope and by those before it; there may be a million."""
         digest, project, subject, t, kind = envelope
+        exact, fields = told
         own = project == self.stated.pseudonym
         if not own and not self._may_come_along(envelope):
             self._refuse(index, "the body belongs to an entry that is not of this project")
             return
-        if hashlib.sha256(body.encode()).hexdigest() != digest:
+        if sha256(exact).hexdigest() != digest:
             self._refuse(index, "the body is not the one whose digest the envelope holds")
             return
-        fields = load_text(body)
+        if fields is None:
+            fields = load(exact)
         for what in _compare_layers(envelope, fields, self.stated.project if own else None):
             self._refuse(index, what)
-        if says_gone(envelope):
+        if kind in SAYING:
             self.gone.excuse(index, fields)
         if not own:
             return
         self.gone.see(index)
-        self.tally.feed(index, envelope, fields)
-        if kind == _GRADED and self.tally.covers(t):
+        if self.tally.feed(index, envelope, fields) and kind == _GRADED:
             self.table.expect(deletions.line(deletions.row(index, t, fields)), index)
         for what in self.trail.feed(kind, subject, fields):
             self._refuse(index, what)
@@ -179,19 +191,24 @@ class Walk:
             self.found.add(name, "the proof does not lead from the entry to the checkpoint", index)
         return proof.envelope
 
-    def _envelopes(self) -> Iterable[bytes]:
-        lines = self.archive.lines(manifest.ENVELOPES, _ENVELOPE_BYTES, least=_DIGEST_BYTES)
-        return until_damage(lines, self.found, manifest.ENVELOPES)
+    def _envelopes(self) -> Iterator[bytes]:
+        blocks = self.archive.blocks(manifest.ENVELOPES, _ENVELOPE_BYTES, least=_DIGEST_BYTES)
+        return chain.from_iterable(until_damage(blocks, self.found, manifest.ENVELOPES))
 
-    def _bodies(self) -> Iterator[tuple[int, str]]:
-        lines = self.archive.lines(manifest.BODIES, _BODY_BYTES)
-        for at, line in enumerate(until_damage(lines, self.found, manifest.BODIES)):
+    def _bodies(self) -> Iterator[tuple[int, Told]]:
+        blocks = self.archive.blocks(manifest.BODIES, _BODY_BYTES)
+        lines = chain.from_iterable(until_damage(blocks, self.found, manifest.BODIES))
+        for at, line in enumerate(lines, 1):
             try:
-                yield load_body_line(line)
+                yield read_line(line)
             except Misshapen as broken:
-                self.found.add(manifest.BODIES, f"line {at + 1}: {broken.problem}")
+                self.found.add(manifest.BODIES, f"line {at}: {broken.problem}")
                 if self.found.hopeless:
                     return
+
+
+def _member(told: Told | None) -> str:
+    return manifest.ENVELOPES if told is None else manifest.BODIES
 
 
 def _compare_layers(envelope: Envelope, body: Body, project: str | None) -> list[str]:
@@ -204,7 +221,7 @@ def _compare_layers(envelope: Envelope, body: Body, project: str | None) -> list
         unlike.append("body and envelope are not about the same")
     owner = body.get("owner")
     if isinstance(owner, str):
-        opened = hashlib.sha256(bytes.fromhex(text(body, "salt")) + b"owner:" + owner.encode())
+        opened = sha256(bytes.fromhex(text(body, "salt")) + b"owner:" + owner.encode())
         if body.get("owner_commitment") != opened.hexdigest():
             unlike.append("the owner is not the one that was committed to")
     return unlike

@@ -42,6 +42,8 @@ def verify(
     from worker.audit.tlog_proof import HEADER
     from worker.audit.verify import verify_bundle
 
+    if not file.is_file():
+        raise Misused(f"{file} is no file: a pipe cannot be read twice.", repair="Write it to a file first.")
     trusted = None if keys is None else _read_keys(keys)
     anchors = [_read_text(one) for one in anchor or []]
     with file.open("rb") as opened:

@@ -1,0 +1,319 @@
+r"""Bodies as the writer spells them, read by one regular expression for each of the most common types.
+
+Nearly every line of a bundle holds one of a few types of body, its fields sorted, without white space and
+without a character that JSON would escape. A pattern of that spelling proves in one match what reading JSON
+twice would tell (a body stands as a string in its line, and is JSON itself): that this is an object with
+these fields and no other, none of them twice. Of the fields it hands out those that the verifier asks for.
+
+A pattern says yes or nothing. Whatever it does not know is read as JSON by ``reading``, which alone refuses
+and says why; a type that has no pattern, or a field that its pattern lacks, only costs time. Tests hold both
+readings equal. No line can make a pattern try for long: what a repetition takes ends with a character that
+it does not take, so that there is one way to match.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+from worker.audit.entry import EntryType
+from worker.audit.reading import Body, load_body_line, load_text
+
+# The texts of a match by name; None where nothing stood there.
+_Texts: TypeAlias = "dict[str, Any]"
+# Makes of them what JSON makes of them; None where something is no such thing.
+_Finish: TypeAlias = "Callable[[_Texts], Body | None]"
+
+
+# A body's exact bytes, and its fields where they were read with it. Those are not all of them: only what the
+# verifier asks for.
+Told: TypeAlias = "tuple[bytes, Body | None]"
+
+# Within the line's own string a quotation mark has a backslash before it. No other character has one.
+_QUOTE = r"\\" + '"'
+_PLAIN = r'[^"\\\x00-\x1f]*+'
+_TEXT = f"{_QUOTE}{_PLAIN}{_QUOTE}"
+_WHOLE = "(?:0|[1-9][0-9]{0,15}+)"
+
+
+def _kept(name: str, pattern: str = "") -> str:
+    """Hand out a text, or as text what the pattern takes."""
+    return f"(?P<{name}>{pattern})" if pattern else f"{_QUOTE}(?P<{name}>{_PLAIN}){_QUOTE}"
+
+
+def _maybe(pattern: str) -> str:
+    return f"(?:null|{pattern})"
+
+
+def _many(pattern: str) -> str:
+    return rf"\[(?:{pattern}(?:,{pattern})*)?\]"
+
+
+def _members(required: Mapping[str, str], optional: Mapping[str, str]) -> str:
+    """Spell what stands between the braces; the first name has to be a required one, for the commas' sake."""
+    every = {**required, **optional}
+    first, *others = sorted(every)
+    spelled = f"{_QUOTE}{first}{_QUOTE}:{every[first]}"
+    for name in others:
+        member = f",{_QUOTE}{name}{_QUOTE}:{every[name]}"
+        spelled += member if name in required else f"(?:{member}|)"
+    return spelled
+
+
+def _object(required: Mapping[str, str], optional: Mapping[str, str] = {}) -> str:
+    return rf"\{{{_members(required, optional)}\}}"
+
+
+def _unread(name: str) -> str:
+    """Hand out what stands between the outermost braces of a list of objects that hold no others."""
+    return rf"\[(?:\{{(?P<{name}>[^}}]*+(?:\}},\{{[^}}]*+)*)\}})?\]"
+
+
+_EVERY: Final = {
+    "actor": _TEXT,
+    "project": _kept("project"),
+    "salt": _TEXT,
+    "subject": _kept("subject"),
+    "type": _kept("type"),
+}
+_OWNED: Final = {
+    "owner": _kept("owner"),
+    "owner_commitment": _kept("owner_commitment"),
+    "salt": _kept("salt"),
+}
+_TRY: Final = {"fence": _WHOLE, "item": _TEXT}
+_NAMED_TRY: Final = {"fence": _kept("fence", _WHOLE), "item": _kept("item")}
+_AT: Final = {"organization": _TEXT, "provider_project": _TEXT}
+_ACCOUNT: Final = _object({**_AT, "base_url": _TEXT, "provider": _TEXT})
+_TAKEN: Final = {"at": _TEXT, "class": _kept("class"), "step": _TEXT}
+_OF_ANSWER: Final = {
+    "body_sha256": _TEXT,
+    "child": _kept("child"),
+    "detail": _TEXT,
+    "latency_ms": _WHOLE,
+    "provider_created_at": _TEXT,
+    "provider_date": _TEXT,
+    "request_id": _TEXT,
+    "status": _WHOLE,
+    "subject": _TEXT,
+}
+_OBSERVED: Final = _object(_TAKEN, _OF_ANSWER)
+_OBSERVATION: Final = re.compile(
+    _members(
+        {**_TAKEN, "at": _kept("at"), "step": _kept("step")},
+        {**_OF_ANSWER, "request_id": _kept("request_id"), "status": _kept("status", _WHOLE)},
+    )
+)
+_DECISION: Final = _object(
+    {
+        "bundle": _TEXT,
+        "decided_by": _maybe(_TEXT),
+        "eligible_at": _maybe(_TEXT),
+        "outcome": _TEXT,
+        "rules": _many(_TEXT),
+    },
+    {"rules_count": _WHOLE, "rules_sha256": _TEXT},
+)
+_READ: Final = _many(rf"\[{_TEXT},{_TEXT}\]")
+_PASS: Final = re.compile(
+    # What most threads share, and behind it the only name that none shares.
+    _kept(
+        "saw",
+        _members(
+            {
+                "afters": _READ,
+                "answer": _TEXT,
+                "armed": "(?:true|false)",
+                "before": _TEXT,
+                "children": _TEXT,
+                "control": _TEXT,
+                "fence": _WHOLE,
+            },
+            {},
+        ),
+    )
+    + f",{_QUOTE}item{_QUOTE}:{_kept('item')}"
+)
+
+
+def _as_it_is(texts: _Texts) -> Body:
+    return texts
+
+
+def _answered(texts: _Texts) -> Body:
+    texts["observation"] = {"class": texts.pop("class"), "child": texts.pop("child")}
+    return texts
+
+
+def _intended(texts: _Texts) -> Body:
+    texts["before"] = {"class": texts.pop("class"), "child": texts.pop("child")}
+    texts["fence"] = int(texts["fence"])
+    return texts
+
+
+def _graded(texts: _Texts) -> Body | None:
+    observations, passes = _matches(_OBSERVATION, texts["observations"]), _matches(_PASS, texts["passes"])
+    if observations is None or passes is None:
+        return None
+    texts["observations"] = [_observation(one.groupdict()) for one in observations]
+    texts["passes"] = [{**_saw(one["saw"]), "item": one["item"]} for one in passes]
+    account = {"provider": texts.pop("provider"), "base_url": texts.pop("base_url")}
+    reread = {"class": texts.pop("reread_class"), "control": texts.pop("reread_control")}
+    texts["account"] = None if account["provider"] is None else account
+    texts["reread"] = None if reread["class"] is None else reread
+    texts["attempts"], texts["fence"] = int(texts["attempts"]), int(texts["fence"])
+    texts["grader_version"] = int(texts["grader_version"])
+    return texts
+
+
+def _matches(pattern: re.Pattern[str], unread: str | None) -> list[re.Match[str]] | None:
+    """Read what ``_unread`` handed out; None if one of the objects has not the members of the pattern."""
+    if unread is None:
+        return []
+    found = []
+    for one in unread.split("},{"):
+        match = pattern.fullmatch(one)
+        if match is None:
+            return None
+        found.append(match)
+    return found
+
+
+def _observation(texts: _Texts) -> Body:
+    if texts["status"] is not None:
+        texts["status"] = int(texts["status"])
+    return texts
+
+
+@lru_cache(maxsize=1024)
+def _saw(members: str) -> Body:
+    return load_text("{" + members.replace('\\"', '"') + "}")
+
+
+def _pattern(required: Mapping[str, str], optional: Mapping[str, str]) -> re.Pattern[str]:
+    body = _object({**_EVERY, **required}, {"request_id": _TEXT, **optional})
+    return re.compile(rf'\{{"i": (0|[1-9][0-9]{{0,15}}+), "body": "{body}"\}}')
+
+
+_IDENTITY: Final = {**_OWNED, "account": _maybe(_ACCOUNT), "external_id": _TEXT, "kind": _TEXT}
+_ANSWERED: Final = _pattern({**_TRY, "observation": _OBSERVED, "stage": _TEXT}, {}), _answered
+_SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
+    EntryType.THREAD_REGISTERED.value: (
+        _pattern(
+            {
+                **_IDENTITY,
+                "created_at": _maybe(_TEXT),
+                "last_activity_at": _maybe(_TEXT),
+                "registered_at": _TEXT,
+                "tags": _many(_TEXT),
+                "ttl": _maybe(_TEXT),
+            },
+            {
+                "children": _many(_TEXT),
+                "children_count": _WHOLE,
+                "children_sha256": _TEXT,
+                "tags_count": _WHOLE,
+                "tags_sha256": _TEXT,
+            },
+        ),
+        _as_it_is,
+    ),
+    EntryType.DELETE_INTENDED.value: (
+        _pattern(
+            {
+                **_IDENTITY,
+                **_NAMED_TRY,
+                "attempt": _WHOLE,
+                "before": _OBSERVED,
+                "children_confirmed": _WHOLE,
+                "children_found": _WHOLE,
+                "decision": _DECISION,
+                "policy": _TEXT,
+                "protection_version": _WHOLE,
+                "stage": _kept("stage"),
+                "sweep": _TEXT,
+            },
+            {},
+        ),
+        _intended,
+    ),
+    EntryType.DELETE_ANSWERED.value: _ANSWERED,
+    EntryType.DELETE_LATE_RESULT.value: _ANSWERED,
+    EntryType.THREAD_PREREAD.value: (
+        _pattern({**_TRY, "observation": _OBSERVED}, {}),
+        _answered,
+    ),
+    EntryType.THREAD_REREAD.value: (
+        _pattern({**_TRY, "control": _TEXT, "observation": _OBSERVED}, {}),
+        _answered,
+    ),
+    EntryType.THREAD_GRADED.value: (
+        _pattern(
+            {
+                **_OWNED,
+                **_NAMED_TRY,
+                "account": _maybe(
+                    _object({**_AT, "base_url": _kept("base_url"), "provider": _kept("provider")})
+                ),
+                "attempts": _kept("attempts", _WHOLE),
+                "bundle": _kept("bundle"),
+                "children_seen": _many(_object({"class": _TEXT, "count": _WHOLE, "step": _TEXT})),
+                "credential": _kept("credential"),
+                "deletion_semantics": _kept("deletion_semantics"),
+                "eligible_at": _maybe(_kept("eligible_at")),
+                "external_id": _kept("external_id"),
+                "grade": _kept("grade"),
+                "grader_version": _kept("grader_version", _WHOLE),
+                "kind": _kept("kind"),
+                "observations": _unread("observations"),
+                "observations_made": _WHOLE,
+                "passes": _unread("passes"),
+                "passes_made": _WHOLE,
+                "policy": _kept("policy"),
+                "reread": _maybe(
+                    _object({"class": _kept("reread_class"), "control": _kept("reread_control")})
+                ),
+                "sweep": _kept("sweep"),
+            },
+            {
+                "children_chosen": _object(
+                    {"confirmed": _WHOLE, "found": _WHOLE, "others": _many(_TEXT)},
+                    {"others_count": _WHOLE, "others_sha256": _TEXT},
+                )
+            },
+        ),
+        _graded,
+    ),
+}
+_UNKNOWN: Final = re.compile("(?!)"), _as_it_is
+# No field of these types is sorted behind its type.
+_TYPE, _END = r"\"type\":\"", r'\"}"}'
+_BEGIN = ', "body": "'
+
+
+def read_line(line: bytes) -> tuple[int, Told]:
+    """Read a line of ``bodies.jsonl.gz``: leaf index and body; raises Misshapen for what is no such line."""
+    spelled = _spelled(line)
+    if spelled is not None:
+        return spelled
+    index, body = load_body_line(line)
+    return index, (body.encode(), None)
+
+
+def _spelled(line: bytes) -> tuple[int, Told] | None:
+    try:
+        plain = line.decode()
+    except UnicodeDecodeError:
+        return None
+    pattern, finish = _SPELLED.get(plain[plain.rfind(_TYPE) + len(_TYPE) : -len(_END)], _UNKNOWN)
+    found = pattern.fullmatch(plain)
+    if found is None:
+        return None
+    fields = finish(found.groupdict())
+    if fields is None:
+        return None
+    # Each backslash of such a line stands before a quotation mark of the body; all before the body is ASCII.
+    exact = line[found.end(1) + len(_BEGIN) : -len('"}')].translate(None, b"\\")
+    return int(found[1]), (exact, fields)
