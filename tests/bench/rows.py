@@ -34,6 +34,7 @@ from worker.model.ids import ThreadId
 from worker.model.work import Lease, Stage, WorkItem
 from worker.store.engine import Database, open_database
 from worker.telemetry import set_up_logging
+from worker.telemetry.meters import warm_up
 
 ACTOR = "worker:bench:1 tenure/0"
 _LEASE = Lease(length=timedelta(seconds=300))
@@ -162,6 +163,8 @@ class Told:
 def measure(task: Task) -> Told:
     database, tape = open_database(task.url), Tape()
     set_up_logging("json", "warning")
+    # As a worker does when it starts.
+    warm_up()
     if task.credential:
         if task.tape:
             tape.listen(database)

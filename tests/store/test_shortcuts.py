@@ -43,6 +43,20 @@ def test_entries_bear_the_key_of_their_own_log_whatever_was_remembered(database:
 
 def test_sharing_makes_the_rows_that_are_missing(database: Database) -> None:
     with database.write() as db:
-        assert protections.share(db, ["new", "newer"]) == {"*": 0, "new": 0, "newer": 0}
+        assert set(protections.share(db, ["new", "newer"])) == {"*", "new", "newer"}
     with database.read() as db:
         assert set(db.execute(select(protection.c.scope)).scalars()) >= {"*", "new", "newer"}
+
+
+def test_a_shared_row_tells_its_version_and_why_its_deletes_are_paused(database: Database) -> None:
+    with database.write() as db:
+        protections.take(db, ["new", "other"])
+        protections.set_pause(db, "new", paused_at=ENTRY.at, by="a", reason="")
+        protections.set_pause(db, "*", paused_at=None, by="a", reason="released")
+    with database.write() as db:
+        shared = protections.share(db, ["new", "other"])
+    assert {scope: (one.version, one.paused) for scope, one in shared.items()} == {
+        "*": (0, None),
+        "new": (1, ""),
+        "other": (1, None),
+    }

@@ -83,7 +83,8 @@ def settle(database: Database, item: WorkItem, state: ItemState = ItemState.DONE
 
 def arm(database: Database, item: WorkItem, stage: Stage = Stage.CONTAINER) -> None:
     with database.write() as db:
-        intents.arm(db, [armed(item, stage)])
+        known = attempts.armed_before(db, [item.thread_id]).keys
+        intents.arm(db, [armed(item, stage)], known)
 
 
 def armed(item: WorkItem, stage: Stage) -> intents.Armed:
@@ -331,3 +332,21 @@ def test_no_sibling_is_on_its_way_out_and_a_claimed_one_is_the_last_resort(datab
 def test_more_attempts_can_be_looked_for_than_a_statement_has_parameters(database: Database) -> None:
     with database.read() as db:
         assert attempts.attempts_named(db, {(f"itm_{n}", 1, "container") for n in range(70_000)}) == []
+
+
+def test_what_was_armed_before_is_told_per_attempt_and_the_newest_per_thread(database: Database) -> None:
+    planned(database, 2)
+    items = claim(database)
+    later = NOW + timedelta(seconds=5)
+    with database.write() as db:
+        first = [armed(items[0], Stage.CONTAINER), armed(items[1], Stage.CHILDREN)]
+        intents.arm(db, [replace(first[0], armed_at=later), first[1]], frozenset())
+    arm(database, items[0], Stage.CHILDREN)
+    with database.read() as db:
+        found = attempts.armed_before(db, [one.thread_id for one in items])
+    assert found.keys == {
+        (items[0].id, 1, "container"),
+        (items[0].id, 1, "children"),
+        (items[1].id, 1, "children"),
+    }
+    assert found.last == {items[0].thread_id: later, items[1].thread_id: NOW}

@@ -9,6 +9,7 @@ permit is enough without this.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,10 +30,12 @@ from worker.model.thread import Thread
 from worker.model.work import ItemState, Stage, WorkItem
 from worker.policy.document import Bundle
 from worker.policy.evaluate import decide
-from worker.store import attempts, intents, log, protections, references, threads, work
+from worker.store import attempts, intents, log, protections, references, standing, work
+from worker.store.attempts import ArmedBefore
 from worker.store.engine import Database
-from worker.store.threads import StoredThread
-from worker.telemetry.meters import count
+from worker.store.protections import Shared
+from worker.store.standing import ToDecide
+from worker.telemetry.meters import Meters, count
 
 _NEXT = timedelta(microseconds=1)
 
@@ -102,7 +105,7 @@ def arm(database: Database, group: Sequence[Intent], *, actor: str, clock: Clock
     at = clock.monotonic()
     thread_ids = [one.item.thread_id for one in group]
     with database.write() as db:
-        versions = protections.share(db, {one.item.project for one in group})
+        shared = protections.share(db, {one.item.project for one in group})
         now = clock.now()
         database_time = work.time_of_waits(db, now)
         room = _Room(
@@ -114,15 +117,15 @@ def arm(database: Database, group: Sequence[Intent], *, actor: str, clock: Clock
             actor=actor,
             bundle=bundle_in_force(db),
             bearing=protections.circumstances(db, thread_ids),
-            paused=protections.paused(db),
             refused=why_not_armed(db, now),
             owned=work.locked(db, [one.item for one in group]),
-            threads=threads.many(db, thread_ids),
-            armed_last=attempts.armed_last(db, thread_ids),
-            versions=versions,
+            threads=standing.to_decide(db, thread_ids),
+            armed=attempts.armed_before(db, thread_ids),
+            shared=shared,
         )
         judged = [_judge(room, one) for one in group]
-        intents.arm(db, [armed for _, _, armed in judged if armed is not None])
+        _count(room.outcomes)
+        intents.arm(db, [armed for _, _, armed in judged if armed is not None], room.armed.keys)
         for one, (verdict, _, _) in zip(group, judged, strict=True):
             if isinstance(verdict, Armed):
                 _arm_children(room, one, verdict)
@@ -143,20 +146,31 @@ class _Room:
     actor: str
     bundle: Bundle
     bearing: Circumstances
-    paused: dict[str, str]
     refused: str | None
     owned: set[str]
-    threads: dict[str, StoredThread]
-    armed_last: dict[str, datetime]
-    versions: dict[str, int]
+    threads: Mapping[str, ToDecide]
+    armed: ArmedBefore
+    shared: Mapping[str, Shared]
+    # How often each outcome was decided, to be counted once for the group.
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
 
     def armed_at(self, thread_id: str) -> datetime:
         """Return when an attempt is armed now: after all others of its thread, and after its retry.
 
         Their order decides whether a second DELETE may leave, and clocks differ and are set back.
         """
-        before = (self.armed_last.get(thread_id), self.threads[thread_id].retried_at)
+        before = (self.armed.last.get(thread_id), self.threads[thread_id].retried_at)
         return max([self.database_time, *(at + _NEXT for at in before if at is not None)])
+
+
+def _count(outcomes: Mapping[Outcome, int]) -> None:
+    """Count what was decided for the threads of a group."""
+
+    def tell(to: Meters) -> None:
+        for outcome, number in outcomes.items():
+            to.decisions.labels(outcome=outcome.value).inc(number)
+
+    count(tell)
 
 
 def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, intents.Armed | None]:
@@ -169,13 +183,14 @@ def _judge(room: _Room, one: Intent) -> tuple[Verdict, Entry | None, intents.Arm
         # Holds that were placed after a backup are lost with it: nothing goes before a person has looked.
         return NotNow(reason=room.refused), None, None
     for scope in (protections.EVERYTHING, item.project):
-        if scope in room.paused:
-            return NotNow(reason=f"deletes are paused: {room.paused[scope]}"), None, None
+        paused = room.shared[scope].paused
+        if paused is not None:
+            return NotNow(reason=f"deletes are paused: {paused}"), None, None
     project = room.bundle.projects.get(item.project)
     if project is None or project.account != thread.account:
         return NotNow(reason="the project's account changed"), None, None
     decision = decide(thread, bundle=room.bundle, circumstances=room.bearing, now=room.decided_at)
-    count(lambda to: to.decisions.labels(outcome=decision.outcome.value).inc())
+    room.outcomes[decision.outcome] += 1
     reason = _why_not(decision, item)
     if reason is not None:
         return _spare(room, one, thread, decision, reason)
@@ -227,7 +242,7 @@ def _intend(
         policy=item.policy,
         decision=decision,
         before=one.before,
-        protection_version=room.versions.get(item.project, 0),
+        protection_version=room.shared[item.project].version,
         children_found=one.children_found,
         children_confirmed=one.children_confirmed,
         attempt=item.attempts + 1,

@@ -31,7 +31,7 @@ class BundleUnreadable(TenureError):
     code = "bundle_unreadable"
 
 
-# The bundle that this process registered under last.
+# The bundle that this process decided by last.
 _by_digest: dict[str, Bundle] = {}
 
 
@@ -54,30 +54,23 @@ def read_bundle(found: bundles.InForce) -> Bundle:
 def bundle_in_force(db: Session, *, share: bool = False) -> Bundle:
     """Return the bundle that every process decides by; raises NoBundle before the first one.
 
-    With ``share`` it stays in force until the caller commits.
+    With ``share`` it stays in force until the caller commits. Its text is read once in a process: a bundle
+    whose digest is that of its own documents is no other.
     """
-    found = bundles.in_force(db, share=share)
-    if found is None:
+    digest = bundles.share_digest(db) if share else bundles.digest_in_force(db)
+    known = _by_digest.get(digest or "")
+    if known is not None:
+        return known
+    stored = bundles.in_force(db)
+    if stored is None:
         problem = "No policies are in force yet."
         raise NoBundle(
             problem, repair="Put them into TENURE_POLICIES and start `tenure up` or `tenure beat`."
         )
-    return read_bundle(found)
-
-
-def bundle_to_register_under(db: Session) -> Bundle:
-    """Return the bundle in force, which stays so until the caller commits; raises NoBundle.
-
-    Its text is read once in a process: a bundle whose digest is that of its own documents is no other.
-    """
-    digest = bundles.share_digest(db)
-    known = _by_digest.get(digest or "")
-    if known is not None:
-        return known
-    found = bundle_in_force(db)
-    if found.digest == digest:
+    found = read_bundle(stored)
+    if found.digest == stored.digest:
         _by_digest.clear()
-        _by_digest[digest] = found
+        _by_digest[found.digest] = found
     return found
 
 

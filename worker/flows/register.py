@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
-from worker.flows.decide import bundle_to_register_under, schedule_of
+from worker.flows.decide import bundle_in_force, schedule_of
 from worker.model.chosen import check_children
 from worker.model.decision import Circumstances, Decision
 from worker.model.errors import Invalid, TenureError
@@ -170,7 +170,7 @@ def _enter(
 ) -> _Made:
     # Shared: a thread that was dated under an older bundle, and committed after the recompute had passed,
     # would belong to no sweep.
-    bundle = bundle_to_register_under(db)
+    bundle = bundle_in_force(db, share=True)
     lines: list[_Line] = []
     for place, one in enumerate(asked):
         try:

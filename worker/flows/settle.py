@@ -24,10 +24,10 @@ from worker.model.evidence import Class, Control, Grade, Observation
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState, Stage
 from worker.policy.document import Bundle
-from worker.store import intents, log, protections, references, threads, work
+from worker.store import intents, log, protections, references, standing, threads, work
 from worker.store.engine import Database
 from worker.store.moves import ItemMove, ThreadMove, move_items, move_threads
-from worker.store.threads import StoredThread
+from worker.store.standing import Standing
 from worker.telemetry import log as logger
 from worker.telemetry import raise_alert
 from worker.telemetry.meters import count
@@ -110,11 +110,11 @@ def settle(
     with database.write() as db:
         waits_from = work.time_of_waits(db, now)
         # Threads first, then items, each in order: everybody who takes both does so.
-        stored = threads.many(db, [one.item.thread_id for one in settlements], lock=True)
+        stands = standing.lock_standing(db, [one.item.thread_id for one in settlements])
         owned = work.locked(db, [one.item for one in settlements])
         bundle = bundle_in_force(db)
         for one in settlements:
-            before = stored[one.item.thread_id]
+            before = stands[one.item.thread_id]
             writer = _Writer(
                 db=db,
                 one=one,
@@ -125,11 +125,11 @@ def settle(
                 reverify_after=reverify_after,
                 bundle=bundle,
             )
-            told[one.item.id] = one.item.id in owned and before.thread.state in WORKABLE
+            told[one.item.id] = one.item.id in owned and before.state in WORKABLE
             if told[one.item.id]:
                 writer.settle(done)
                 continue
-            if before.thread.state not in WORKABLE:
+            if before.state not in WORKABLE:
                 # Withdrawn meanwhile: a thread has one end, and a late look does not change it.
                 _cancel(db, one, before, now)
             done.entries += writer.late()
@@ -140,7 +140,7 @@ def settle(
         for thread_id, position in done.graded_in_place:
             threads.set_entry(db, thread_id, indices[position])
     for one in (written for written in settlements if told[written.item.id]):
-        _say(one, stored[one.item.thread_id], now, new=one.item.thread_id in done.graded)
+        _say(one, stands[one.item.thread_id], now, new=one.item.thread_id in done.graded)
     return [told[one.item.id] for one in settlements]
 
 
@@ -167,8 +167,8 @@ class _Done:
         return [(key, position) for key, position in self.graded.items() if key not in moved]
 
 
-def _cancel(db: Session, one: Settlement, before: StoredThread, now: datetime) -> None:
-    reason = f"the thread is {before.thread.state.value}"
+def _cancel(db: Session, one: Settlement, before: Standing, now: datetime) -> None:
+    reason = f"the thread is {before.state.value}"
     work.settle(db, one.item, ItemState.CANCELLED, now=now, reason=reason)
 
 
@@ -190,7 +190,7 @@ class _Writer:
 
     db: Session
     one: Settlement
-    before: StoredThread
+    before: Standing
     now: datetime
     actor: str
     waits_from: datetime
@@ -231,13 +231,15 @@ class _Writer:
         return sum(tried.saw.armed for tried in self.one.tried)
 
     def _chosen(self) -> Sequence[ChosenChild]:
-        if not self.before.children:
+        if not self.before.has_children:
             return ()
         return references.chosen_of(self.db, [self.one.item.thread_id]).get(self.one.item.thread_id, ())
 
     def _correct(self, created_at: datetime) -> None:
         # As it stands now: it may have been changed since it was claimed.
-        thread = replace(self.before.thread, created_at=created_at)
+        stored = threads.get(self.db, self.one.item.thread_id)
+        assert stored is not None  # noqa: S101 - its row is locked
+        thread = replace(stored.thread, created_at=created_at)
         bearing = protections.circumstances(self.db, [thread.id], with_holds=False)
         schedule = schedule_of(thread, bundle=self.bundle, circumstances=bearing, now=self.now)
         threads.correct_created_at(self.db, thread.id, created_at, schedule)
@@ -332,14 +334,14 @@ class _Writer:
         ]
 
 
-def _say(one: Settlement, before: StoredThread, now: datetime, *, new: bool) -> None:
+def _say(one: Settlement, before: Standing, now: datetime, *, new: bool) -> None:
     """Tell and count what was committed: a log that cannot be written makes none of it undone."""
     with suppress(Exception):
         _tell(one)
     _count(one, before, now, new=new)
 
 
-def _count(one: Settlement, before: StoredThread, now: datetime, *, new: bool) -> None:
+def _count(one: Settlement, before: Standing, now: datetime, *, new: bool) -> None:
     """Count what was committed: each new grade, and how long after its date a thread was proven gone."""
     grade = one.verdict.grade
     if new and grade is not None:

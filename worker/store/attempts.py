@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from worker.model.evidence import Class
@@ -75,17 +75,28 @@ def unanswered_of(db: Session, projects: Collection[str] | None) -> set[AttemptK
     return {(row.item_id, row.fence, row.stage) for row in db.execute(query)}
 
 
-_ARMED_LAST = (
-    select(attempt.c.thread_id, func.max(attempt.c.armed_at))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmedBefore:
+    """The attempts that are written already, and when the newest at each thread was armed."""
+
+    keys: frozenset[AttemptKey]
+    last: Mapping[str, datetime]
+
+
+_ARMED_BEFORE = (
+    select(attempt.c.item_id, attempt.c.fence, attempt.c.stage, attempt.c.thread_id, attempt.c.armed_at)
     .where(among(attempt.c.thread_id, "ids"))
-    .group_by(attempt.c.thread_id)
+    .order_by(attempt.c.armed_at)
 )
 
 
-def armed_last(db: Session, thread_ids: Collection[str]) -> dict[str, datetime]:
-    """Return when the newest attempt at each of these threads was armed, of those that have any."""
-    rows = db.execute(_ARMED_LAST, {"ids": sorted(thread_ids)}).all()
-    return {thread_id: at for thread_id, at in rows}  # noqa: C416 - as mypy knows rows
+def armed_before(db: Session, thread_ids: Collection[str]) -> ArmedBefore:
+    """Return what was armed at these threads, whichever item and claim it was for."""
+    rows = db.execute(_ARMED_BEFORE, {"ids": sorted(thread_ids)}).all()
+    return ArmedBefore(
+        keys=frozenset((item_id, fence, stage) for item_id, fence, stage, _, _ in rows),
+        last={thread_id: armed_at for _, _, _, thread_id, armed_at in rows},
+    )
 
 
 def _to_open(row: Row[Any]) -> OpenAttempt:

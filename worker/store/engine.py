@@ -20,6 +20,7 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Engine,
+    Executable,
     UpdateBase,
     create_engine,
     event,
@@ -42,6 +43,16 @@ _AS_JSON: dict[str, Any] = {"json_serializer": write_json}
 _A_URL = "Write postgresql://user@host/name or sqlite:///file.db."
 
 
+class _Transaction(Session):
+    """A session that hands statements to its connection as they stand.
+
+    Tenure maps no classes, and what a session does for them takes as long as the statement itself.
+    """
+
+    def execute(self, statement: Executable, params: Any = None, **options: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's
+        return self.connection().execute(statement, params, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """Two doors to one database: ``write()`` commits at its end, ``read()`` never writes."""
@@ -62,13 +73,13 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open one transaction that commits at the end of the block and rolls back on any error."""
-        with Session(self.engine, expire_on_commit=False) as db, db.begin():
+        with _Transaction(self.engine, expire_on_commit=False) as db, db.begin():
             yield db
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open one transaction for reading."""
-        with Session(self.readers) as db:
+        with _Transaction(self.readers) as db:
             yield db
 
     @contextmanager
@@ -76,7 +87,7 @@ class Database:
         """Open one transaction for reading in which every statement sees the same instant of the database."""
         # SQLite's read transaction is one already, from its first statement on.
         same = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with Session(self.readers.execution_options(**same)) as db:
+        with _Transaction(self.readers.execution_options(**same)) as db:
             yield db
 
     def dispose(self) -> None:

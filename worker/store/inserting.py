@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Insert, Select, Table, bindparam, func, insert, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Column, Insert, Select, Table, insert, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
+from worker.store.arrays import as_arrays, given_rows
+
 
 def insert_all(db: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that all name the same columns, in their order.
 
-    PostgreSQL takes them as one statement with an array for each column: as many statements as rows would be
-    as many messages. SQLite is in this process, where a statement costs next to nothing.
+    PostgreSQL takes them as one statement with an array for each column. SQLite is in this process, where a
+    statement costs next to nothing.
     """
     if not rows:
         return
@@ -26,7 +27,7 @@ def insert_all(db: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> 
         db.execute(_into(table), list(rows))
         return
     names = tuple(rows[0])
-    db.execute(_from_arrays(table, names), _arrays(names, rows))
+    db.execute(_from_arrays(table, names), as_arrays(names, rows))
 
 
 def insert_new(db: Session, key: Column[Any], rows: Sequence[Mapping[str, Any]]) -> set[Any]:
@@ -41,15 +42,11 @@ def insert_new(db: Session, key: Column[Any], rows: Sequence[Mapping[str, Any]])
         statement = sqlite_insert(key.table).on_conflict_do_nothing().returning(key)
         return set(db.execute(statement, list(rows)).scalars())
     names = tuple(rows[0])
-    return set(db.execute(_new_from_arrays(key, names), _arrays(names, rows)).scalars())
+    return set(db.execute(_new_from_arrays(key, names), as_arrays(names, rows)).scalars())
 
 
 def _is_sqlite(db: Session) -> bool:
     return db.get_bind().dialect.name == "sqlite"
-
-
-def _arrays(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {f"all_{name}": [row[name] for row in rows] for name in names}
 
 
 @lru_cache(maxsize=16)
@@ -59,19 +56,17 @@ def _into(table: Table) -> Insert:
 
 @lru_cache(maxsize=16)
 def _from_arrays(table: Table, names: tuple[str, ...]) -> Insert:
-    return insert(table).from_select(names, _unnested(table, names))
+    return insert(table).from_select(names, _given(table, names))
 
 
 @lru_cache(maxsize=4)
 def _new_from_arrays(key: Column[Any], names: tuple[str, ...]) -> ReturningInsert[Any]:
     table = key.table
-    made = postgresql_insert(table).from_select(names, _unnested(table, names))
+    made = postgresql_insert(table).from_select(names, _given(table, names))
     return made.on_conflict_do_nothing().returning(key)
 
 
-def _unnested(table: Table, names: tuple[str, ...]) -> Select[Any]:
-    # PostgreSQL reads the arrays from their beginning, so the rows go in as they stand. Of one dimension
-    # each: a list in a column of JSON is a value.
-    arrays = [bindparam(f"all_{name}", type_=ARRAY(table.c[name].type, dimensions=1)) for name in names]
-    given = func.unnest(*arrays).table_valued(*names).render_derived()
+def _given(table: Table, names: tuple[str, ...]) -> Select[Any]:
+    # PostgreSQL reads the arrays from their beginning, so the rows go in as they stand.
+    given = given_rows(table, names)
     return select(*(given.c[name] for name in names))

@@ -7,19 +7,21 @@ fence that armed it. The caller's transaction has locked the items.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, select, tuple_, update
+from sqlalchemy import and_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from worker.model.evidence import Children, Class
 from worker.model.work import Stage
 from worker.store.among import among
+from worker.store.attempts import AttemptKey
 from worker.store.inserting import insert_all
 from worker.store.tables import attempt, work_item
+from worker.store.updating import EachRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +58,12 @@ _COUNTED = (
 )
 
 
-def arm(db: Session, intents: Sequence[Armed]) -> None:
-    """Write the intents; one that could not leave in time is armed anew as the same attempt."""
-    # The caller has locked the items, so nobody else writes attempts under their fences.
-    known = _attempts_of(db, [(one.item_id, one.fence, one.stage.value) for one in intents])
+def arm(db: Session, intents: Sequence[Armed], known: Collection[AttemptKey]) -> None:
+    """Write the intents; one that could not leave in time is armed anew as the same attempt.
+
+    ``known`` are the attempts at their threads that are written already, read since the caller locked the
+    items: so nobody else writes attempts under their fences.
+    """
     new = [one for one in intents if (one.item_id, one.fence, one.stage.value) not in known]
     for one in intents:
         key = (one.item_id, one.fence, one.stage.value)
@@ -74,17 +78,6 @@ def arm(db: Session, intents: Sequence[Armed]) -> None:
     containers = sorted(one.item_id for one in new if one.stage is Stage.CONTAINER)
     if containers:
         db.execute(_COUNTED, {"of_items": containers})
-
-
-_ATTEMPTS_OF = select(attempt.c.item_id, attempt.c.fence, attempt.c.stage).where(
-    among(attempt.c.item_id, "ids")
-)
-
-
-def _attempts_of(db: Session, keys: Sequence[tuple[str, int, str]]) -> set[tuple[str, int, str]]:
-    """Return which of these attempts (item, fence, stage) are written already."""
-    rows = db.execute(_ATTEMPTS_OF, {"ids": sorted({item_id for item_id, _, _ in keys})}).all()
-    return {(item_id, fence, stage) for item_id, fence, stage in rows} & set(keys)
 
 
 def _attempt_row(one: Armed) -> dict[str, Any]:
@@ -104,20 +97,7 @@ def _attempt_row(one: Armed) -> dict[str, Any]:
     }
 
 
-_ANSWER = (
-    update(attempt)
-    .where(
-        attempt.c.item_id == bindparam("of_item"),
-        attempt.c.fence == bindparam("of_fence"),
-        attempt.c.stage == bindparam("of_stage"),
-    )
-    .values(
-        answer=bindparam("seen"),
-        answer_observation=bindparam("observation"),
-        answered_at=bindparam("at"),
-        children_deleted=bindparam("deleted"),
-    )
-)
+_ANSWERED = EachRow(table=attempt, keys=("item_id", "fence", "stage"))
 
 
 def answer(db: Session, answers: Sequence[Answer], now: datetime) -> list[Answer]:
@@ -125,19 +105,18 @@ def answer(db: Session, answers: Sequence[Answer], now: datetime) -> list[Answer
     owned = _owned_attempts(db, sorted({one.item_id for one in answers}))
     rows = [
         {
-            "of_item": one.item_id,
-            "of_fence": one.fence,
-            "of_stage": one.stage.value,
-            "seen": one.seen.value,
-            "observation": dict(one.observation) if one.observation else None,
-            "at": now,
-            "deleted": one.children_deleted,
+            "item_id": one.item_id,
+            "fence": one.fence,
+            "stage": one.stage.value,
+            "answer": one.seen.value,
+            "answer_observation": dict(one.observation) if one.observation else None,
+            "answered_at": now,
+            "children_deleted": one.children_deleted,
         }
         for one in answers
         if (one.item_id, one.fence, one.stage.value) in owned
     ]
-    if rows:
-        db.execute(_ANSWER, rows)
+    _ANSWERED.update(db, rows)
     return [one for one in answers if (one.item_id, one.fence, one.stage.value) not in owned]
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
-from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Update, bindparam, update
 from sqlalchemy.orm import Session
 
 from worker.model.evidence import Grade
 from worker.model.thread import ThreadState
 from worker.model.work import OPEN_ITEM_STATES, ItemState, WorkItem
 from worker.store.tables import thread, work_item
+from worker.store.updating import EachRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,30 +50,13 @@ class ItemMove:
         return values
 
 
+# The fence and the state stand in the statement as well, so that a caller without the lock moves nothing.
+_ITEMS = EachRow(table=work_item, keys=("id", "fence"), where=work_item.c.state == ItemState.CLAIMED.value)
+
+
 def move_items(db: Session, moves: Sequence[ItemMove], now: datetime) -> None:
     """Move items that `locked` has returned in this very transaction: they are the caller's until its end."""
-    told = [(one.item, one.values(now)) for one in moves]
-    for names, same in groupby(sorted(told, key=_columns), key=_columns):
-        rows = [
-            {
-                "of_item": item.id,
-                "of_fence": item.fence,
-                **{f"to_{name}": value for name, value in values.items()},
-            }
-            for item, values in same
-        ]
-        db.execute(_moved_items(names), rows)
-
-
-@lru_cache(maxsize=32)
-def _moved_items(names: tuple[str, ...]) -> Update:
-    # The fence and the state stand in the statement as well, so that a caller without the lock moves nothing.
-    where = (
-        work_item.c.id == bindparam("of_item"),
-        work_item.c.fence == bindparam("of_fence"),
-        work_item.c.state == ItemState.CLAIMED.value,
-    )
-    return update(work_item).where(*where).values({name: bindparam(f"to_{name}") for name in names})
+    _ITEMS.update(db, [{"id": one.item.id, "fence": one.item.fence, **one.values(now)} for one in moves])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,25 +87,9 @@ class ThreadMove:
         return values
 
 
+_THREADS = EachRow(table=thread, keys=("id",), also={"version": thread.c.version + 1})
+
+
 def move_threads(db: Session, moves: Sequence[ThreadMove]) -> None:
     """Move threads whose rows the caller has locked."""
-    told = [(one.thread_id, one.values) for one in moves]
-    for names, same in groupby(sorted(told, key=_columns), key=_columns):
-        rows = [
-            {"of_thread": thread_id, **{f"to_{name}": value for name, value in values.items()}}
-            for thread_id, values in same
-        ]
-        db.execute(_moved_threads(names), rows)
-
-
-@lru_cache(maxsize=32)
-def _moved_threads(names: tuple[str, ...]) -> Update:
-    return (
-        update(thread)
-        .where(thread.c.id == bindparam("of_thread"))
-        .values({"version": thread.c.version + 1, **{name: bindparam(f"to_{name}") for name in names}})
-    )
-
-
-def _columns(told: tuple[object, Mapping[str, Any]]) -> tuple[str, ...]:
-    return tuple(sorted(told[1]))
+    _THREADS.update(db, [{"id": one.thread_id, **one.values} for one in moves])

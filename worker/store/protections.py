@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Text, bindparam, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -62,16 +63,24 @@ def ensure_rows(db: Session, scopes: Iterable[str]) -> None:
             continue  # another process made it meanwhile, which is what was wanted
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A protection row as it stands while it is shared; ``paused`` is why its deletes are, or None."""
+
+    version: int
+    paused: str | None = None
+
+
 _SHARED = (
-    select(protection.c.scope, protection.c.version)
+    select(protection.c.scope, protection.c.version, protection.c.paused_at, protection.c.reason)
     .where(among(protection.c.scope, "scopes"))
     .order_by(protection.c.scope)
     .with_for_update(read=True)
 )
 
 
-def share(db: Session, projects: Iterable[str]) -> dict[str, int]:
-    """Take `*` and the projects' rows FOR SHARE in sorted order; returns their versions."""
+def share(db: Session, projects: Iterable[str]) -> dict[str, Shared]:
+    """Take `*` and the projects' rows FOR SHARE in sorted order; returns them by their scopes."""
     scopes = sorted({EVERYTHING, *projects})
     _queue(db, scopes, shared=True)
     found = _shared(db, scopes)
@@ -82,8 +91,11 @@ def share(db: Session, projects: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def _shared(db: Session, scopes: Sequence[str]) -> dict[str, int]:
-    return {scope: version for scope, version in db.execute(_SHARED, {"scopes": scopes}).all()}  # noqa: C416 - as mypy knows rows
+def _shared(db: Session, scopes: Sequence[str]) -> dict[str, Shared]:
+    return {
+        scope: Shared(version=version, paused=None if paused_at is None else reason or "")
+        for scope, version, paused_at, reason in db.execute(_SHARED, {"scopes": scopes}).all()
+    }
 
 
 def take(db: Session, scopes: Iterable[str]) -> None:
@@ -98,7 +110,10 @@ def take(db: Session, scopes: Iterable[str]) -> None:
     )
 
 
-_KEY = func.hashtextextended(bindparam("key", type_=Text()), 0)
+# The array is read from its beginning, and so the locks are taken one after another in its order.
+_KEY = func.hashtextextended(
+    func.unnest(bindparam("keys", type_=ARRAY(Text, dimensions=1))).column_valued("key"), 0
+)
 _WAIT_SHARED = select(func.pg_advisory_xact_lock_shared(_KEY))
 _WAIT = select(func.pg_advisory_xact_lock(_KEY))
 
@@ -112,8 +127,7 @@ def _queue(db: Session, names: Sequence[str], *, shared: bool) -> None:
     if db.get_bind().dialect.name != "postgresql":
         return
     wait = _WAIT_SHARED if shared else _WAIT
-    for name in names:
-        db.execute(wait, {"key": f"tenure.protection:{name}"})
+    db.execute(wait, {"keys": [f"tenure.protection:{name}" for name in names]})
 
 
 def scopes_of(scope: HoldScope) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from worker.store.tables import thread
 
 # A row is unpacked in the table's order, up to the account's last column: by name it would take longer.
 _ACCOUNT_ENDS = list(thread.c).index(thread.c.provider_project) + 1
+DECIDED = list(thread.c)[:_ACCOUNT_ENDS]
+"""The columns that `to_thread` takes: a row may end here, or go on."""
 _KINDS: Mapping[str, Kind] = {one.value: one for one in Kind}
 _STATES: Mapping[str, ThreadState] = {one.value: one for one in ThreadState}
 
