@@ -129,6 +129,15 @@ def test_quick_and_plain_agree_on_every_odd_value_at_every_place(entry: Entry) -
             assert outcome(quickly, tried) == outcome(plainly, tried), (path, odd)
 
 
+def test_quick_and_plain_agree_on_how_long_a_list_may_be() -> None:
+    for entry in EXAMPLES:
+        for path, value in parts(plain(entry.body)):
+            if isinstance(value, list) and value:
+                for times in (8, 9, 12, 13, 60):
+                    tried = changed(entry, path, put(value[:1] * times))
+                    assert outcome(quickly, tried) == outcome(plainly, tried), (entry.type, path, times)
+
+
 def test_what_the_builders_make_is_answered_quickly_and_written_alike() -> None:
     for entry in (*EXAMPLES, *HUGE):
         assert fits(entry.type, entry.body), entry.type
