@@ -615,3 +615,17 @@ def test_a_slot_is_overtaken_by_a_pause_and_not_by_time() -> None:
         assert slot.overtaken
 
     scenario(body)
+
+
+@pytest.mark.parametrize(("told", "begins"), [(-5.0, 0.0), (-0.2, 0.0), (-0.2 + 1.0, 0.8)])
+def test_a_slot_begins_by_the_pacers_clock_but_not_before_its_answer(told: float, begins: float) -> None:
+    """A process that reads every answer late could use none that had begun, and would ask for ever."""
+
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        since = clock.at - 0.2
+        pacer.answers.put_nowait(Reservation(wait=told + 0.2, since=since))
+        slot = await lane.slot(Rank.DELETE, 0)
+        assert slot.at == pytest.approx(clock.at + begins)
+        assert not slot.spent
+
+    scenario(body)

@@ -234,7 +234,10 @@ class Lane:
         match granted:
             case Reservation(wait=wait, since=since):
                 now = self._clock.monotonic()
-                slot = Slot(at=(now if since is None else since) + wait, taken=now, lane=self)
+                # Never before the answer: a process that is so busy that it reads each one late would drop
+                # every slot that began at once, and ask for ever.
+                at = now + wait if since is None else max(now, since + wait)
+                slot = Slot(at=at, taken=now, lane=self)
                 insort(self._held, slot, key=_begins)
                 self._reaches = max(self._reaches, slot.at)
                 return 0
