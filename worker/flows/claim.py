@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from sqlalchemy.orm import Session
-
 from worker.flows.decide import bundle_in_force
 from worker.model.chosen import ChosenChild
 from worker.model.clock import Clock
@@ -27,16 +25,10 @@ _REQUESTS_PER_ITEM = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one worker may work on. ``begun`` is when its turn began, in monotonic seconds of this process.
-
-    ``before`` of this turn's items were claimed before these, and go first. A batch that ``is_full`` left
-    some behind, perhaps.
-    """
+    """What one worker may work on until ``ends`` (monotonic seconds of this process)."""
 
     credential: str
     items: Sequence[WorkItem] = ()
-    before: int = 0
-    is_full: bool = False
     threads: Mapping[ThreadId, StoredThread] = field(default_factory=dict)
     earlier: Mapping[ThreadId, Sequence[EarlierAttempt]] = field(default_factory=dict)
     projects: Mapping[str, Project] = field(default_factory=dict)
@@ -55,49 +47,34 @@ class Batch:
         return self.begun + self.lease.batch_deadline.total_seconds()
 
     @property
-    def no_new_batch_after(self) -> float:
-        """Monotonic seconds after which no other batch is claimed in this turn: too little time is left."""
-        return self.begun + self.lease.batch_deadline.total_seconds() / 2
-
-    @property
     def nothing_leaves_after(self) -> float:
         """Monotonic seconds after which no request leaves."""
         return self.begun + self.lease.last_send.total_seconds()
 
 
-def most_items(per_second: float, lease: Lease, passed: float = 0.0) -> int:
-    """Return how many items go at this rate within 0.4 of the lease, of which some seconds have passed."""
-    requests = per_second * (lease.batch_deadline.total_seconds() - passed)
+def most_items(per_second: float, lease: Lease) -> int:
+    """Return how many items a credential of this rate can work off within 0.4 of the lease."""
+    requests = per_second * lease.batch_deadline.total_seconds()
     return max(1, min(MOST_ITEMS, int(requests / _REQUESTS_PER_ITEM)))
 
 
 def claim(
-    database: Database,
-    credential: str,
-    *,
-    by: str,
-    lease: Lease,
-    clock: Clock,
-    drains: int = 1,
-    earlier: Sequence[Batch] = (),
+    database: Database, credential: str, *, by: str, lease: Lease, clock: Clock, drains: int = 1
 ) -> Batch:
     """Claim what is ready for one credential: one short transaction; the batch may be empty.
 
-    ``drains`` is how many may work for it at once: they share its rate. ``earlier`` are the batches of this
-    turn, whose time is that of the first: it ends before any of their leases does.
+    ``drains`` is how many may work for it at once: they share its rate.
     """
     # The worker's own limit starts before the statement, so it always ends before the lease does.
-    now = clock.monotonic()
-    begun = earlier[0].begun if earlier else now
+    begun = clock.monotonic()
     with database.write() as db:
         bundle = bundle_in_force(db)
         projects = {one.name: one for one in bundle.projects.values() if one.credential == credential}
         per_second = min((one.rate.limit * one.rate.share for one in projects.values()), default=1.0)
-        limit = most_items(per_second / drains, lease, now - begun)
         items, until = work.claim(
             db,
             credential=credential,
-            limit=limit,
+            limit=most_items(per_second / drains, lease),
             lease=lease,
             by=by,
             now=clock.now(),
@@ -108,9 +85,9 @@ def claim(
         return Batch(
             credential=credential,
             items=_in_turns(items),
-            before=sum(len(one.items) for one in earlier),
-            is_full=len(items) >= limit,
-            threads=_threads_of(db, items),
+            threads={
+                ThreadId(key): one for key, one in threads.many(db, [i.thread_id for i in items]).items()
+            },
             earlier=work.earlier_attempts(db, items),
             projects=projects,
             bundle=bundle,
@@ -121,10 +98,6 @@ def claim(
             lease=lease,
             begun=begun,
         )
-
-
-def _threads_of(db: Session, items: Sequence[WorkItem]) -> dict[ThreadId, StoredThread]:
-    return {ThreadId(key): one for key, one in threads.many(db, [one.thread_id for one in items]).items()}
 
 
 def _turns(names: Sequence[str], chance: float) -> Sequence[str]:

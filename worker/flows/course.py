@@ -44,7 +44,6 @@ async def run(desk: Desk, course: Course, *, keep_back: bool) -> Verdict | None:
     except BaseException:
         await desk.controls.gave_up(course.pair)
         raise
-    desk.note_begun(course.item)
     await desk.controls.saw(course.pair, course.thread.id, before)
     course.note_before(before)
     if before.seen is Class.OBJECT_ABSENT:

@@ -69,9 +69,6 @@ class Desk:
     settle: Grouper[Settlement, bool]
     clock: Clock
     graded: dict[str, asyncio.Event]
-    # What was not read yet; once nothing is, whoever waits is told whether all goes well.
-    unbegun: set[str]
-    all_begun: asyncio.Future[bool]
     stopped: set[Pair]
     refused: set[Pair]
     stopping: Callable[[], bool]
@@ -81,13 +78,6 @@ class Desk:
     def may_begin(self) -> bool:
         """Whether something new may be begun: the batch has time, and the process is to go on."""
         return not self.stopping() and self.clock.monotonic() <= self.batch.no_new_work_after
-
-    def note_begun(self, item: WorkItem) -> None:
-        """Note that an item was read, or that it will not be; twice does no harm."""
-        self.unbegun.discard(item.id)
-        if not (self.unbegun or self.all_begun.done()):
-            # Else the next batch would hear the same, of a credential or a pair that is to be left alone.
-            self.all_begun.set_result(self.asker.pauses.none and not self.stopped and not self.refused)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -48,7 +48,7 @@ async def dispose(desk: Desk) -> Counter[str]:
             desk.controls.expect(_pair(batch, item))
     tasks = [
         asyncio.create_task(_one(desk, item, order=float(number), keep_back=item.id in keepers))
-        for number, item in enumerate(batch.items, start=batch.before)
+        for number, item in enumerate(batch.items)
     ]
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     failed = [one for one in ended if isinstance(one, BaseException)]
@@ -118,7 +118,6 @@ async def _take(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) ->
             await desk.settle.submit(course.settlement(verdict))
         return verdict
     finally:
-        desk.note_begun(item)
         desk.graded[item.id].set()
 
 

@@ -1,11 +1,11 @@
-"""Drain: claim batches of one credential, one when the one before has begun, and dispose of them."""
+"""Drain: claim one batch of one credential, dispose of it, and say whether more is ready."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from worker.flows.arm import arm
@@ -15,9 +15,9 @@ from worker.flows.control import ControlDesk, Support
 from worker.flows.desk import Desk, Settlement
 from worker.flows.dispose import dispose
 from worker.flows.grouping import Grouper
-from worker.flows.rest import is_left_alone, keep_rest, pauses
+from worker.flows.rest import keep_rest, pauses
 from worker.flows.settle import record_answers, settle
-from worker.flows.tools import Tools, asker_of, find_kept, find_siblings, seats_of
+from worker.flows.tools import Tools, asker_of, find_kept, find_siblings
 from worker.model.errors import TenureError
 from worker.model.evidence import Observation, Step
 from worker.model.thread import Thread
@@ -30,67 +30,9 @@ _PROBE_FIRST = timedelta(minutes=1)
 _SWEEPS_TOLD = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Relay:
-    """What the batches of a turn share, and how one tells that the next may begin: see `Desk.all_begun`."""
-
-    seats: asyncio.Semaphore
-    all_begun: asyncio.Future[bool]
-
-
 async def drain(tools: Tools, credential: str) -> Counter[str]:
-    """Claim and dispose of a batch, and of more while it was full; returns the states their items ended in.
-
-    The next one is claimed when all of a batch has begun: what is left of it then waits for re-reads and
-    controls, and leaves most of the rate unused. They share the time of one, so a turn takes no longer, and
-    keeps nobody else waiting. Empty when nothing was ready. Raises what went wrong once all of them ended.
-    """
-    under_way: list[asyncio.Task[Counter[str]]] = []
-    try:
-        await _begin_all(tools, credential, under_way)
-    except asyncio.CancelledError:
-        for one in under_way:
-            one.cancel()
-        raise
-    finally:
-        ended = await asyncio.gather(*under_way, return_exceptions=True)
-    failed = [one for one in ended if isinstance(one, BaseException)]
-    if failed:
-        raise failed[0] if len(failed) == 1 else BaseExceptionGroup("several batches failed", failed)
-    return sum((one for one in ended if isinstance(one, Counter)), Counter())
-
-
-async def _begin_all(tools: Tools, credential: str, under_way: list[asyncio.Task[Counter[str]]]) -> None:
-    """Begin one batch after the other, until nothing is ready, time is short, or something went wrong."""
-    batches: list[Batch] = []
-    seats: asyncio.Semaphore | None = None
-    while (batch := await _claim(tools, credential, batches)).items:
-        batches.append(batch)
-        seats = seats or seats_of(batch.projects.values())
-        all_begun = asyncio.get_running_loop().create_future()
-        under_way.append(asyncio.create_task(_worked(tools, batch, _Relay(seats, all_begun))))
-        await asyncio.wait({under_way[-1], all_begun}, return_when=asyncio.FIRST_COMPLETED)
-        if len(under_way) > 1:
-            # So that no more than two hold leases, threads and answers at once.
-            await asyncio.wait({under_way[-2]})
-        went_well = all_begun.done() and all_begun.result() and not any(_failed(one) for one in under_way)
-        if not (batch.is_full and went_well and await _goes_on(tools, batch)):
-            return
-
-
-def _failed(working: asyncio.Task[Counter[str]]) -> bool:
-    return working.done() and (working.cancelled() or working.exception() is not None)
-
-
-async def _goes_on(tools: Tools, batch: Batch) -> bool:
-    """Whether there is time for another batch, and its credential is not left alone."""
-    if tools.stopping() or tools.clock.monotonic() > batch.no_new_batch_after:
-        return False
-    return not await asyncio.to_thread(is_left_alone, tools, batch.credential)
-
-
-async def _claim(tools: Tools, credential: str, earlier: Sequence[Batch]) -> Batch:
-    return await asyncio.to_thread(
+    """Claim and dispose of one batch; returns the states its items ended in, empty when nothing was ready."""
+    batch = await asyncio.to_thread(
         claim,
         tools.database,
         credential,
@@ -98,17 +40,15 @@ async def _claim(tools: Tools, credential: str, earlier: Sequence[Batch]) -> Bat
         lease=tools.lease,
         clock=tools.clock,
         drains=tools.drains,
-        earlier=earlier,
     )
-
-
-async def _worked(tools: Tools, batch: Batch, relay: _Relay) -> Counter[str]:
+    if not batch.items:
+        return Counter()
     began = tools.clock.monotonic()
     with traces.span("batch", facts={"tenure.items": len(batch.items)}):
-        told = await _drained(tools, batch, relay)
+        told = await _drained(tools, batch)
     log().info(
         "batch.drained",
-        credential=batch.credential,
+        credential=credential,
         items=len(batch.items),
         sweeps=sorted({one.sweep_id for one in batch.items})[:_SWEEPS_TOLD],
         seconds=round(tools.clock.monotonic() - began, 3),
@@ -117,7 +57,7 @@ async def _worked(tools: Tools, batch: Batch, relay: _Relay) -> Counter[str]:
     return told
 
 
-async def _drained(tools: Tools, batch: Batch, relay: _Relay) -> Counter[str]:
+async def _drained(tools: Tools, batch: Batch) -> Counter[str]:
     strays = [item for item in batch.items if item.project not in batch.projects]
     if strays:
         # Their project left the policies: without its document nothing may be sent, and nothing is lost.
@@ -125,7 +65,7 @@ async def _drained(tools: Tools, batch: Batch, relay: _Relay) -> Counter[str]:
         await asyncio.to_thread(_put_back, tools, batch.credential, strays, gone)
         batch = replace(batch, items=[item for item in batch.items if item.project in batch.projects])
     told = Counter({ItemState.WAITING.value: len(strays)} if strays else {})
-    return told + await _work_off(tools, batch, relay) if batch.items else told
+    return told + await _work_off(tools, batch) if batch.items else told
 
 
 class ProjectGone(TenureError):
@@ -134,9 +74,9 @@ class ProjectGone(TenureError):
     code = "project_gone"
 
 
-async def _work_off(tools: Tools, batch: Batch, relay: _Relay) -> Counter[str]:
+async def _work_off(tools: Tools, batch: Batch) -> Counter[str]:
     try:
-        desk = _desk(tools, batch, relay)
+        desk = _desk(tools, batch)
     except TenureError as e:
         # Without a key nothing can be sent: everything waits, and a person is told.
         await asyncio.to_thread(_put_back, tools, batch.credential, batch.items, e)
@@ -151,13 +91,12 @@ async def _work_off(tools: Tools, batch: Batch, relay: _Relay) -> Counter[str]:
     return told
 
 
-def _desk(tools: Tools, batch: Batch, relay: _Relay) -> Desk:
+def _desk(tools: Tools, batch: Batch) -> Desk:
     asker = asker_of(
         tools,
         list(batch.projects.values()),
         batch.nothing_leaves_after,
         pauses=pauses(batch.throttled_rounds),
-        seats=relay.seats,
     )
 
     async def read(thread: Thread, step: Step) -> Observation:
@@ -178,8 +117,6 @@ def _desk(tools: Tools, batch: Batch, relay: _Relay) -> Desk:
         settle=Grouper(lambda group: _settle(tools, group)),
         clock=tools.clock,
         graded={item.id: asyncio.Event() for item in batch.items},
-        unbegun={item.id for item in batch.items},
-        all_begun=relay.all_begun,
         stopped=set(),
         refused=set(),
         stopping=tools.stopping,

@@ -30,11 +30,6 @@ class Pauses:
         """Whether the batch is given up."""
         return self._pauses >= _MOST_PAUSES
 
-    @property
-    def none(self) -> bool:
-        """Whether nothing keeps the credential back: the last word was no refusal, and it may go on."""
-        return not self._pauses and not self.left
-
     def heard(self, seen: Observation, pause: float, now: float) -> None:
         """Note an answer; refusals that come together say one thing, once. ``now`` is monotonic."""
         if (seen.seen is Class.THROTTLED or seen.retry_after) and pause > LONGEST_WAIT_SECONDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -58,11 +58,10 @@ def asker_of(
     nothing_leaves_after: float,
     *,
     pauses: Pauses | None = None,
-    seats: asyncio.Semaphore | None = None,
 ) -> Asker:
     """Return what the projects of one credential are asked with; raises KeyMissing or KeyNotAllowed.
 
-    ``projects`` are all on that credential: they share one budget, and one set of seats.
+    ``projects`` are all on that credential: they share one budget.
     """
     project = next(iter(projects))
     reads, writes = tools.lanes_for(replace(project, rate=shared_rate([one.rate for one in projects])))
@@ -70,18 +69,13 @@ def asker_of(
         provider=tools.provider_for(project),
         reads=reads,
         writes=writes,
-        seats=seats or seats_of(projects),
+        seats=asyncio.Semaphore(min(_MOST_SEATS, max(one.concurrency for one in projects))),
         clock=tools.clock,
         timeout=tools.lease.request_timeout.total_seconds(),
         nothing_leaves_after=nothing_leaves_after,
         patience=Patience(tools.stopping, tools.clock),
         pauses=pauses or Pauses(),
     )
-
-
-def seats_of(projects: Iterable[Project]) -> asyncio.Semaphore:
-    """Return as many seats as the projects may have requests at once."""
-    return asyncio.Semaphore(min(_MOST_SEATS, max((one.concurrency for one in projects), default=1)))
 
 
 def find_siblings(tools: Tools) -> FindSiblings:

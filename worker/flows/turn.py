@@ -1,4 +1,4 @@
-"""Turn: one credential's turn on a worker: left canaries, batches of deletions, and what is read again."""
+"""Turn: one credential's turn on a worker: left canaries, a batch of deletions, and what is read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drain task: the batches that one turn of a credential claims."""
+"""The drain task: one claimed batch of one credential."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUEUE = "drain"
 
 @shared_task(base=Carried, name="tenure.drain", ignore_result=True)
 def drain_now(credential: str) -> None:
-    """Take one turn of the credential, and wake the next one if more is ready."""
+    """Work off one batch, and wake the next one if more is ready."""
     process = this_process()
     with process.place_of(credential) as entered:
         try:
