@@ -174,13 +174,16 @@ def _delete_behind_our_back(running: Running, scene: Scene, external_id: str) ->
 
 
 def _sweep(running: Running) -> None:
-    """Order a sweep as a person would, and wait until every item is done, parked or spared."""
+    """Order a sweep as a person would, and wait until every item is done, parked or spared.
+
+    Also those of a scheduled sweep that came a moment before: it leaves nothing to plan for this one.
+    """
     made = running.ask("POST", "/v1/sweeps", {"policy": None, "dry_run": False})["sweeps"]
     until = running.clock.monotonic() + _SWEEP_SECONDS
     for one in made:
         while True:
             now = running.ask("GET", f"/v1/sweeps/{one['id']}")
-            if now["state"] != "released" and now["waiting"] <= _READ_AGAIN_LATER:
+            if now["state"] != "released" and not now["busy"] and now["waiting"] <= _READ_AGAIN_LATER:
                 break
             if running.clock.monotonic() > until:
                 raise Ended(f"The sweep of {one['policy']} did not end: {now}")
