@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from worker.audit.entry import EntryType
 from worker.audit.reading import Body, Envelope, Misshapen, items
 
-# The types of entries that say that bodies before them are gone.
-SAYING = frozenset({EntryType.BODY_SHREDDED, EntryType.LOG_PRUNED})
+_SAYING = frozenset({EntryType.BODY_SHREDDED, EntryType.LOG_PRUNED})
 # What was pruned, and what an epoch follows.
 _OF_ALL = frozenset({EntryType.LOG_PRUNED, EntryType.LOG_EPOCH})
 
@@ -29,7 +28,7 @@ def tells_of_all(envelope: Envelope) -> bool:
 
 def says_gone(envelope: Envelope) -> bool:
     """Tell whether this entry says that bodies before it are gone."""
-    return envelope.type in SAYING
+    return envelope.type in _SAYING
 
 
 @dataclass(slots=True, kw_only=True)

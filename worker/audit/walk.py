@@ -12,7 +12,7 @@ from worker.audit.archive import Archive, BadArchive
 from worker.audit.checkpoint import Checkpoint
 from worker.audit.entry import EntryType
 from worker.audit.findings import Findings, Table, until_damage
-from worker.audit.gone import SAYING, Gone, tells_of_all
+from worker.audit.gone import Gone, says_gone, tells_of_all
 from worker.audit.growing import Growing
 from worker.audit.manifest import Manifest
 from worker.audit.merkle import Frontier, leaf_hash, verify_inclusion
@@ -106,8 +106,11 @@ class Walk:
     def _judge_epoch(self, index: int, raw: bytes, told: Told | None, before: Frontier | None) -> None:
         """Judge an epoch's first leaf; ``before`` is the tree before it, where it is known."""
         exact = told and told[0]
-        for what in epoch.judge(index, raw, exact, before=before, tell=self.found.remark):
-            self.found.add(_member(told), what, index)
+        try:
+            for what in epoch.judge(index, raw, exact, before=before, tell=self.found.remark):
+                self.found.add(_member(told), what, index)
+        except ValueError as unknown:
+            self._add_unknown(index, told, unknown)
         self.found.bodies += told is not None
 
     def _judge(self, index: int, raw: bytes, told: Told | None) -> None:
@@ -121,9 +124,12 @@ class Walk:
         except Misshapen as broken:
             self.found.add(_member(told), broken.problem, index)
         except ValueError as unknown:
-            self.found.add(_member(told), f"the entry uses a word that is not known: {unknown}", index)
+            self._add_unknown(index, told, unknown)
         if told is not None:
             self.found.bodies += 1
+
+    def _add_unknown(self, index: int, told: Told | None, unknown: ValueError) -> None:
+        self.found.add(_member(told), f"the entry uses a word that is not known: {unknown}", index)
 
     def _miss(self, index: int, envelope: Envelope) -> None:
         if envelope.project == self.stated.pseudonym:
@@ -146,7 +152,7 @@ class Walk:
             fields = load(exact)
         for what in _compare_layers(envelope, fields, self.stated.project if own else None):
             self._refuse(index, what)
-        if kind in SAYING:
+        if says_gone(envelope):
             self.gone.excuse(index, fields)
         if not own:
             return
