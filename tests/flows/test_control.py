@@ -32,8 +32,11 @@ def thread(number: int) -> Thread:
     )
 
 
-def supported(*answers: Class) -> tuple[Support, list[str]]:
-    """Ask for a control while siblings are answered so, one after the other; returns it and who was read."""
+def supported(*answers: Class, going: Collection[str] = ()) -> tuple[Support, list[str]]:
+    """Ask for a control while siblings are answered so, one after the other; returns it and who was read.
+
+    ``going`` are those that another worker deletes meanwhile.
+    """
     left, asked = list(answers), list[str]()
 
     async def read(sibling: Thread, step: Step) -> Observation:
@@ -43,7 +46,10 @@ def supported(*answers: Class) -> tuple[Support, list[str]]:
     async def siblings(of: Thread, exclude: Collection[str], limit: int) -> Sequence[Thread]:
         return [thread(1), thread(2)]
 
-    return asyncio.run(ControlDesk(read, siblings, CLOCK).support(PAIR, thread(0))), asked
+    async def is_expected(sibling: Thread) -> bool:
+        return sibling.external_id not in going
+
+    return asyncio.run(ControlDesk(read, siblings, is_expected, CLOCK).support(PAIR, thread(0))), asked
 
 
 def test_a_throttled_control_has_not_failed_and_is_asked_again() -> None:
@@ -61,3 +67,20 @@ def test_siblings_that_are_gone_fail_the_control_whatever_was_throttled_before()
     told, asked = supported(Class.THROTTLED, Class.OBJECT_ABSENT, Class.OBJECT_ABSENT)
     assert (told.control, told.failed_class) == (Control.FAILED, Class.OBJECT_ABSENT)
     assert asked == ["file-1", "file-1", "file-2"]
+
+
+def test_a_sibling_that_another_worker_deletes_meanwhile_speaks_for_nothing() -> None:
+    absent, present = Class.OBJECT_ABSENT, Class.PRESENT
+    told, _ = supported(absent, absent, going=["file-1", "file-2"])
+    assert told == Support(control=Control.NONE)
+    told, _ = supported(absent, absent, going=["file-1"])
+    assert (told.control, told.failed_class) == (Control.FAILED, absent)
+    told, asked = supported(absent, present, going=["file-1"])
+    assert told.control is Control.GOOD
+    assert asked == ["file-1", "file-2"]
+
+
+@pytest.mark.parametrize("seen", [Class.ROUTE_ABSENT, Class.DENIED, Class.ERROR])
+def test_a_sibling_that_was_not_found_gone_fails_the_control_whoever_deletes_it(seen: Class) -> None:
+    told, _ = supported(seen, seen, going=["file-1", "file-2"])
+    assert (told.control, told.failed_class) == (Control.FAILED, seen)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import pytest
 import structlog
 
-from tests.world.world import POLICIES, World
+from tests.world.stepping import BeforeRead
+from tests.world.world import POLICIES, POLICY, World
+from worker.model.evidence import Step
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
 from worker.sandbox.faults import Fault, FaultRule
-from worker.store import stops
-from worker.store.threads import StoredThread
+from worker.store import stops, threads
+from worker.store.threads import Schedule, StoredThread
 
 DAY = timedelta(days=1)
 LATER = (timedelta(minutes=1, seconds=1), timedelta(minutes=10, seconds=1), timedelta(hours=1, seconds=1))
@@ -294,6 +297,32 @@ def test_within_a_batch_nothing_more_is_deleted_of_a_pair_whose_control_failed(w
     assert world.grade(first) == "acknowledged"
     assert len(world.deletes()) == 1
     assert world.item(kept_back).state == ItemState.WAITING
+
+
+def test_a_sibling_that_another_worker_deletes_just_before_it_is_read_stops_nothing(world: World) -> None:
+    first, sibling = world.register(), world.register()
+    assert sibling.evaluate_at is not None
+
+    def becomes_due(at: datetime) -> None:
+        with world.database.write() as db:
+            schedule = Schedule(evaluate_at=at, due_policy=POLICY, under=world.bundle.digest)
+            threads.reschedule(db, {sibling.thread.id: schedule})
+
+    def goes() -> None:
+        world.wrap = lambda provider: provider
+        becomes_due(sibling.evaluate_at or world.clock.now())
+        world.sweep()
+        with ThreadPoolExecutor(1) as another_worker:
+            another_worker.submit(world.drain).result()
+        assert not world.exists(sibling)
+
+    becomes_due(world.clock.now() + DAY)
+    world.sweep()
+    world.wrap = lambda provider: BeforeRead(provider, goes, of=Step.CONTROL).provider
+    world.drain()
+    with world.database.read() as db:
+        assert not stops.stopped_pairs(db)
+    assert (world.grade(first), world.grade(sibling)) == ("confirmed", "confirmed")
 
 
 def test_a_stopped_pair_stays_stopped_while_nothing_of_it_can_be_read(world: World) -> None:

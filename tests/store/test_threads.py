@@ -121,6 +121,8 @@ def test_siblings_are_live_and_of_the_same_account_project_and_kind(ten: Databas
         threads.set_state(db, "thr_03", ThreadState.DELETED)
     with ten.read() as db:
         found = threads.siblings(db, thread(1), exclude=["thr_05"], limit=9)
+        assert threads.is_expected(db, ThreadId("thr_07"))
+        assert not threads.is_expected(db, ThreadId("thr_03")), "its end came"
     assert sorted(one.id for one in found) == ["thr_07", "thr_09"]
 
 

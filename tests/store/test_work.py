@@ -316,17 +316,25 @@ def test_no_sibling_is_on_its_way_out_and_a_claimed_one_is_the_last_resort(datab
         with database.read() as db:
             return sorted(one.id for one in threads.siblings(db, of, exclude=[], limit=9))
 
+    def expected(item: WorkItem) -> bool:
+        with database.read() as db:
+            return threads.is_expected(db, item.thread_id)
+
     first, second = claim(database, 2)
     claimed = {first.thread_id, second.thread_id}
     everyone = {f"thr_{number:04d}" for number in range(4)}
     assert set(siblings()) == everyone - claimed
     claim(database, 2)
     assert set(siblings()) == everyone
+    assert expected(first)
     arm(database, first)
     assert first.thread_id not in siblings(), "its DELETE may have left"
+    assert not expected(first)
     settle(database, first, ItemState.WAITING)
     assert first.thread_id not in siblings(), "nobody has settled what became of it"
+    assert not expected(first)
     assert second.thread_id in siblings()
+    assert expected(second)
 
 
 def test_more_attempts_can_be_looked_for_than_a_statement_has_parameters(database: Database) -> None:

@@ -55,14 +55,15 @@ class BeforeChild(Passing):
 
 
 class BeforeRead(Passing):
-    """Does something once, when the first read is about to leave."""
+    """Does something once, when the first read (of that step, where one is named) is about to leave."""
 
-    def __init__(self, inner: Provider, then: Callable[[], object]) -> None:
+    def __init__(self, inner: Provider, then: Callable[[], object], of: Step | None = None) -> None:
         super().__init__(inner)
         self.then: Callable[[], object] | None = then
+        self.of = of
 
     async def read(self, kind: Kind, external_id: str, *, step: Step, timeout: float) -> Observation:
-        if self.then is not None:
+        if self.then is not None and self.of in {None, step}:
             then, self.then = self.then, None
             then()
         return await self.inner.read(kind, external_id, step=step, timeout=timeout)

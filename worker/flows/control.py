@@ -27,6 +27,8 @@ Read = Callable[[Thread, Step], Awaitable[Observation]]
 # Makes one and says how it went; None where the project or the kind has none.
 Canary = Callable[[Thread], Awaitable["Support | None"]]
 FindSiblings = Callable[[Thread, Collection[str], int], Awaitable[Sequence[Thread]]]
+# Whether a sibling that was found gone had still been expected: live, and armed by nobody.
+IsExpected = Callable[[Thread], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +44,16 @@ class ControlDesk:
     """Hands out controls to the items of one batch, with as few requests as will do."""
 
     def __init__(
-        self, read: Read, find_siblings: FindSiblings, clock: Clock, canary: Canary | None = None
+        self,
+        read: Read,
+        find_siblings: FindSiblings,
+        is_expected: IsExpected,
+        clock: Clock,
+        canary: Canary | None = None,
     ) -> None:
         self._read = read
         self._find = find_siblings
+        self._is_expected = is_expected
         self._clock = clock
         self._canary = canary
         self._routes: dict[Pair, tuple[Support, float]] = {}
@@ -138,6 +146,9 @@ class ControlDesk:
                     self._present[pair].append((sibling.id, seen, self._clock.monotonic()))
                     self._news.notify_all()
                 return Support(control=Control.GOOD, observation=seen)
+            if seen.seen is Class.OBJECT_ABSENT and not await self._is_expected(sibling):
+                # Another worker deleted it between the look and the read: that speaks for nothing.
+                continue
             failed = seen
         if failed is None:
             return Support(control=Control.NONE)

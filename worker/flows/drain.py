@@ -17,7 +17,7 @@ from worker.flows.dispose import dispose
 from worker.flows.grouping import Grouper
 from worker.flows.rest import keep_rest, pauses
 from worker.flows.settle import record_answers, settle
-from worker.flows.tools import Tools, asker_of, find_kept, find_siblings
+from worker.flows.tools import Tools, asker_of, find_kept, find_siblings, is_expected
 from worker.model.errors import TenureError
 from worker.model.evidence import Observation, Step
 from worker.model.thread import Thread
@@ -109,7 +109,7 @@ def _desk(tools: Tools, batch: Batch) -> Desk:
     return Desk(
         batch=batch,
         asker=asker,
-        controls=ControlDesk(read, find_siblings(tools), tools.clock, canary),
+        controls=ControlDesk(read, find_siblings(tools), is_expected(tools), tools.clock, canary),
         arm=Grouper(lambda group: arm(tools.database, group, actor=tools.actor, clock=tools.clock)),
         answered=Grouper(
             lambda group: record_answers(tools.database, group, actor=tools.actor, clock=tools.clock)

@@ -28,7 +28,7 @@ from worker.flows.grouping import Grouper
 from worker.flows.observed import kept_evidence
 from worker.flows.patience import LeaseShort
 from worker.flows.rest import keep_rest
-from worker.flows.tools import Tools, asker_of, find_siblings
+from worker.flows.tools import Tools, asker_of, find_siblings, is_expected
 from worker.model.chosen import ChosenChild
 from worker.model.evidence import Class, Control, Grade, Observation, Reread, Step, fold, grade
 from worker.model.thread import Thread, ThreadState
@@ -81,7 +81,7 @@ async def reverify(tools: Tools, credential: str) -> Counter[str]:
     async def read(thread: Thread, step: Step) -> Observation:
         return await asker.read(thread, step, rank=Rank.READ)
 
-    desk = ControlDesk(read, find_siblings(tools), tools.clock)
+    desk = ControlDesk(read, find_siblings(tools), is_expected(tools), tools.clock)
     write = Grouper[_Read, Grade](lambda group: _write(tools, group, until))
     async with asker.patience.watched():
         ended = await asyncio.gather(*(_one(asker, desk, write, one) for one in taken))

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from worker.flows.ask import Asker
-from worker.flows.control import FindSiblings
+from worker.flows.control import FindSiblings, IsExpected
 from worker.flows.keeping import Keeping, keeping
 from worker.flows.patience import Patience
 from worker.flows.pauses import Pauses
@@ -89,6 +89,19 @@ def find_siblings(tools: Tools) -> FindSiblings:
         return await asyncio.to_thread(look)
 
     return find
+
+
+def is_expected(tools: Tools) -> IsExpected:
+    """Return how a control tells a sibling that failed from one that a worker deletes."""
+
+    async def look(thread: Thread) -> bool:
+        def ask() -> bool:
+            with tools.database.read() as db:
+                return threads.is_expected(db, thread.id)
+
+        return await asyncio.to_thread(ask)
+
+    return look
 
 
 def find_kept(tools: Tools) -> Callable[[Thread, Sequence[str]], Awaitable[Keeping]]:

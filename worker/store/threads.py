@@ -281,6 +281,18 @@ def siblings(db: Session, of: Thread, *, exclude: Collection[str], limit: int) -
     return [to_thread(row) for row in rows or db.execute(query).all()]
 
 
+def is_expected(db: Session, thread_id: ThreadId) -> bool:
+    """Whether a thread can still be expected at its provider: live, and not armed by anybody.
+
+    An intent is committed before its DELETE leaves, so a read that had its answer before this look, and found
+    a thread gone that is still expected here, found one that Tenure did not delete.
+    """
+    query = select(thread.c.id).where(
+        thread.c.id == thread_id, thread.c.state == ThreadState.LIVE, ~_has_open_item(_IS_ARMED)
+    )
+    return db.execute(query).first() is not None
+
+
 # A DELETE of it may have left: what it left behind is known when the item is settled.
 _IS_ARMED = select(attempt.c.item_id).where(attempt.c.item_id == work_item.c.id).exists()
 
