@@ -14,8 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
 from tests.bench.audit_log import entries
 from worker.audit.entry import Entry
@@ -86,8 +85,8 @@ def _rows(made: Sequence[Entry], first: int, key: bytes) -> Rows:
     return Rows(first=first, batch=batch, columns=asdict(batch))
 
 
-def _insert(db: Session, rows: Rows) -> None:
-    if db.get_bind().dialect.name == "postgresql":
+def _insert(db: Connection, rows: Rows) -> None:
+    if db.dialect.name == "postgresql":
         db.execute(_BARE, {"first": rows.first, "count": len(rows.batch.envelopes), **rows.columns})
     else:
         write_rows(db, rows.first, rows.batch)

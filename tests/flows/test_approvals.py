@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from tests.world.approving import AUTHOR, REVIEWER, approved, previewed
 from tests.world.world import ACTOR, POLICIES, World, project_document
@@ -316,7 +316,7 @@ def test_a_beat_that_compared_with_a_bundle_that_is_gone_changes_nothing_yet(
 def test_a_hold_is_placed_while_beat_still_compares(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     placed: list[StoredHold] = []
 
-    def hold_meanwhile(db: Session, base: Bundle | None, head: Bundle) -> Comparison:
+    def hold_meanwhile(db: Connection, base: Bundle | None, head: Bundle) -> Comparison:
         placed.append(world.hold(HoldScope(owners=("*",))))
         return compare_with(db, base, head)
 
@@ -330,7 +330,7 @@ def test_a_bundle_that_left_and_came_back_during_the_comparison_is_compared_with
 ) -> None:
     before = text(world)
 
-    def gone_and_back(db: Session, base: Bundle | None, head: Bundle) -> Comparison:
+    def gone_and_back(db: Connection, base: Bundle | None, head: Bundle) -> Comparison:
         told = compare_with(db, base, head)
         monkeypatch.setattr(COMPARING, compare_with)
         for of in (text(world, 50), before):

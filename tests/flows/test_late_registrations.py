@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
 from tests.servers.plugin import Eventually
 from tests.world.world import ACTOR, PROJECT, World
@@ -75,7 +74,7 @@ def only_where_writers_meet(world: World) -> None:
         pytest.skip("SQLite has one writer at a time")
 
 
-def put_in_force(db: Session, world: World, digest: str) -> None:
+def put_in_force(db: Connection, world: World, digest: str) -> None:
     found = bundles.in_force(db)
     assert found is not None
     now = world.clock.now()

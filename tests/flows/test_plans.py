@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, select, update
 
 from tests.world.world import POLICIES, POLICY, World, project_document
 from worker.flows import plan
@@ -195,7 +194,7 @@ def _in_small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "ONE_BY_ONE", 2)
 
 
-def _begin(db: Session, policy: str, bundle: str, number: int = 0) -> Sweep:
+def _begin(db: Connection, policy: str, bundle: str, number: int = 0) -> Sweep:
     made = Sweep(
         id=f"swp_{policy}_{number}",
         policy=policy,
@@ -211,7 +210,7 @@ def _begin(db: Session, policy: str, bundle: str, number: int = 0) -> Sweep:
     return made
 
 
-def _store(db: Session, rows: Sequence[Row], holds: Sequence[HoldScope], bundle: Bundle) -> None:
+def _store(db: Connection, rows: Sequence[Row], holds: Sequence[HoldScope], bundle: Bundle) -> None:
     for table in (work_item, sweep_plan, sweep, erasure_thread, erasure, notice, hold, thread_tag, thread):
         db.execute(table.delete())
     other = _begin(db, "other", bundle.digest)
@@ -232,7 +231,7 @@ def _store(db: Session, rows: Sequence[Row], holds: Sequence[HoldScope], bundle:
     _date(db, rows, bundle)
 
 
-def _erase(db: Session, one: Thread, at: datetime, number: int) -> None:
+def _erase(db: Connection, one: Thread, at: datetime, number: int) -> None:
     orders.add(
         db,
         Erasure(at=at, ids=(one.id,)),
@@ -245,7 +244,7 @@ def _erase(db: Session, one: Thread, at: datetime, number: int) -> None:
     )
 
 
-def _work_on(db: Session, one: Thread, under: Sweep, number: int) -> None:
+def _work_on(db: Connection, one: Thread, under: Sweep, number: int) -> None:
     db.execute(
         insert(work_item).values(
             id=f"itm_{number}",
@@ -266,7 +265,7 @@ def _work_on(db: Session, one: Thread, under: Sweep, number: int) -> None:
     )
 
 
-def _date(db: Session, rows: Sequence[Row], bundle: Bundle) -> None:
+def _date(db: Connection, rows: Sequence[Row], bundle: Bundle) -> None:
     """Store the dates as a recompute at STORED would; a stale row has one that may be wrong altogether."""
     bearing = protections.circumstances(db, [row.thread.id for row in rows], with_holds=False)
     dates = {
@@ -282,7 +281,7 @@ def _date(db: Session, rows: Sequence[Row], bundle: Bundle) -> None:
     threads.reschedule(db, {**dates, **wrong})
 
 
-def _one_by_one(db: Session, policy: str, bundle: Bundle, now: datetime) -> Lines:
+def _one_by_one(db: Connection, policy: str, bundle: Bundle, now: datetime) -> Lines:
     """Decide every thread whose stored date has come in this sweep, all of them, in full."""
     found = [one.thread for one in threads.candidates(db, policy=policy, now=now, after="", limit=100)]
     bearing: Circumstances = protections.circumstances(db, [one.id for one in found])
@@ -294,7 +293,7 @@ def _one_by_one(db: Session, policy: str, bundle: Bundle, now: datetime) -> Line
     }
 
 
-def _planned(db: Session, policy: str, bundle: Bundle, now: datetime, number: int = 0) -> Lines:
+def _planned(db: Connection, policy: str, bundle: Bundle, now: datetime, number: int = 0) -> Lines:
     one = _begin(db, policy, bundle.digest, number)
     for _ in range(50):
         current = sweeps.get(db, one.id)

@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, select, text, update
 from structlog.testing import capture_logs
 
 from tests.world.approving import let_in
@@ -158,7 +157,7 @@ def test_an_erasure_that_is_placed_meanwhile_is_not_overwritten(world: World) ->
     assert _dates(world)[one.thread.id][1] == ERASURE
 
 
-def _place(db: Session, one: StoredThread, now: datetime) -> None:
+def _place(db: Connection, one: StoredThread, now: datetime) -> None:
     orders.add(
         db,
         Erasure(at=now, ids=(one.thread.id,)),

@@ -31,6 +31,6 @@ def test_sqlite_looks_into_the_index_for_each_value(database: Database) -> None:
         pytest.skip("with few rows PostgreSQL reads all of them whatever is asked")
     sql = f"EXPLAIN QUERY PLAN {_QUERY.compile(database.engine)}"
     with database.read() as db:
-        plan = " ".join(row.detail for row in db.connection().exec_driver_sql(sql, ('["a"]',)))
+        plan = " ".join(row.detail for row in db.exec_driver_sql(sql, ('["a"]',)))
     assert "SEARCH protection USING" in plan
     assert "SCAN protection" not in plan

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Select, text
 
 from worker.model.thread import Kind, ThreadState
 from worker.store.engine import Database
@@ -53,7 +52,7 @@ POSTGRESQL = {
 
 
 @pytest.fixture
-def large(database: Database) -> Iterator[Session]:
+def large(database: Database) -> Iterator[Connection]:
     parts = SQLITE if database.is_sqlite else POSTGRESQL
     rows = ROWS.format(**parts)
     if not database.is_sqlite:
@@ -69,11 +68,11 @@ def large(database: Database) -> Iterator[Session]:
         yield db
 
 
-def explained(db: Session, query: Select[tuple[object, ...]]) -> str:
-    dialect = db.get_bind().dialect
+def explained(db: Connection, query: Select[tuple[object, ...]]) -> str:
+    dialect = db.dialect
     sql = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     prefix = "explain query plan " if dialect.name == "sqlite" else "explain "
-    return "\n".join(str(row) for row in db.connection().exec_driver_sql(prefix + sql.replace("%", "%%")))
+    return "\n".join(str(row) for row in db.exec_driver_sql(prefix + sql.replace("%", "%%")))
 
 
 def reads_all(plan: str) -> bool:
@@ -87,24 +86,24 @@ def reads_all(plan: str) -> bool:
     return walks or unbounded
 
 
-def test_a_filter_reads_an_index(large: Session) -> None:
+def test_a_filter_reads_an_index(large: Connection) -> None:
     for name, wanted in FILTERS.items():
         plan = explained(large, paged(wanted, limit=21))
         assert not reads_all(plan), (name, plan)
         assert large.execute(paged(wanted, limit=21)).first() is not None, name
 
 
-def test_a_page_without_any_filter_reads_its_own_rows_only(large: Session) -> None:
+def test_a_page_without_any_filter_reads_its_own_rows_only(large: Connection) -> None:
     plan = explained(large, paged(Filter(), limit=21, after="thr_00000000000000000000000000004000"))
     assert not reads_all(plan), plan
 
 
-def test_the_probe_sees_a_scan(large: Session) -> None:
+def test_the_probe_sees_a_scan(large: Connection) -> None:
     scan = paged(Filter(), limit=21).where(text("thread.ttl = 'x'"))
     assert reads_all(explained(large, scan))
 
 
-def test_a_total_is_exact_while_small_and_says_so_beyond(large: Session, database: Database) -> None:
+def test_a_total_is_exact_while_small_and_says_so_beyond(large: Connection, database: Database) -> None:
     assert total(large, Filter(owner="rare")) == (MANY // 2000, How.EXACT)
     count, how = total(large, Filter())
     if database.is_sqlite:
@@ -114,7 +113,7 @@ def test_a_total_is_exact_while_small_and_says_so_beyond(large: Session, databas
         assert 0.8 * MANY < count < 1.2 * MANY
 
 
-def test_tags_that_change_are_found_by_what_they_are_now(large: Session) -> None:
+def test_tags_that_change_are_found_by_what_they_are_now(large: Connection) -> None:
     some = "thr_" + format(7, "032x")
     changed = text("""update thread set tags = '{"env":"moved"}' where id = :id""")
     large.execute(changed.bindparams(id=some))

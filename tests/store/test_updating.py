@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from worker.store.engine import Database
 from worker.store.tables import kept_answer, stopped_pair
@@ -37,7 +36,7 @@ def stopped(database: Database) -> Database:
     return database
 
 
-def _pairs(db: Session) -> dict[tuple[str, str], dict[str, Any]]:
+def _pairs(db: Connection) -> dict[tuple[str, str], dict[str, Any]]:
     rows = [dict(row) for row in db.execute(select(stopped_pair)).mappings()]
     return {(row["project"], row["kind"]): row for row in rows}
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
 from tests.servers.postgres import Postgres
 from worker.store import migrate
@@ -61,9 +60,9 @@ def _empty(url: str) -> None:
 
 
 @contextmanager
-def without_triggers(db: Session) -> Iterator[None]:
+def without_triggers(db: Connection) -> Iterator[None]:
     """Take the log's guard rails off for a while, as the owner of a database can."""
-    if db.get_bind().dialect.name == "sqlite":
+    if db.dialect.name == "sqlite":
         made = db.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
         off = [f"DROP TRIGGER {name}" for name, _ in made]
         on = [create for _, create in made]

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
-from sqlalchemy import insert, literal
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, literal
 
 from worker.model.decision import (
     Circumstances,
@@ -280,7 +279,7 @@ def _rows(cases: Sequence[Case]) -> Iterator[Mapping[str, Any]]:
         }
 
 
-def store(db: Session, cases: Sequence[Case]) -> None:
+def store(db: Connection, cases: Sequence[Case]) -> None:
     db.execute(insert(thread), list(_rows(cases)))
     instants = sorted({at for case in cases for at in case.orders})
     order: dict[str, Any] = {"owner": None, "ids": [], "reason": "", "ordered_at": NOW, "ordered_by": ""}
@@ -314,9 +313,9 @@ def bearing_on(case: Case, holds: Sequence[Hold]) -> Circumstances:
 
 
 @contextlib.contextmanager
-def undone(database: Database) -> Iterator[Session]:
+def undone(database: Database) -> Iterator[Connection]:
     """A transaction that leaves nothing behind."""
-    with Session(database.engine) as db, db.begin() as whole:
+    with database.engine.connect() as db, db.begin() as whole:
         yield db
         whole.rollback()
 
@@ -351,7 +350,7 @@ class Situation:
             for case in self.cases
         }
 
-    def statement(self, db: Session) -> dict[str, Any]:
+    def statement(self, db: Connection) -> dict[str, Any]:
         """What the statement says."""
         schedules.plainly(db)
         now = literal(self.now, thread.c.registered_at.type)

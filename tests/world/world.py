@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Row, select
 
 from tests.world.approving import let_in
 from tests.world.stepping import AfterDelete, BeforeChild
@@ -137,7 +136,7 @@ class MovableClock(SystemClock):
         else:
             super().wait(seconds)
 
-    def lease_clock(self, db: Session, now: datetime) -> datetime:
+    def lease_clock(self, db: Connection, now: datetime) -> datetime:
         """Return the time that leases run on, moved likewise."""
         told = lease_clock(db, now)
         return told if told is now else told + self.offset

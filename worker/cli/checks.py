@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from worker.cli.check import Check, Status, problem_of
 from worker.cli.client import Client
@@ -103,7 +103,7 @@ def local_checks(settings: Settings) -> list[Check]:
     return found
 
 
-def _in_database(db: Session, settings: Settings, clock: Clock) -> Iterator[Check]:
+def _in_database(db: Connection, settings: Settings, clock: Clock) -> Iterator[Check]:
     looks: Sequence[Callable[[], Iterator[Check]]] = (
         lambda: _policies(db, settings),
         lambda: _beat(db, settings, clock.now()),
@@ -149,7 +149,7 @@ def _schema(database: Database) -> Check:
     return Check(check="database", status=Status.OK, what=f"revision {migrate.head()}")
 
 
-def _policies(db: Session, settings: Settings) -> Iterator[Check]:
+def _policies(db: Connection, settings: Settings) -> Iterator[Check]:
     found, refused = bundles.in_force(db), keys.read_fact(db, _REFUSED)
     if found is None:
         yield problem_of(
@@ -192,7 +192,7 @@ def _is_sandbox(project: Project) -> bool:
     return project.api_key.env == _SANDBOX_KEY and host in {"127.0.0.1", "::1", "localhost"}
 
 
-def _beat(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
+def _beat(db: Connection, settings: Settings, now: datetime) -> Iterator[Check]:
     ticked = keys.read_fact(db, LAST_TICK)
     if ticked is None:
         what = "It never ticked: nothing is swept on schedule."
@@ -208,7 +208,7 @@ def _beat(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
         yield Check(check="beat", status=Status.OK, what=f"ticked at {rfc3339(ticked[1])}")
 
 
-def _house(db: Session) -> Iterator[Check]:
+def _house(db: Connection) -> Iterator[Check]:
     """Tell whether beat's last round of activating and sealing failed; its worker may tick all the same."""
     failed, kept = keys.read_fact(db, "house.failed"), keys.read_fact(db, "house.kept")
     if failed is None or (kept is not None and kept[1] >= failed[1]):
@@ -218,7 +218,7 @@ def _house(db: Session) -> Iterator[Check]:
     yield problem_of("house", what, told.get("repair") or "The log of beat says more, at `house.failed`.")
 
 
-def _stopped(db: Session) -> Iterator[Check]:
+def _stopped(db: Connection) -> Iterator[Check]:
     for scope, reason in sorted(protections.paused(db).items()):
         name = "all projects" if scope == protections.EVERYTHING else scope
         what = f"Deletes are paused for {name}: {reason}"
@@ -232,7 +232,7 @@ def _stopped(db: Session) -> Iterator[Check]:
         )
 
 
-def _blocked(db: Session) -> Iterator[Check]:
+def _blocked(db: Connection) -> Iterator[Check]:
     seen: set[str] = set()
     for one in sweeps.page(db, limit=_NEWEST_SWEEPS):
         if one.policy in seen or one.dry_run:
@@ -248,14 +248,14 @@ def _blocked(db: Session) -> Iterator[Check]:
             yield problem_of("sweep", what, repair)
 
 
-def _notices(db: Session) -> Iterator[Check]:
+def _notices(db: Connection) -> Iterator[Check]:
     found = bundles.in_force(db)
     for name in undeliverable(bundle_from_canonical(found.canonical)) if found else ():
         repair = "`tenure threads list --outcome NOTIFY` lists what waits; take before_delete out, or wait."
         yield problem_of("notice", f"Nothing under {name} is deleted. {WHY}", repair)
 
 
-def _erasures(db: Session, now: datetime) -> Iterator[Check]:
+def _erasures(db: Connection, now: datetime) -> Iterator[Check]:
     overdue = orders.count_overdue(db, now)
     if overdue:
         what = f"{overdue} orders are past their deadline, and something is left to do."
@@ -265,7 +265,7 @@ def _erasures(db: Session, now: datetime) -> Iterator[Check]:
         yield Check(check="erasures", status=Status.OK, what="none is past its deadline")
 
 
-def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]:
+def _coverage(db: Connection, settings: Settings, now: datetime) -> Iterator[Check]:
     """Tell of each project what the newest coverage sweep counted; nothing here stops a deletion."""
     found = bundles.in_force(db)
     projects = sorted(bundle_from_canonical(found.canonical).projects) if found else []
@@ -292,7 +292,7 @@ def _coverage(db: Session, settings: Settings, now: datetime) -> Iterator[Check]
         yield Check(check=name, status=status, what=what, repair=repair if status is not Status.OK else "")
 
 
-def _parked(db: Session) -> Iterator[Check]:
+def _parked(db: Connection) -> Iterator[Check]:
     counts = threads.counts_by_state(db)
     parked = sum(one.threads for one in failures.groups(db, projects=None))
     if parked:

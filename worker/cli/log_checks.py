@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.anchors.base import Anchor, AnchorFailed
 from worker.cli.check import Check, Status, problem_of
@@ -32,7 +32,7 @@ def log_checks(database: Database, known: Log, clock: Clock) -> Iterator[Check]:
         yield from _rails(rails.look(db))
 
 
-def _root(db: Session) -> Check:
+def _root(db: Connection) -> Check:
     """Fold every leaf, a page at a time: a log that was changed below Tenure shows here."""
     head, stored = log.read_head(db), log.leaf_count(db)
     with progress("computing the log's root") as tell:
@@ -47,7 +47,7 @@ def _root(db: Session) -> Check:
     return Check(check="log", status=Status.OK, what=f"{head.size} leaves give the root; {until}{since}")
 
 
-def _bodies(db: Session) -> Iterator[Check]:
+def _bodies(db: Connection) -> Iterator[Check]:
     """Every body that is gone is named by an entry, and every one that an entry names is gone."""
     wrong = gone.disagreements(db)
     for one in wrong[:_MOST]:
@@ -94,7 +94,7 @@ def _differs(known: Log, one: Anchor, lag: Lag, refused: LogRefused | None) -> C
     return problem_of(f"anchor {lag.anchor}", told, _LOST)
 
 
-def _deleting(db: Session, clock: Clock) -> Iterator[Check]:
+def _deleting(db: Connection, clock: Clock) -> Iterator[Check]:
     """Tell what the service itself found when it last compared; its anchors may be others than these."""
     fact, stopped = keys.read_fact(db, COMPARED), why_not_armed(db, clock.now())
     if fact is not None and stopped is not None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.cli.check import Check, Status, problem_of
 from worker.cli.surroundings import trust
@@ -59,7 +59,7 @@ def _redis(settings: Settings) -> Iterator[Check]:
             yield Check(check=name, status=Status.OK, what=f"answers, and evicts nothing{both}")
 
 
-def clocks_agree(db: Session, clock: Clock) -> Check:
+def clocks_agree(db: Connection, clock: Clock) -> Check:
     """Compare this machine's clock with the database's, on which leases run."""
     apart = clock.now() - lease_clock(db, clock.now())
     what = f"This machine and the database are {abs(apart).total_seconds():.1f} s apart."

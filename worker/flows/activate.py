@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.flows.await_approval import AWAITING, alert_awaiting, awaiting, note_awaiting, nothing_awaits
@@ -190,14 +190,14 @@ def _placed(found: bundles.InForce | None) -> tuple[str, datetime] | None:
     return None if found is None else (found.digest, found.activated_at)
 
 
-def _use_approval(db: Session, comparison: Comparison, now: datetime) -> Approval | None:
+def _use_approval(db: Connection, comparison: Comparison, now: datetime) -> Approval | None:
     """Use up the approval of this very pair, if there is one that lives."""
     base, head = comparison.base or "", comparison.head
     found = previews.live_approval(db, base_digest=base, digest=head, now=now, lock=True)
     return found if found is not None and previews.use(db, found.preview_id, now) else None
 
 
-def _replace(db: Session, step: _Step, approval: Approval | None) -> None:
+def _replace(db: Connection, step: _Step, approval: Approval | None) -> None:
     bundle, now = step.head, step.now
     enforced = [one.name for one in bundle.policies if one.mode is Mode.ENFORCE]
     bundles.activate(db, digest=bundle.digest, canonical=bundle.canonical, origin=step.origin, now=now)

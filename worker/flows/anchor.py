@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.anchors.base import Anchor, AnchorFailed, AnchorForked
 from worker.flows.compare import Log
@@ -52,13 +52,13 @@ def anchor(database: Database, known: Log, *, clock: Clock) -> None:
         _bring_up(database, known, one, clock)
 
 
-def lags(db: Session, anchors: Sequence[Anchor], now: datetime) -> list[Lag]:
+def lags(db: Connection, anchors: Sequence[Anchor], now: datetime) -> list[Lag]:
     """Return the lag of each anchor, from what the database knows of it: nothing outside is asked."""
     head = log.read_head(db)
     return [_lag(db, one, _state(db, one), head.size, now) for one in anchors]
 
 
-def anchored_line(db: Session, anchors: Sequence[Anchor], now: datetime) -> str:
+def anchored_line(db: Connection, anchors: Sequence[Anchor], now: datetime) -> str:
     """Return the sentence for a certificate; it says "anchored" only where no anchor is a day late."""
     found = [one for one in lags(db, anchors, now) if one.is_anchored]
     if not found:
@@ -67,7 +67,7 @@ def anchored_line(db: Session, anchors: Sequence[Anchor], now: datetime) -> str:
     return f"Anchored at {rfc3339(now)} in: {told}."
 
 
-def _lag(db: Session, one: Anchor, state: dict[str, Any], size: int, now: datetime) -> Lag:
+def _lag(db: Connection, one: Anchor, state: dict[str, Any], size: int, now: datetime) -> Lag:
     reached = int(state["size"])
     since = log.sealed_first_above(db, reached)
     return Lag(
@@ -80,7 +80,7 @@ def _lag(db: Session, one: Anchor, state: dict[str, Any], size: int, now: dateti
     )
 
 
-def _state(db: Session, one: Anchor) -> dict[str, Any]:
+def _state(db: Connection, one: Anchor) -> dict[str, Any]:
     """Return what is known of an anchor; of another place nothing is."""
     fact = keys.read_fact(db, f"anchor.{one.name}")
     if fact is not None and fact[0]["place"] == one.place:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.model.clock import Clock
 from worker.model.errors import TenureError
@@ -120,7 +120,7 @@ def forget_answers(database: Database, *, clock: Clock) -> None:
 
 
 def _again(
-    db: Session, found: StoredAnswer, asked: Asked, claim: Claim, *, now: datetime
+    db: Connection, found: StoredAnswer, asked: Asked, claim: Claim, *, now: datetime
 ) -> Claim | KeptAnswer:
     """Say what a key that is known means for this request."""
     over = found.running_until is None and found.expires_at <= now
@@ -137,7 +137,7 @@ def _again(
     return claim
 
 
-def _running(db: Session, until: datetime, now: datetime) -> StillRunning:
+def _running(db: Connection, until: datetime, now: datetime) -> StillRunning:
     left = math.ceil((until - lease_clock(db, now)).total_seconds())
     return StillRunning(
         "The request that came first with this Idempotency-Key is not answered yet.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
@@ -83,7 +83,7 @@ def has_expired(found: StoredPreview, given: Approval | None, now: datetime) -> 
     return now >= (given.expires_at if given else found.made_at + LASTS)
 
 
-def _base_of(db: Session, found: StoredPreview, now: datetime) -> str:
+def _base_of(db: Connection, found: StoredPreview, now: datetime) -> str:
     """Return the base that the approval is for; refuses where the preview does not wait for one."""
     anew = "`tenure policy preview PATH` shows what it would change by now."
     newest = previews.newest_id(db, found.head_digest)

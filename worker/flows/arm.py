@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
@@ -137,7 +137,7 @@ def arm(database: Database, group: Sequence[Intent], *, actor: str, clock: Clock
 class _Room:
     """Everything that was read under the protection rows."""
 
-    db: Session
+    db: Connection
     now: datetime
     database_time: datetime
     # A clock that runs ahead makes nothing due: the database's, where it has one, must agree.

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit.manifest import ERASURE, OWNER, Manifest
 from worker.audit.single import MOST_PROOFS, write_single
@@ -50,7 +50,7 @@ def attest(
     if (owner is None) == (erasure is None):
         raise Invalid("An answer is about an owner or an erasure order.", repair="Give exactly one of them.")
 
-    def write(db: Session, sealed: Sealed, file: BinaryIO) -> Manifest:
+    def write(db: Connection, sealed: Sealed, file: BinaryIO) -> Manifest:
         kind, of = (OWNER, owner) if owner is not None else (ERASURE, erasure)
         size = sealed.checkpoint.size
         scope = scope_of(db, sealer, project, window, size=size, now=clock.now(), kind=kind, of=of)
@@ -73,7 +73,7 @@ def attest(
     )
 
 
-def _of_owner(db: Session, project: str, owner: str) -> list[int]:
+def _of_owner(db: Connection, project: str, owner: str) -> list[int]:
     own = [one.thread.id for one in threads.of_owner(db, owner) if one.thread.project == project]
     if not own:
         problem = f"No thread of project {project} has this owner."
@@ -81,7 +81,7 @@ def _of_owner(db: Session, project: str, owner: str) -> list[int]:
     return log.bodies_of_subjects(db, project, own)
 
 
-def _of_order(db: Session, project: str, erasure: str) -> list[int]:
+def _of_order(db: Connection, project: str, erasure: str) -> list[int]:
     if orders.get(db, erasure) is None:
         raise no_such_order()
     stored = threads.many(db, protections.threads_of_erasure(db, erasure))
@@ -92,7 +92,7 @@ def _of_order(db: Session, project: str, erasure: str) -> list[int]:
     return sorted([*log.bodies_of_subjects(db, project, own), *log.bodies_of_erasure(db, erasure, project)])
 
 
-def _proved(db: Session, sealed: Sealed, indices: list[int]) -> Iterator[tuple[TlogProof, bytes]]:
+def _proved(db: Connection, sealed: Sealed, indices: list[int]) -> Iterator[tuple[TlogProof, bytes]]:
     """Yield proof and body of each entry."""
     read = StoredTiles(db=db, size=sealed.checkpoint.size)
     for index in indices[: MOST_PROOFS + 1]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.policy.compare import Comparison
@@ -36,7 +36,7 @@ class Awaiting:
     since: datetime
 
 
-def awaiting(db: Session) -> Awaiting | None:
+def awaiting(db: Connection) -> Awaiting | None:
     """Return what waits, as the last look at the policies folder left it."""
     found = keys.read_fact(db, AWAITING)
     if found is None or not found[0]:
@@ -52,7 +52,7 @@ def awaiting(db: Session) -> Awaiting | None:
 
 
 def note_awaiting(
-    db: Session, comparison: Comparison, *, origin: Mapping[str, Any], actor: str, now: datetime
+    db: Connection, comparison: Comparison, *, origin: Mapping[str, Any], actor: str, now: datetime
 ) -> bool:
     """Keep that this bundle waits, with its entry; False when that is known. The caller holds `*`."""
     known = awaiting(db)
@@ -78,7 +78,7 @@ def alert_awaiting(comparison: Comparison) -> None:
     raise_alert(AWAITING, bundle=comparison.head, base=comparison.base, loosening=count, repair=HOW)
 
 
-def nothing_awaits(db: Session, now: datetime) -> None:
+def nothing_awaits(db: Connection, now: datetime) -> None:
     """Forget what waited: the folder holds something else by now, or it is in force."""
     found = keys.read_fact(db, AWAITING)
     if found is not None and found[0]:

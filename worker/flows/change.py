@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
@@ -142,7 +142,7 @@ def _wait(database: Database, thread_ids: Sequence[str], *, clock: Clock, lease:
     wait_for_armed(database, keys, clock=clock, lease=lease)
 
 
-def _again(db: Session, thread_id: str) -> StoredThread:
+def _again(db: Connection, thread_id: str) -> StoredThread:
     found = threads.get(db, thread_id)
     assert found is not None  # noqa: S101 - threads are never removed
     return found
@@ -159,7 +159,7 @@ def _changed(thread: Thread, wanted: Change) -> Thread:
 class _Desk:
     """What one transaction of changes works with; every row in ``found`` is locked."""
 
-    db: Session
+    db: Connection
     now: datetime
     actor: str
     bundle: Bundle
@@ -167,7 +167,7 @@ class _Desk:
     in_flight: frozenset[str]
 
     @classmethod
-    def open(cls, db: Session, thread_ids: Sequence[str], *, now: datetime, actor: str) -> _Desk:
+    def open(cls, db: Connection, thread_ids: Sequence[str], *, now: datetime, actor: str) -> _Desk:
         """Take what must stand still, in the order in which everybody takes it, and then read."""
         # Shared: a date under an older bundle must not outlast the newer one's recompute.
         bundle = bundle_in_force(db, share=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.anchors.base import Anchor, AnchorFailed, Mark, checkpoint_in
 from worker.model.clock import Clock, parse_rfc3339, rfc3339
@@ -115,7 +115,7 @@ def own_marks(known: Log) -> tuple[list[Mark], list[AnchorFailed]]:
 
 
 def judge(
-    db: Session,
+    db: Connection,
     origin: str,
     marks: Sequence[Mark],
     *,
@@ -152,7 +152,7 @@ def _differs(mark: Mark) -> LogDiffers:
     return LogDiffers(f"The database differs from its anchor: {told}.", repair=_REPAIR)
 
 
-def _root_at(db: Session, head: store_log.Head, size: int) -> bytes:
+def _root_at(db: Connection, head: store_log.Head, size: int) -> bytes:
     """Return the root at a size: the head's, that of the checkpoint stored then, else from the leaves."""
     if size == head.size:
         return head.frontier.root()
@@ -191,12 +191,12 @@ def _fact(top: tuple[int, int], refused: LogRefused | None, until: datetime) -> 
     }
 
 
-def forget(db: Session, now: datetime) -> None:
+def forget(db: Connection, now: datetime) -> None:
     """Let what was compared before count no more: a person has looked. Belongs to opening an epoch."""
     keys.note_fact(db, COMPARED, _fact((0, 0), None, lease_clock(db, now) + FRESH), now)
 
 
-def why_not_armed(db: Session, now: datetime) -> str | None:
+def why_not_armed(db: Connection, now: datetime) -> str | None:
     """Return why no DELETE may leave: the log is refused, or nobody compared it lately; None if one may.
 
     A database that nobody ever compared has no fact: no process of it has anchors, or none has begun yet. How

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker import __version__
 from worker.model.decision import Circumstances, Decision, Outcome
@@ -51,7 +51,7 @@ def read_bundle(found: bundles.InForce) -> Bundle:
         raise BundleUnreadable(problem, repair=repair) from e
 
 
-def bundle_in_force(db: Session, *, share: bool = False) -> Bundle:
+def bundle_in_force(db: Connection, *, share: bool = False) -> Bundle:
     """Return the bundle that every process decides by; raises NoBundle before the first one.
 
     With ``share`` it stays in force until the caller commits. Its text is read once in a process: a bundle
@@ -74,7 +74,7 @@ def bundle_in_force(db: Session, *, share: bool = False) -> Bundle:
     return found
 
 
-def decide_now(db: Session, threads: Sequence[Thread], *, now: datetime) -> dict[str, Decision]:
+def decide_now(db: Connection, threads: Sequence[Thread], *, now: datetime) -> dict[str, Decision]:
     """Decide threads under everything that bears on them, in the caller's snapshot."""
     bundle = bundle_in_force(db)
     bearing = protections.circumstances(db, [one.id for one in threads])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.anchors.base import Mark, checkpoint_in
 from worker.audit import bodies
@@ -72,7 +72,7 @@ def open_epoch(database: Database, sealer: Sealer, *, reason: str, actor: str, c
 
 
 def _append(
-    db: Session,
+    db: Connection,
     sealer: Sealer,
     marks: list[Mark],
     refused: LogRefused,
@@ -102,7 +102,7 @@ def _append(
     return epoch, origin, gap
 
 
-def _agreed(db: Session, sealer: Sealer) -> int:
+def _agreed(db: Connection, sealer: Sealer) -> int:
     """Return the size of the newest stored checkpoint that an anchor holds too; 0 where none is found."""
     for sealed in reversed(log.newest_seals(db, above=0, limit=_MOST)):
         here = checkpoint_in(sealed.note)

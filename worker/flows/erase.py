@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.flows.answer import answer_order
@@ -104,7 +104,7 @@ def _deadline(given: datetime | None, instant: datetime, now: datetime) -> datet
     return given
 
 
-def _covered(db: Session, order: Erasure, projects: Sequence[str] | None) -> list[StoredThread]:
+def _covered(db: Connection, order: Erasure, projects: Sequence[str] | None) -> list[StoredThread]:
     found = threads.of_owner(db, order.owner) if order.owner else threads.live_matching_ids(db, order.ids)
     return [
         one
@@ -113,7 +113,7 @@ def _covered(db: Session, order: Erasure, projects: Sequence[str] | None) -> lis
     ]
 
 
-def _reschedule(db: Session, covered: Sequence[StoredThread], now: datetime) -> None:
+def _reschedule(db: Connection, covered: Sequence[StoredThread], now: datetime) -> None:
     # Shared, as in register: a date under an older bundle must not outlast the newer one's recompute.
     bundle = bundle_in_force(db, share=True)
     bearing = protections.circumstances(db, [one.thread.id for one in covered], with_holds=False)

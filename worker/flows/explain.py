@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.decide import bundle_in_force
 from worker.model.evidence import Grade
@@ -30,7 +30,7 @@ _PARKED = {
 }
 
 
-def explain_thread(db: Session, stored: StoredThread, *, now: datetime) -> Explanation:
+def explain_thread(db: Connection, stored: StoredThread, *, now: datetime) -> Explanation:
     """Explain one thread as it would be decided now, by which commit, and why it is parked if it is."""
     thread = stored.thread
     bearing = protections.circumstances(db, [thread.id])

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker import __version__
 from worker.audit import bodies
@@ -96,7 +96,7 @@ def export(
     """
     wanted = extras or Extras()
 
-    def write(db: Session, sealed: Sealed, file: BinaryIO) -> Manifest:
+    def write(db: Connection, sealed: Sealed, file: BinaryIO) -> Manifest:
         size = sealed.checkpoint.size
         beginning = _beginning(db, sealed, wanted.begin_at)
         return write_bundle(
@@ -122,7 +122,7 @@ def export(
 def exported(
     database: Database,
     sealer: Sealer,
-    write: Callable[[Session, Sealed, BinaryIO], Manifest],
+    write: Callable[[Connection, Sealed, BinaryIO], Manifest],
     *,
     project: str,
     window: tuple[datetime, datetime],
@@ -141,21 +141,23 @@ def exported(
         )
         with _beside(out) as file:
             manifest = write(db, sealed, file)
+    entry = bodies.export_made(
+        project,
+        window=window,
+        size=newest.size,
+        root=sealed.checkpoint.root,
+        at=clock.now(),
+        actor=actor,
+    )
     with database.write() as db:
-        entry = bodies.export_made(
-            project,
-            window=window,
-            size=newest.size,
-            root=sealed.checkpoint.root,
-            at=clock.now(),
-            actor=actor,
-        )
         log.append(db, [entry])
     return manifest
 
 
 @contextmanager
-def _sealed_snapshot(database: Database, sealer: Sealer, *, clock: Clock) -> Iterator[tuple[Session, Seal]]:
+def _sealed_snapshot(
+    database: Database, sealer: Sealer, *, clock: Clock
+) -> Iterator[tuple[Connection, Seal]]:
     """Seal, and open one instant of the database in which every body that is gone is told of by then.
 
     Bodies may be shredded or pruned between the two: then their entry lies behind the checkpoint, and a
@@ -177,7 +179,7 @@ def _sealed_snapshot(database: Database, sealer: Sealer, *, clock: Clock) -> Ite
 
 
 def scope_of(
-    db: Session,
+    db: Connection,
     sealer: Sealer,
     project: str,
     window: tuple[datetime, datetime],
@@ -214,11 +216,11 @@ def _told(envelopes: Iterator[bytes], wanted: Extras, size: int) -> Iterator[byt
             wanted.progress(index, size)
 
 
-def _policies(db: Session, end: datetime) -> dict[str, str]:
+def _policies(db: Connection, end: datetime) -> dict[str, str]:
     return {digest: digested_text(text) for digest, text in bundles.texts_before(db, end).items()}
 
 
-def _beginning(db: Session, sealed: Sealed, size: int) -> Beginning | None:
+def _beginning(db: Connection, sealed: Sealed, size: int) -> Beginning | None:
     """Return what leads from the checkpoint of that size to the newest; None for leaf 0."""
     if not size:
         return None

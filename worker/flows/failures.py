@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.model.errors import NotFound
 from worker.store import failures
@@ -29,7 +29,7 @@ def fingerprint_of(project: str, kind: str, reason: str) -> str:
 
 
 def list_failures(
-    db: Session, *, projects: Sequence[str] | None = None, accepted: bool = False
+    db: Connection, *, projects: Sequence[str] | None = None, accepted: bool = False
 ) -> list[Failure]:
     """Return the groups of these projects (None: all): those that wait, or those a person accepted."""
     return [
@@ -39,7 +39,7 @@ def list_failures(
 
 
 def find_failure(
-    db: Session, fingerprint: str, *, projects: Sequence[str] | None = None, accepted: bool | None = False
+    db: Connection, fingerprint: str, *, projects: Sequence[str] | None = None, accepted: bool | None = False
 ) -> Failure:
     """Return one group, with ``accepted`` None what waits before what was accepted.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.flows.in_flight import wait_for_armed
@@ -83,7 +83,7 @@ class _Ordered:
     keys: Mapping[AttemptKey, str]
 
 
-def _order(db: Session, placed: StoredHold) -> _Ordered:
+def _order(db: Connection, placed: StoredHold) -> _Ordered:
     """Commit the hold with its entry, under the protection rows: what arms after this sees it."""
     scope = placed.hold.scope
     protections.take(db, protections.scopes_of(scope))

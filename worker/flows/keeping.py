@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.model.chosen import Kept
 from worker.model.decision import Hold
@@ -25,7 +25,7 @@ class Keeping:
     by: Mapping[str, frozenset[str]]
 
 
-def keeping(db: Session, thread: Thread, children: Collection[str], holds: Sequence[Hold]) -> Keeping:
+def keeping(db: Connection, thread: Thread, children: Collection[str], holds: Sequence[Hold]) -> Keeping:
     """Return which of these children of a thread are kept; holds come first, since only they are released."""
     by = references.shared(db, thread, children)
     reasons = dict.fromkeys(by, Kept.SHARED_REFERENCE)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker import __version__
 from worker.audit import bodies
@@ -155,7 +155,7 @@ def require_within(who: Principal, scopes: Sequence[str]) -> None:
 
 
 def add_new_key(
-    db: Session,
+    db: Connection,
     *,
     label: str,
     scopes: Sequence[str],
@@ -208,7 +208,7 @@ def is_well_formed(text: str) -> bool:
     return len(parts) == _PARTS and parts[0] == "tnr" and _crc("_".join(parts[:3])) == parts[3]
 
 
-def authenticate(db: Session, texts: Sequence[str], *, now: datetime) -> list[Principal | KeyRefused]:
+def authenticate(db: Connection, texts: Sequence[str], *, now: datetime) -> list[Principal | KeyRefused]:
     """Return who holds each key, or KeyRefused in its place: one answer for every reason."""
     ids = {text.split("_")[1] for text in texts if is_well_formed(text)}
     found = keys.get_keys(db, ids) if ids else {}
@@ -254,8 +254,9 @@ def _refused() -> KeyRefused:
 
 def note_look(database: Database, what: str, *, rows: int, actor: str, clock: Clock) -> None:
     """Record that somebody looked at the keys: reading is a use of an administrative scope too."""
+    read = bodies.access_read(what=what, rows=rows, at=clock.now(), actor=actor)
     with database.write() as db:
-        log.append(db, [bodies.access_read(what=what, rows=rows, at=clock.now(), actor=actor)])
+        log.append(db, [read])
 
 
 def revoke_key(database: Database, key_id: str, *, actor: str, clock: Clock) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.policy.canonical import make_bundle
 from worker.policy.compare import Comparison, compare
@@ -19,7 +19,7 @@ _SANDBOX_KEY = "TENURE_KEY_SANDBOX"
 _CROSSES = "A real project becomes the sandbox's, or the other way round; nobody compares the sandbox's."
 
 
-def compare_with(db: Session, base: Bundle | None, head: Bundle) -> Comparison:
+def compare_with(db: Connection, base: Bundle | None, head: Bundle) -> Comparison:
     """Compare by meaning, knowing which projects have threads that may still be deleted.
 
     Projects of the local sandbox are left out: `tenure up --sandbox` adds, moves and removes them at each

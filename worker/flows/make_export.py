@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit.bundle import BundleRefused
 from worker.audit.manifest import Manifest
@@ -173,7 +173,7 @@ def _teller(maker: Maker, held: StoredExport) -> Callable[[int, int], None]:
     return tell
 
 
-def _renew(maker: Maker, held: StoredExport, db: Session, *, done: int, total: int) -> None:
+def _renew(maker: Maker, held: StoredExport, db: Connection, *, done: int, total: int) -> None:
     if not exports.renew(db, held, done=done, total=total, now=maker.clock.now(), lease=LEASE):
         raise _Lost
 

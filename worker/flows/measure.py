@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.anchor import lags
 from worker.flows.compare import Log, why_not_armed
@@ -32,7 +32,7 @@ class Measure:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def measure(db: Session, known: Log, *, now: datetime) -> Iterator[Measure]:
+def measure(db: Connection, known: Log, *, now: datetime) -> Iterator[Measure]:
     """Yield every gauge; the statements are few, and each walks an index or a small table."""
     yield from _states(db)
     yield from _overdue(db, now)
@@ -48,7 +48,7 @@ def measure(db: Session, known: Log, *, now: datetime) -> Iterator[Measure]:
     )
 
 
-def _states(db: Session) -> Iterator[Measure]:
+def _states(db: Connection) -> Iterator[Measure]:
     for state, count in sorted(threads.counts_by_state(db).items()):
         yield Measure(name="tenure_threads", text="Threads by state.", value=count, labels={"state": state})
     for state, count in sorted(work.count_by_state(db).items()):
@@ -62,7 +62,7 @@ def _states(db: Session) -> Iterator[Measure]:
     )
 
 
-def _overdue(db: Session, now: datetime) -> Iterator[Measure]:
+def _overdue(db: Connection, now: datetime) -> Iterator[Measure]:
     if bundles.digest_in_force(db) is None:
         return
     policies = {one.name for one in bundle_in_force(db).policies} | {ERASURE, PRODUCER_TTL}
@@ -76,7 +76,7 @@ def _overdue(db: Session, now: datetime) -> Iterator[Measure]:
     yield Measure(name="tenure_oldest_overdue_seconds", text="How long the oldest of them waits.", value=age)
 
 
-def _protections(db: Session, now: datetime) -> Iterator[Measure]:
+def _protections(db: Connection, now: datetime) -> Iterator[Measure]:
     simple = (
         ("tenure_holds_active", "Holds in force.", len(protections.active_holds(db))),
         ("tenure_deletes_paused", "Scopes whose deletes are paused.", len(protections.paused(db))),
@@ -92,7 +92,7 @@ def _protections(db: Session, now: datetime) -> Iterator[Measure]:
         yield Measure(name=name, text=text, value=value)
 
 
-def _bundle(db: Session) -> Iterator[Measure]:
+def _bundle(db: Connection) -> Iterator[Measure]:
     found, refused = bundles.in_force(db), keys.read_fact(db, REFUSED)
     yield Measure(
         name="tenure_bundle_refused",
@@ -120,7 +120,7 @@ def _bundle(db: Session) -> Iterator[Measure]:
         )
 
 
-def _log(db: Session, known: Log, now: datetime) -> Iterator[Measure]:
+def _log(db: Connection, known: Log, now: datetime) -> Iterator[Measure]:
     yield Measure(name="tenure_log_entries", text="Entries in the audit log.", value=log.read_head(db).size)
     yield Measure(
         name="tenure_log_refused",

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit.entry import EntryType
 from worker.model.decision import Hold
@@ -39,7 +39,7 @@ class Needed:
 
     _projects: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def judge(self, db: Session, bodies: Sequence[Kept], *, old: int) -> dict[int, Need]:
+    def judge(self, db: Connection, bodies: Sequence[Kept], *, old: int) -> dict[int, Need]:
         """Return which of these bodies must stay, and why; ``old`` is the first leaf that is young."""
         holds = protections.active_holds(db)
         controls = gone.supports(db, bodies)
@@ -68,12 +68,14 @@ class Needed:
                 found[one.index] = need
         return found
 
-    def _threads(self, db: Session, ids: Collection[str], holds: Sequence[Hold], old: int) -> dict[str, Need]:
+    def _threads(
+        self, db: Connection, ids: Collection[str], holds: Sequence[Hold], old: int
+    ) -> dict[str, Need]:
         """Return which of these threads keep their bodies, and why."""
         young = {name for name, newest in newest_of(db, ids).items() if newest >= old}
         return dict.fromkeys(young, Need.YOUNG) | of_threads(db, ids, holds)
 
-    def _touched(self, db: Session, holds: Iterable[Hold]) -> frozenset[str]:
+    def _touched(self, db: Connection, holds: Iterable[Hold]) -> frozenset[str]:
         """Return the projects of which some thread may be covered by a hold; a hold is never edited."""
         found: set[str] = set()
         for hold in holds:
@@ -94,7 +96,7 @@ def _any_touches(project: str, holds: Iterable[Hold], touched: frozenset[str]) -
     )
 
 
-def of_threads(db: Session, ids: Collection[str], holds: Sequence[Hold]) -> dict[str, Need]:
+def of_threads(db: Connection, ids: Collection[str], holds: Sequence[Hold]) -> dict[str, Need]:
     """Return which of these threads' bodies must stay, and why."""
     found = dict.fromkeys(needs.unended(db, ids), Need.OPEN)
     found |= dict.fromkeys(needs.ordered(db, ids), Need.ORDERED)

@@ -12,6 +12,6 @@ def note_read(
     database: Database, *, what: str, rows: int, project: str | None, actor: str, clock: Clock
 ) -> None:
     """Append who read what, before it is answered: an answer that cannot be recorded is not given."""
+    read = bodies.access_read(what=what, rows=rows, at=clock.now(), actor=actor, project=project)
     with database.write() as db:
-        read = bodies.access_read(what=what, rows=rows, at=clock.now(), actor=actor, project=project)
         log.append(db, [read])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit.entry import EntryType
 from worker.audit.reading import Body, load
@@ -34,7 +34,7 @@ class Owned:
     is_nobody: bool
 
 
-def owned(db: Session, owner: str, *, below: int, progress: Progress | None = None) -> Owned:
+def owned(db: Connection, owner: str, *, below: int, progress: Progress | None = None) -> Owned:
     """Return an owner's threads, and of their entries and the owner's below a tree size what is there."""
     registered = {one.thread.id for one in threads.of_owner(db, owner)}
     stated, loose = _naming(db, owner, below=below, progress=progress)
@@ -58,7 +58,7 @@ def owned(db: Session, owner: str, *, below: int, progress: Progress | None = No
 
 
 def _naming(
-    db: Session, owner: str, *, below: int, progress: Progress | None
+    db: Connection, owner: str, *, below: int, progress: Progress | None
 ) -> tuple[set[str], list[tuple[Kept, Body]]]:
     """Look at every body: which threads state the owner somewhere, and what there is of holds and orders."""
     subjects, loose = set[str](), list[tuple[Kept, Body]]()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.decide import schedule_of
 from worker.model.decision import ERASURE, Outcome
@@ -25,7 +25,7 @@ ONE_BY_ONE = 1000
 _IDS = 10_000
 
 
-def plan_window(db: Session, one: Sweep, bundle: Bundle, *, now: datetime) -> bool:
+def plan_window(db: Connection, one: Sweep, bundle: Bundle, *, now: datetime) -> bool:
     """Plan the next window; False when it was the last. The caller holds the sweep, and shares the bundle."""
     what = _due(db, one, bundle, now)
     after = Place(at=one.cursor_at, id=one.cursor) if one.cursor_at else None
@@ -40,7 +40,7 @@ def plan_window(db: Session, one: Sweep, bundle: Bundle, *, now: datetime) -> bo
     return True
 
 
-def _due(db: Session, one: Sweep, bundle: Bundle, now: datetime) -> Due:
+def _due(db: Connection, one: Sweep, bundle: Bundle, now: datetime) -> Due:
     holds = protections.active_holds(db)
     owing = [rule for rule in bundle.policies if _owes_a_notice(rule)]
     # An erasure's date never stands alone, nor does that of a rule which owes a notice itself.
@@ -59,7 +59,7 @@ def _owes_a_notice(rule: Policy) -> bool:
     return rule.mode is Mode.ENFORCE and rule.delete is not None and rule.notify is not None
 
 
-def _decide_others(db: Session, one: Sweep, what: Due, window: Window, bundle: Bundle) -> int:
+def _decide_others(db: Connection, one: Sweep, what: Due, window: Window, bundle: Bundle) -> int:
     """Decide what no date alone decides; what is not due any more gets its new date."""
     rest = [stored.thread for stored in due.undecided(db, what, window, one.id)]
     bearing = protections.circumstances(db, [thread.id for thread in rest])
@@ -76,7 +76,7 @@ def _decide_others(db: Session, one: Sweep, what: Due, window: Window, bundle: B
     return len(lines)
 
 
-def digest_of(db: Session, one: Sweep) -> tuple[str, int]:
+def digest_of(db: Connection, one: Sweep) -> tuple[str, int]:
     """Return the digest of a stored plan and how many threads it lists; only a page is in memory.
 
     It is the SHA-256 over policy, bundle digest and sorted thread ids, one per line. The database sorts them:

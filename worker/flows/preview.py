@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.activate import Source, known_policies
 from worker.flows.loosening import compare_with
@@ -123,7 +123,7 @@ def preview(
     return made
 
 
-def _forecast(db: Session, forecast: Forecast, progress: Callable[[int, int], None]) -> Forecast:
+def _forecast(db: Connection, forecast: Forecast, progress: Callable[[int, int], None]) -> Forecast:
     total = threads.counts_by_state(db).get(ThreadState.LIVE, 0)
     holds, last, done = protections.active_holds(db), "", 0
     while True:
@@ -138,7 +138,7 @@ def _forecast(db: Session, forecast: Forecast, progress: Callable[[int, int], No
         last = ids[-1]
 
 
-def _guard(db: Session, head: Bundle, policy: str, forecast: Forecast, now: datetime) -> Told:
+def _guard(db: Connection, head: Bundle, policy: str, forecast: Forecast, now: datetime) -> Told:
     """Judge what a sweep of this policy would plan now, as the sweep itself would."""
     guards = head.policy(policy).guards
     assert guards is not None  # noqa: S101 - RP010: a delete rule without guards is refused at loading

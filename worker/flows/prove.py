@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit.checkpoint import Checkpoint
 from worker.audit.keys import open_checkpoint
@@ -63,7 +63,7 @@ def prove(database: Database, sealer: Sealer, named: str, *, clock: Clock) -> Pr
     return Proved(proof=proof, checkpoint=checkpoint, keys=tuple(one.line for one in keys))
 
 
-def prove_continuation(db: Session, old: Checkpoint, new: Checkpoint) -> list[bytes]:
+def prove_continuation(db: Connection, old: Checkpoint, new: Checkpoint) -> list[bytes]:
     """Return the proof that ``new`` only added leaves to ``old`` (RFC 6962 2.1.2); raises LogDisagrees."""
     path = consistency_from_tiles(old.size, new.size, StoredTiles(db=db, size=new.size))
     if not verify_consistency(old=old.size, new=new.size, old_root=old.root, new_root=new.root, proof=path):

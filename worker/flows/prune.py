@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
@@ -98,7 +98,7 @@ class _Run:
     dry_run: bool
     needed: Needed = field(default_factory=Needed)
 
-    def page(self, db: Session, found: list[gone.Kept]) -> tuple[dict[int, Need], int]:
+    def page(self, db: Connection, found: list[gone.Kept]) -> tuple[dict[int, Need], int]:
         """Judge one page and empty what may go; returns what must stay, and how many went or would."""
         if not self.dry_run:
             protections.share(db, {one.project for one in found if one.project is not None})

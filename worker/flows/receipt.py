@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.decide import decide_now
 from worker.model.decision import ERASURE, Decision, Outcome
@@ -26,7 +26,7 @@ def no_such_order() -> NotFound:
     return NotFound("No erasure has this id.", repair=repair)
 
 
-def receipt(db: Session, erasure_id: str, *, now: datetime) -> Receipt:
+def receipt(db: Connection, erasure_id: str, *, now: datetime) -> Receipt:
     """Return an order with the present standing of its threads; raises NotFound."""
     found = orders.get(db, erasure_id)
     if found is None:

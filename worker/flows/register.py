@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
@@ -99,7 +99,7 @@ class Decided:
     decision: Decision
 
 
-def register(db: Session, wanted: Registration, *, actor: str, now: datetime) -> Registered:
+def register(db: Connection, wanted: Registration, *, actor: str, now: datetime) -> Registered:
     """Register one thread, idempotently by (project, kind, external_id).
 
     Raises Invalid (wrong prefix, unknown project, bad TTL, a child that the kind cannot have), Conflict and
@@ -113,7 +113,7 @@ def register(db: Session, wanted: Registration, *, actor: str, now: datetime) ->
 
 
 def register_many(
-    db: Session,
+    db: Connection,
     wanted: Sequence[Registration],
     *,
     actor: str,
@@ -127,7 +127,7 @@ def register_many(
     return made.results
 
 
-def register_decided(db: Session, asked: Sequence[Asked], *, now: datetime) -> list[Decided | TenureError]:
+def register_decided(db: Connection, asked: Sequence[Asked], *, now: datetime) -> list[Decided | TenureError]:
     """Register what several callers ask for in one transaction, each as `register` would, and decide it.
 
     Of each its refusal stands in its place: Invalid, Conflict or RegisteredElsewhere.
@@ -166,7 +166,7 @@ class _Made:
 
 
 def _enter(
-    db: Session, asked: Sequence[Asked], now: datetime, refused: Callable[[int, TenureError], None]
+    db: Connection, asked: Sequence[Asked], now: datetime, refused: Callable[[int, TenureError], None]
 ) -> _Made:
     # Shared: a thread that was dated under an older bundle, and committed after the recompute had passed,
     # would belong to no sweep.
@@ -190,7 +190,7 @@ def _enter(
     return _Made(bundle=bundle, results=results, new=new, orders=orders)
 
 
-def _decide(db: Session, made: _Made, now: datetime) -> dict[str, Decision]:
+def _decide(db: Connection, made: _Made, now: datetime) -> dict[str, Decision]:
     """Decide what was registered; of what is new nothing can bear on it but holds and orders on their way."""
     done = {one.stored.thread.id: one for one in made.results if one is not None}
     before = [one for one in done if one not in made.orders]
@@ -209,7 +209,7 @@ def _decide(db: Session, made: _Made, now: datetime) -> dict[str, Decision]:
     }
 
 
-def _record(db: Session, made: _Made, now: datetime) -> None:
+def _record(db: Connection, made: _Made, now: datetime) -> None:
     """Write the entries of what is new: the last step of the transaction."""
     log.append(db, [replace(_registered(one, now), request_id=one.asked.request_id) for one in made.new])
     _count([one for one in made.results if one is not None])
@@ -226,7 +226,7 @@ def _add_to_meter(kind: str, result: str, number: int) -> None:
 
 
 def _add(
-    db: Session, lines: Sequence[_Line], bundle: Bundle, now: datetime
+    db: Connection, lines: Sequence[_Line], bundle: Bundle, now: datetime
 ) -> tuple[dict[str, StoredThread], dict[str, Sequence[Order]]]:
     """Insert what nobody registered before; returns it by its id, with the orders that cover it.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
@@ -112,7 +112,7 @@ def _take(tools: Tools, credential: str) -> tuple[list[_Taken], datetime]:
         return taken, until
 
 
-def _graded(db: Session, stored: StoredThread) -> dict[str, Any]:
+def _graded(db: Connection, stored: StoredThread) -> dict[str, Any]:
     """Return the body of the entry that graded this thread: the passes to fold with the later read."""
     index = (stored.evidence or {}).get("entry")
     body = log.body_at(db, index) if index is not None else None
@@ -163,7 +163,7 @@ def _passes(one: _Read) -> list[Tried]:
     return [read_tried(passed) for passed in one.taken.graded.get("passes", [])]
 
 
-def _settle(db: Session, one: _Read, again_at: datetime, until: datetime) -> tuple[Grade, bool]:
+def _settle(db: Connection, one: _Read, again_at: datetime, until: datetime) -> tuple[Grade, bool]:
     stored = one.taken.stored
     before = stored.grade or Grade.CONTROL_FAILED
     graded = regrade(before, _passes(one), Reread(seen=one.seen.seen, control=one.support.control))

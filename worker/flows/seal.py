@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.checkpoint import Checkpoint
@@ -50,7 +50,7 @@ def seal(database: Database, sealer: Sealer, *, clock: Clock, force: bool = Fals
             return kept
 
 
-def _origin(db: Session, sealer: Sealer) -> str:
+def _origin(db: Connection, sealer: Sealer) -> str:
     """Return the origin that is signed: the log's own, or that of the epoch in which it goes on."""
     return epochs.origin_of(sealer.origin, epochs.current(db).number)
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
@@ -167,7 +167,7 @@ class _Done:
         return [(key, position) for key, position in self.graded.items() if key not in moved]
 
 
-def _cancel(db: Session, one: Settlement, before: Standing, now: datetime) -> None:
+def _cancel(db: Connection, one: Settlement, before: Standing, now: datetime) -> None:
     reason = f"the thread is {before.state.value}"
     work.settle(db, one.item, ItemState.CANCELLED, now=now, reason=reason)
 
@@ -188,7 +188,7 @@ def _move_item(one: Settlement, waits_from: datetime) -> ItemMove:
 class _Writer:
     """Writes one settlement that owns its item."""
 
-    db: Session
+    db: Connection
     one: Settlement
     before: Standing
     now: datetime

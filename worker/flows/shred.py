@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.entry import Entry
@@ -123,7 +123,7 @@ def _destroy(
     return went
 
 
-def _refuse_needed(db: Session, owner: str, threads: Collection[str]) -> None:
+def _refuse_needed(db: Connection, owner: str, threads: Collection[str]) -> None:
     holds = protections.active_holds(db)
     if named := holds_on_owner(holds, owner):
         problem = f"The hold of {named[0].matter} covers this owner: nothing is shredded."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.anchors.base import Anchor
 from worker.audit import bodies
@@ -76,7 +76,7 @@ class Rotated:
     both_sign: int
 
 
-def known_keys(db: Session, sealer: Sealer) -> list[LogKey]:
+def known_keys(db: Connection, sealer: Sealer) -> list[LogKey]:
     """Return the log's keys; for a log that no key is noted for yet, the one at hand."""
     return log_keys.keys(db, sealer.origin) or [LogKey(vkey=sealer.signer().vkey)]
 
@@ -101,7 +101,7 @@ def sign(sealer: Sealer, keys: Sequence[LogKey], checkpoint: Checkpoint) -> str:
     return sign_checkpoint(checkpoint, *signers_at(sealer, keys, checkpoint.size))
 
 
-def note_first_key(db: Session, sealer: Sealer, keys: Sequence[LogKey], *, clock: Clock) -> None:
+def note_first_key(db: Connection, sealer: Sealer, keys: Sequence[LogKey], *, clock: Clock) -> None:
     """Remember the first key of a log, so that no other takes its place unannounced. The head is held."""
     if not log_keys.keys(db, sealer.origin):
         log_keys.add_key(db, sealer.origin, keys[0].vkey, since=0, at=clock.now())

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.audit import bodies
 from worker.audit.actors import policy_actor
@@ -84,7 +84,7 @@ def _sweep(database: Database, order: Order, *, actor: str, clock: Clock) -> Swe
     return release(database, new.id, clock=clock) if releasing else judged
 
 
-def _begin(db: Session, order: Order, bundle: Bundle, *, actor: str, now: datetime) -> Sweep | None:
+def _begin(db: Connection, order: Order, bundle: Bundle, *, actor: str, now: datetime) -> Sweep | None:
     sweep_id = new_id("swp", now)
     if order.policy != ERASURE:
         _enforced(bundle, order.policy)
@@ -105,7 +105,7 @@ def _begin(db: Session, order: Order, bundle: Bundle, *, actor: str, now: dateti
     return new
 
 
-def _ready_bundle(db: Session) -> Bundle:
+def _ready_bundle(db: Connection) -> Bundle:
     # Shared: no other bundle comes into force before what is planned under this one is committed.
     found = bundles.in_force(db, share=True)
     if found is not None and not found.recomputed:
@@ -134,7 +134,7 @@ def carry_on(database: Database, sweep_id: str, *, actor: str, clock: Clock) -> 
     return release(database, sweep_id, clock=clock)
 
 
-def _plan_on(db: Session, sweep_id: str, *, actor: str, clock: Clock) -> bool:
+def _plan_on(db: Connection, sweep_id: str, *, actor: str, clock: Clock) -> bool:
     """Take one step of a plan; False when none is left."""
     one = _locked(db, sweep_id)
     if one.state is not SweepState.PLANNING:
@@ -142,7 +142,7 @@ def _plan_on(db: Session, sweep_id: str, *, actor: str, clock: Clock) -> bool:
     return _step(db, one, _ready_bundle(db), actor=actor, now=clock.now())
 
 
-def _step(db: Session, one: Sweep, bundle: Bundle, *, actor: str, now: datetime) -> bool:
+def _step(db: Connection, one: Sweep, bundle: Bundle, *, actor: str, now: datetime) -> bool:
     """The same, for a sweep that plans; the caller holds its row, and shares the bundle."""
     if _policy_is_gone(bundle, one):
         # Otherwise the sweep could never be finished, and would stop every tick that resumes it.
@@ -157,7 +157,7 @@ def _step(db: Session, one: Sweep, bundle: Bundle, *, actor: str, now: datetime)
     return False
 
 
-def _locked(db: Session, sweep_id: str) -> Sweep:
+def _locked(db: Connection, sweep_id: str) -> Sweep:
     one = sweeps.get(db, sweep_id, lock=True)
     if one is None:
         problem = "No sweep has this id."
@@ -170,7 +170,7 @@ def _policy_is_gone(bundle: Bundle, one: Sweep) -> bool:
     return one.policy != ERASURE and one.policy not in names
 
 
-def _judge(db: Session, one: Sweep, bundle: Bundle, *, actor: str, now: datetime) -> None:
+def _judge(db: Connection, one: Sweep, bundle: Bundle, *, actor: str, now: datetime) -> None:
     """Give the plan its digest, let the guards judge it, and record what comes of it."""
     digest, planned = digest_of(db, one)
     population = _population(db, bundle, one.policy)
@@ -216,7 +216,7 @@ def _judge(db: Session, one: Sweep, bundle: Bundle, *, actor: str, now: datetime
     )
 
 
-def _acting(db: Session, one: Sweep, actor: str) -> str:
+def _acting(db: Connection, one: Sweep, actor: str) -> str:
     """Whom the entry of a plan names: who ordered it or, for a slot, the policy at its commit.
 
     The bundle's row is shared with this transaction, so it is the one that the plan was made under.
@@ -228,14 +228,14 @@ def _acting(db: Session, one: Sweep, actor: str) -> str:
     return policy_actor(one.policy, commit=known.origin.get("commit"), bundle=known.digest)
 
 
-def _population(db: Session, bundle: Bundle, policy: str) -> int:
+def _population(db: Connection, bundle: Bundle, policy: str) -> int:
     if policy == ERASURE:
         return sum(threads.counts_by_state(db).values())
     return threads.population(db, match_clause(bundle.policy(policy), _COLUMNS))
 
 
 def _verdict(
-    db: Session, bundle: Bundle, one: Sweep, *, planned: int, population: int, now: datetime
+    db: Connection, bundle: Bundle, one: Sweep, *, planned: int, population: int, now: datetime
 ) -> GuardVerdict:
     guards = ERASURE_GUARDS if one.policy == ERASURE else bundle.policy(one.policy).guards
     assert guards is not None  # noqa: S101 - RP010: a delete rule without guards is refused at loading
@@ -310,7 +310,7 @@ def approve(
     return release(database, sweep_id, clock=clock)
 
 
-def _check_still_approvable(db: Session, one: Sweep, now: datetime) -> None:
+def _check_still_approvable(db: Connection, one: Sweep, now: datetime) -> None:
     """The guards' window has rolled on since the plan: others may have been released meanwhile."""
     bundle = bundle_in_force(db)
     if _policy_is_gone(bundle, one):

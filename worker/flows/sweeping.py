@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.decide import bundle_in_force
 from worker.flows.notify import WHY, undeliverable
@@ -41,7 +41,7 @@ def order_sweeps(
     return [one for one in made if one is not None]
 
 
-def summary(db: Session, one: Sweep, *, now: datetime) -> Mapping[str, Any]:
+def summary(db: Connection, one: Sweep, *, now: datetime) -> Mapping[str, Any]:
     """Return the public summary of a sweep (INTERFACE section 2), its state as its items tell it.
 
     `busy` counts what a worker has, or takes up as soon as it can, of the policy: whichever sweep planned it.
@@ -70,13 +70,13 @@ def summary(db: Session, one: Sweep, *, now: datetime) -> Mapping[str, Any]:
     }
 
 
-def _owes_notice(db: Session, one: Sweep) -> list[str]:
+def _owes_notice(db: Connection, one: Sweep) -> list[str]:
     """Return why a sweep under the bundle in force finds nothing due; of an older one nobody knows."""
     bundle = bundle_in_force(db)
     return [WHY] if one.bundle == bundle.digest and one.policy in undeliverable(bundle) else []
 
 
-def _paused(db: Session, one: Sweep) -> list[Mapping[str, str | None]]:
+def _paused(db: Connection, one: Sweep) -> list[Mapping[str, str | None]]:
     """Return the pauses that keep open items of the policy from being claimed; project None is all of it."""
     pauses = protections.paused(db)
     projects = sweeps.open_projects(db, one.policy) if pauses else set[str]()

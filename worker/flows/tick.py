@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.activate import Source, activate, recompute, refresh
 from worker.flows.anchor import anchor
@@ -173,7 +173,7 @@ def due_orders(database: Database, *, now: datetime, grace: timedelta) -> list[O
     return orders
 
 
-def _erasures_are_due(db: Session, now: datetime) -> bool:
+def _erasures_are_due(db: Connection, now: datetime) -> bool:
     """Whether any erasure is not held: a sweep of held ones alone would be one row per tick for nothing."""
     last = ""
     while True:
@@ -186,7 +186,7 @@ def _erasures_are_due(db: Session, now: datetime) -> bool:
         last = page[-1].thread.id
 
 
-def _erasures_are_blocked(db: Session, now: datetime) -> bool:
+def _erasures_are_blocked(db: Connection, now: datetime) -> bool:
     """Whether the guard blocked them lately: it is told once an hour, not at every tick."""
     newest = sweeps.page(db, limit=1, policy=ERASURE)
     return any(one.state is SweepState.BLOCKED and now - one.begun_at < _BLOCKED_FOR for one in newest)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.decide import decide_now
 from worker.flows.key import Principal
@@ -25,7 +25,7 @@ _THEIRS = re.compile(r"[A-Za-z0-9_-]{1,160}")
 _SCAN = 500
 
 
-def find_thread(db: Session, name: str, who: Principal) -> StoredThread:
+def find_thread(db: Connection, name: str, who: Principal) -> StoredThread:
     """Return the thread of this id, ours or the provider's; raises NotFound and Ambiguous.
 
     A thread of another project is not found, like one that is not there.
@@ -46,12 +46,12 @@ def find_thread(db: Session, name: str, who: Principal) -> StoredThread:
     return found[0]
 
 
-def show_thread(db: Session, stored: StoredThread, *, now: datetime) -> ThreadShape:
+def show_thread(db: Connection, stored: StoredThread, *, now: datetime) -> ThreadShape:
     """Show one thread, decided now."""
     return show_threads(db, [stored], now=now)[0]
 
 
-def show_threads(db: Session, found: Sequence[StoredThread], *, now: datetime) -> list[ThreadShape]:
+def show_threads(db: Connection, found: Sequence[StoredThread], *, now: datetime) -> list[ThreadShape]:
     """Show threads in this order, decided in one snapshot."""
     if not found:
         return []
@@ -60,7 +60,7 @@ def show_threads(db: Session, found: Sequence[StoredThread], *, now: datetime) -
 
 
 def list_threads(
-    db: Session, query: ThreadsQuery, who: Principal, *, now: datetime
+    db: Connection, query: ThreadsQuery, who: Principal, *, now: datetime
 ) -> tuple[list[ThreadShape], bool]:
     """Return one page and whether there is more; an outcome is looked for until the page is full."""
     wanted = _wanted(db, query, who, now)
@@ -73,20 +73,20 @@ def list_threads(
     return trim(shown, query.limit, backwards=backwards)
 
 
-def count_threads(db: Session, query: ThreadsQuery, who: Principal, *, now: datetime) -> TotalShape:
+def count_threads(db: Connection, query: ThreadsQuery, who: Principal, *, now: datetime) -> TotalShape:
     """Say how many a list holds, about."""
     count, how = listing.total(db, _wanted(db, query, who, now))
     decided = query.outcome is not None and query.outcome is not Outcome.SKIP
     return TotalShape(count=count, how="at_most" if decided else how)
 
 
-def _wanted(db: Session, query: ThreadsQuery, who: Principal, now: datetime) -> Filter:
+def _wanted(db: Connection, query: ThreadsQuery, who: Principal, now: datetime) -> Filter:
     found = bundles.in_force(db) if query.outcome is Outcome.DUE else None
     return query.filter(who.projects, due_by=now if found is not None and found.recomputed else None)
 
 
 def _with_outcome(
-    db: Session, wanted: Filter, query: ThreadsQuery, *, now: datetime, backwards: bool
+    db: Connection, wanted: Filter, query: ThreadsQuery, *, now: datetime, backwards: bool
 ) -> list[ThreadShape]:
     """Decide page by page; returns at most one more than the limit."""
     kept: list[ThreadShape] = []
@@ -105,6 +105,6 @@ def _with_outcome(
 
 
 def _rows(
-    db: Session, wanted: Filter, query: ThreadsQuery, *, limit: int, after: str | None, before: str | None
+    db: Connection, wanted: Filter, query: ThreadsQuery, *, limit: int, after: str | None, before: str | None
 ) -> list[StoredThread]:
     return listing.page(db, wanted, limit=limit, ascending=query.ascending, after=after, before=before)

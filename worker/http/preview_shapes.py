@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.approve import has_expired
 from worker.flows.await_approval import awaiting
@@ -200,7 +200,7 @@ class PreviewShape(BaseModel):
     warnings: list[str]
 
 
-def preview_shape(db: Session, stored: StoredPreview, *, now: datetime) -> PreviewShape:
+def preview_shape(db: Connection, stored: StoredPreview, *, now: datetime) -> PreviewShape:
     """Write one preview, as it stands beside the bundle that is in force now."""
     approval, waits = previews.approval_of(db, stored.id), awaiting(db)
     in_force, expired = bundles.digest_in_force(db), has_expired(stored, approval, now)

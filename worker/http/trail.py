@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, select
 
 from worker.audit.entry import EntryType
 from worker.flows.key import Principal
@@ -53,7 +52,7 @@ class EntryShape(Shown):
     body: dict[str, Any] | None
 
 
-def show_entries(db: Session, found: Sequence[StoredEntry]) -> list[EntryShape]:
+def show_entries(db: Connection, found: Sequence[StoredEntry]) -> list[EntryShape]:
     """Show entries in this order."""
     times = _times(db, [one.index for one in found])
     return [_shape(one, times[one.index]) for one in found]
@@ -72,7 +71,7 @@ def note_trail_read(
     note_read(given.database, what=what, rows=len(shown), project=project, actor=who.actor, clock=given.clock)
 
 
-def _times(db: Session, indices: Sequence[int]) -> dict[int, str]:
+def _times(db: Connection, indices: Sequence[int]) -> dict[int, str]:
     query = select(audit_leaf.c.idx, audit_leaf.c.envelope).where(audit_leaf.c.idx.in_(indices))
     return {index: str(orjson.loads(bytes(envelope))["t"]) for index, envelope in db.execute(query)}
 

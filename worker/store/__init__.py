@@ -1,1 +1,1 @@
-"""All SQL: the tables, and plain functions that take a Session. Callers own the transaction."""
+"""All SQL: the tables, and plain functions that take a Connection. Callers own the transaction."""

@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.orm import Session
 
 from worker.store.engine import changed, lease_clock
 from worker.store.tables import kept_answer
@@ -55,9 +54,11 @@ class StoredAnswer:
     answer: KeptAnswer | None
 
 
-def add(db: Session, claim: Claim, *, digest: str, now: datetime, lease: timedelta, until: datetime) -> bool:
+def add(
+    db: Connection, claim: Claim, *, digest: str, now: datetime, lease: timedelta, until: datetime
+) -> bool:
     """Insert a row for a claim; False where the key is known. Waits for another who inserts it just now."""
-    insert_ = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
+    insert_ = sqlite_insert if db.dialect.name == "sqlite" else postgresql_insert
     statement = insert_(kept_answer).values(
         id=claim.row,
         digest=digest,
@@ -69,14 +70,14 @@ def add(db: Session, claim: Claim, *, digest: str, now: datetime, lease: timedel
     return db.execute(added).first() is not None
 
 
-def lock(db: Session, row_id: str, now: datetime) -> StoredAnswer | None:
+def lock(db: Connection, row_id: str, now: datetime) -> StoredAnswer | None:
     """Return a row that nobody else changes before this transaction ends."""
     row = db.execute(select(kept_answer).where(kept_answer.c.id == row_id).with_for_update()).first()
     return None if row is None else _to_answer(row, lease_clock(db, now))
 
 
 def take_over(
-    db: Session, claim: Claim, *, digest: str, now: datetime, lease: timedelta, until: datetime
+    db: Connection, claim: Claim, *, digest: str, now: datetime, lease: timedelta, until: datetime
 ) -> None:
     """Give a row that the caller has locked to another claim, without any answer."""
     db.execute(
@@ -95,13 +96,13 @@ def take_over(
     )
 
 
-def renew(db: Session, claim: Claim, *, now: datetime, lease: timedelta) -> bool:
+def renew(db: Connection, claim: Claim, *, now: datetime, lease: timedelta) -> bool:
     """Hold a claim longer; False where it was taken over or ended."""
     until = lease_clock(db, now) + lease
     return changed(db, update(kept_answer).where(_held(claim)).values(lease_until=until)) == 1
 
 
-def keep(db: Session, claim: Claim, answer: KeptAnswer, *, until: datetime) -> bool:
+def keep(db: Connection, claim: Claim, answer: KeptAnswer, *, until: datetime) -> bool:
     """Keep the answer until then; False where the claim was taken over."""
     kept = {
         "lease_until": None,
@@ -114,17 +115,17 @@ def keep(db: Session, claim: Claim, answer: KeptAnswer, *, until: datetime) -> b
     return changed(db, update(kept_answer).where(_held(claim)).values(**kept)) == 1
 
 
-def let_go(db: Session, claim: Claim) -> None:
+def let_go(db: Connection, claim: Claim) -> None:
     """Free the key, as if the request had never come; nothing happens where the claim was taken over."""
     db.execute(delete(kept_answer).where(_held(claim)))
 
 
-def any_expired(db: Session, now: datetime) -> bool:
+def any_expired(db: Connection, now: datetime) -> bool:
     """Whether `forget` has anything to do."""
     return db.execute(select(kept_answer.c.id).where(_expired(db, now)).limit(1)).first() is not None
 
 
-def forget(db: Session, now: datetime, *, limit: int) -> int:
+def forget(db: Connection, now: datetime, *, limit: int) -> int:
     """Remove rows whose time is up, ``limit`` at most; returns how many."""
     query = select(kept_answer.c.id).where(_expired(db, now)).order_by(kept_answer.c.expires_at)
     gone = list(db.execute(query.limit(limit).with_for_update(skip_locked=True)).scalars())
@@ -133,7 +134,7 @@ def forget(db: Session, now: datetime, *, limit: int) -> int:
     return len(gone)
 
 
-def end_leases(db: Session, now: datetime) -> None:
+def end_leases(db: Connection, now: datetime) -> None:
     """End the claims of a process that is known to be gone."""
     running = kept_answer.c.lease_until.is_not(None)
     db.execute(update(kept_answer).where(running).values(lease_until=lease_clock(db, now)))
@@ -145,7 +146,7 @@ def _held(claim: Claim) -> ColumnElement[bool]:
     )
 
 
-def _expired(db: Session, now: datetime) -> ColumnElement[bool]:
+def _expired(db: Connection, now: datetime) -> ColumnElement[bool]:
     idle = or_(kept_answer.c.lease_until.is_(None), kept_answer.c.lease_until <= lease_clock(db, now))
     return and_(kept_answer.c.expires_at <= now, idle)
 

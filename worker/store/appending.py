@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-from sqlalchemy import CursorResult, bindparam, insert, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from worker.audit.entry import Entry
 from worker.audit.envelope import Leaf
@@ -92,9 +90,9 @@ def batch_of(entries: Sequence[Entry], leaves: Sequence[Leaf]) -> Batch:
     )
 
 
-def write_behind_head(db: Session, batch: Batch, key: bytes) -> Taken:
+def write_behind_head(db: Connection, batch: Batch, key: bytes) -> Taken:
     """Take the head and write the batch behind it; nothing is written where the log's key is another."""
-    if db.get_bind().dialect.name == "postgresql":
+    if db.dialect.name == "postgresql":
         given = {
             "key": key,
             "count": len(batch.envelopes),
@@ -112,7 +110,7 @@ def write_behind_head(db: Session, batch: Batch, key: bytes) -> Taken:
     return _taken(size, news, frontier, own, len(batch.envelopes) if ours else 0)
 
 
-def move_head(db: Session, move: Move) -> bool:
+def move_head(db: Connection, move: Move) -> bool:
     """Move the head over the rows behind it; False where it is not at the size at which it was taken."""
     given = {
         "old_size": move.old_size,
@@ -120,7 +118,7 @@ def move_head(db: Session, move: Move) -> bool:
         "new_frontier": move.frontier.to_bytes(),
         "new_news": move.news,
     }
-    return cast("CursorResult[Any]", db.execute(_MOVE, given)).rowcount == 1
+    return db.execute(_MOVE, given).rowcount == 1
 
 
 def _taken(size: int, news: int, frontier: bytes, key: bytes, written: int) -> Taken:
@@ -129,7 +127,7 @@ def _taken(size: int, news: int, frontier: bytes, key: bytes, written: int) -> T
     )
 
 
-def write_rows(db: Session, first: int, batch: Batch) -> None:
+def write_rows(db: Connection, first: int, batch: Batch) -> None:
     """Write the rows of both layers from index ``first`` on, on any database."""
     leaves = [{"idx": n, "envelope": one} for n, one in enumerate(batch.envelopes, first)]
     columns = zip(batch.projects, batch.subjects, batch.types, batch.bodies, strict=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Row, select
 
 from worker.model.evidence import Class
 from worker.model.thread import ThreadState
@@ -36,7 +35,7 @@ class OpenAttempt:
     answer: Class | None
 
 
-def attempts_named(db: Session, keys: Collection[AttemptKey]) -> list[OpenAttempt]:
+def attempts_named(db: Connection, keys: Collection[AttemptKey]) -> list[OpenAttempt]:
     """Return attempts by (item, fence, stage) as they stand now."""
     items = sorted({item_id for item_id, _, _ in keys})
     found: list[OpenAttempt] = []
@@ -46,7 +45,7 @@ def attempts_named(db: Session, keys: Collection[AttemptKey]) -> list[OpenAttemp
     return found
 
 
-def unsettled_keys(db: Session, thread_ids: Collection[str]) -> dict[AttemptKey, str]:
+def unsettled_keys(db: Connection, thread_ids: Collection[str]) -> dict[AttemptKey, str]:
     """Return the attempts at these threads whose DELETE may have left, with the thread of each.
 
     The threads are unsettled, so each such attempt is one that no final grade has spoken of yet.
@@ -60,7 +59,7 @@ def unsettled_keys(db: Session, thread_ids: Collection[str]) -> dict[AttemptKey,
     return found
 
 
-def unanswered_of(db: Session, projects: Collection[str] | None) -> set[AttemptKey]:
+def unanswered_of(db: Connection, projects: Collection[str] | None) -> set[AttemptKey]:
     """Return the attempts at unsettled threads without an answer, in these projects (None: in all).
 
     What a crash left without an answer stays so; once its thread is settled, its grade has told.
@@ -90,7 +89,7 @@ _ARMED_BEFORE = (
 )
 
 
-def armed_before(db: Session, thread_ids: Collection[str]) -> ArmedBefore:
+def armed_before(db: Connection, thread_ids: Collection[str]) -> ArmedBefore:
     """Return what was armed at these threads, whichever item and claim it was for."""
     rows = db.execute(_ARMED_BEFORE, {"ids": sorted(thread_ids)}).all()
     return ArmedBefore(

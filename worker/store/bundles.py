@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from worker.store.engine import changed
 from worker.store.tables import bundle, bundle_in_force, policy_since
@@ -31,7 +30,7 @@ _IN_FORCE = select(bundle_in_force, bundle.c.canonical, bundle.c.origin).join(
 )
 
 
-def in_force(db: Session, *, lock: bool = False, share: bool = False) -> InForce | None:
+def in_force(db: Connection, *, lock: bool = False, share: bool = False) -> InForce | None:
     """Return the bundle in force, or None before the first one.
 
     With ``share`` no other bundle comes into force, and no recompute goes on, before the caller commits.
@@ -55,7 +54,7 @@ def in_force(db: Session, *, lock: bool = False, share: bool = False) -> InForce
     )
 
 
-def share_digest(db: Session) -> str | None:
+def share_digest(db: Connection) -> str | None:
     """Return the digest in force, which stays so until the caller commits; None before the first one.
 
     One statement: where it waits, PostgreSQL gives the row of after.
@@ -63,28 +62,30 @@ def share_digest(db: Session) -> str | None:
     return db.execute(select(bundle_in_force.c.digest).with_for_update(read=True)).scalar_one_or_none()
 
 
-def _come_first(db: Session) -> None:
+def _come_first(db: Connection) -> None:
     """Wait for those who share the row now, and let no later one pass.
 
     PostgreSQL lets whoever shares a row pass one who waits to take it, so that a stream of registrations
     would keep an erasure or a new bundle waiting for ever; for a table it keeps a queue. Plain reads go on.
     """
-    if db.get_bind().dialect.name == "postgresql":
+    if db.dialect.name == "postgresql":
         db.execute(text("LOCK TABLE bundle_in_force IN EXCLUSIVE MODE"))
 
 
-def digest_in_force(db: Session) -> str | None:
+def digest_in_force(db: Connection) -> str | None:
     """Return only the digest: cheap enough to ask before every decision."""
     return db.execute(select(bundle_in_force.c.digest)).scalar_one_or_none()
 
 
-def texts_before(db: Session, end: datetime) -> dict[str, str]:
+def texts_before(db: Connection, end: datetime) -> dict[str, str]:
     """Return the canonical text of every bundle that was known before ``end``, by its digest."""
     rows = db.execute(select(bundle.c.digest, bundle.c.canonical).where(bundle.c.first_seen_at < end))
     return {row.digest: row.canonical for row in rows}
 
 
-def activate(db: Session, *, digest: str, canonical: str, origin: Mapping[str, Any], now: datetime) -> None:
+def activate(
+    db: Connection, *, digest: str, canonical: str, origin: Mapping[str, Any], now: datetime
+) -> None:
     """Put a bundle in force; its recompute begins at the first thread."""
     _come_first(db)
     if db.execute(select(bundle.c.digest).where(bundle.c.digest == digest)).first() is None:
@@ -100,7 +101,7 @@ def activate(db: Session, *, digest: str, canonical: str, origin: Mapping[str, A
         db.execute(insert(bundle_in_force).values(id=1, **values))
 
 
-def advance_recompute(db: Session, *, digest: str, after: str | None) -> bool:
+def advance_recompute(db: Connection, *, digest: str, after: str | None) -> bool:
     """Move the recompute's cursor (None: finished); False when another bundle is in force by now."""
     moved = (
         update(bundle_in_force)
@@ -110,7 +111,7 @@ def advance_recompute(db: Session, *, digest: str, after: str | None) -> bool:
     return changed(db, moved) == 1
 
 
-def note_enforced(db: Session, policies: Iterable[str], now: datetime) -> None:
+def note_enforced(db: Connection, policies: Iterable[str], now: datetime) -> None:
     """Remember since when each policy is in force; those that left are forgotten."""
     wanted = set(policies)
     known = set(db.execute(select(policy_since.c.policy)).scalars())
@@ -122,7 +123,7 @@ def note_enforced(db: Session, policies: Iterable[str], now: datetime) -> None:
         db.execute(insert(policy_since), rows)
 
 
-def enforced_since(db: Session) -> dict[str, datetime]:
+def enforced_since(db: Connection) -> dict[str, datetime]:
     """Return since when each policy is in force: slots before that are not missed slots."""
     rows = db.execute(select(policy_since.c.policy, policy_since.c.since))
     return {row.policy: row.since for row in rows}

@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, delete, insert, select
 
 from worker.model.thread import Kind
 from worker.store.tables import canary
@@ -22,7 +21,7 @@ class Canary:
     external_id: str
 
 
-def keep(db: Session, made: Canary, now: datetime) -> None:
+def keep(db: Connection, made: Canary, now: datetime) -> None:
     """Remember a canary before its DELETE."""
     db.execute(
         insert(canary).values(
@@ -31,7 +30,7 @@ def keep(db: Session, made: Canary, now: datetime) -> None:
     )
 
 
-def forget(db: Session, gone: Canary) -> None:
+def forget(db: Connection, gone: Canary) -> None:
     """Forget a canary that was seen to be gone."""
     db.execute(
         delete(canary).where(
@@ -42,7 +41,7 @@ def forget(db: Session, gone: Canary) -> None:
     )
 
 
-def among(db: Session, kind: Kind, external_ids: Sequence[str]) -> set[str]:
+def among(db: Connection, kind: Kind, external_ids: Sequence[str]) -> set[str]:
     """Return which of these ids are canaries that were not seen to be gone yet."""
     query = select(canary.c.external_id).where(
         canary.c.kind == kind.value, canary.c.external_id.in_(external_ids)
@@ -50,7 +49,7 @@ def among(db: Session, kind: Kind, external_ids: Sequence[str]) -> set[str]:
     return set(db.execute(query).scalars())
 
 
-def left(db: Session, projects: Collection[str], *, made_before: datetime) -> list[Canary]:
+def left(db: Connection, projects: Collection[str], *, made_before: datetime) -> list[Canary]:
     """Return canaries that a crash left behind."""
     rows = db.execute(
         select(canary)

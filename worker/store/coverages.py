@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from worker.model.thread import Kind
 from worker.store.engine import changed
@@ -48,7 +47,7 @@ class Look:
     told: int = 0
 
 
-def due(db: Session, projects: Collection[str], now: datetime) -> list[str]:
+def due(db: Connection, projects: Collection[str], now: datetime) -> list[str]:
     """Return the projects whose look has come, those that wait longest first; the never seen before all."""
     query = select(coverage_look.c.project, coverage_look.c.next_at).order_by(coverage_look.c.next_at)
     known = {row.project: row.next_at for row in db.execute(query)}
@@ -56,7 +55,7 @@ def due(db: Session, projects: Collection[str], now: datetime) -> list[str]:
     return new + [name for name, next_at in known.items() if name in projects and next_at <= now]
 
 
-def take(db: Session, project: str, *, now: datetime, until: datetime) -> Look | None:
+def take(db: Connection, project: str, *, now: datetime, until: datetime) -> Look | None:
     """Take a project's look until then; None where it is not due or another has it."""
     _ensure(db, project, now)
     row = db.execute(
@@ -80,7 +79,7 @@ def take(db: Session, project: str, *, now: datetime, until: datetime) -> Look |
     return mine
 
 
-def _ensure(db: Session, project: str, now: datetime) -> None:
+def _ensure(db: Connection, project: str, now: datetime) -> None:
     if db.execute(select(coverage_look.c.fence).where(coverage_look.c.project == project)).first():
         return
     first = insert(coverage_look).values(project=project, next_at=now, fence=0, found=0, registered=0, told=0)
@@ -91,7 +90,7 @@ def _ensure(db: Session, project: str, now: datetime) -> None:
         return  # another made it at the same moment
 
 
-def keep(db: Session, look: Look, *, next_at: datetime) -> bool:
+def keep(db: Connection, look: Look, *, next_at: datetime) -> bool:
     """Write where a look stands and when it goes on; False when another has taken it since."""
     mine = update(coverage_look).where(
         coverage_look.c.project == look.project, coverage_look.c.fence == look.fence
@@ -107,7 +106,7 @@ def keep(db: Session, look: Look, *, next_at: datetime) -> bool:
     return changed(db, mine.values(values)) == 1
 
 
-def replace_kind(db: Session, project: str, told: KindCoverage) -> None:
+def replace_kind(db: Connection, project: str, told: KindCoverage) -> None:
     """Put the newest result of one kind in place of the one before."""
     db.execute(delete(coverage).where(coverage.c.project == project, coverage.c.kind == told.kind.value))
     db.execute(
@@ -123,13 +122,13 @@ def replace_kind(db: Session, project: str, told: KindCoverage) -> None:
     )
 
 
-def drop_others(db: Session, project: str, kinds: Sequence[Kind]) -> None:
+def drop_others(db: Connection, project: str, kinds: Sequence[Kind]) -> None:
     """Forget the results of kinds that are not looked at any more."""
     kept = [kind.value for kind in kinds]
     db.execute(delete(coverage).where(coverage.c.project == project, coverage.c.kind.not_in(kept)))
 
 
-def of_projects(db: Session, projects: Collection[str]) -> Mapping[str, Sequence[KindCoverage]]:
+def of_projects(db: Connection, projects: Collection[str]) -> Mapping[str, Sequence[KindCoverage]]:
     """Return the newest result of each kind, by project; a project without one is left out."""
     found: dict[str, list[KindCoverage]] = {}
     query = select(coverage).where(coverage.c.project.in_(sorted(projects)))

@@ -15,10 +15,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, UpdateBase, and_, false, func, literal, not_, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    UpdateBase,
+    and_,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from worker.model.decision import Hold, HoldScope
 from worker.model.thread import ThreadState
@@ -76,7 +87,7 @@ def fits_one_statement(holds: Sequence[Hold]) -> bool:
     return sum(1 + len(one.owners) + len(one.projects) + len(one.tags) for one in scopes) <= _MOST_SCOPES
 
 
-def next_window(db: Session, due: Due, *, after: Place | None, size: int) -> Window:
+def next_window(db: Connection, due: Due, *, after: Place | None, size: int) -> Window:
     """Return the next threads whose stored date has come in this sweep, at most that many."""
     inside = _within(due, after, None)
     order = select(thread.c.evaluate_at, thread.c.id).where(inside)
@@ -88,7 +99,7 @@ def next_window(db: Session, due: Due, *, after: Place | None, size: int) -> Win
     return Window(after=after, until=None, threads=count)
 
 
-def add_lines(db: Session, due: Due, window: Window, sweep_id: str) -> int:
+def add_lines(db: Connection, due: Due, window: Window, sweep_id: str) -> int:
     """Plan the threads of the window that their stored date alone makes due; returns how many."""
     if due.one_by_one:
         return 0
@@ -100,7 +111,7 @@ def add_lines(db: Session, due: Due, window: Window, sweep_id: str) -> int:
         # The order of the index, so that no database thinks of walking all threads by id instead.
         .order_by(thread.c.evaluate_at, thread.c.id)
     )
-    made = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
+    made = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
     plan: sqlite.Insert | postgresql.Insert = made(sweep_plan)
     plan = plan.from_select(["sweep_id", "thread_id", "eligible_at"], lines)
     try:
@@ -112,12 +123,12 @@ def add_lines(db: Session, due: Due, window: Window, sweep_id: str) -> int:
         return _inserted(db, plan.on_conflict_do_nothing())
 
 
-def _inserted(db: Session, statement: UpdateBase) -> int:
+def _inserted(db: Connection, statement: UpdateBase) -> int:
     # Of an INSERT the count is kept only where it is asked for.
     return changed(db, statement.execution_options(preserve_rowcount=True))
 
 
-def undecided(db: Session, due: Due, window: Window, sweep_id: str) -> list[StoredThread]:
+def undecided(db: Connection, due: Due, window: Window, sweep_id: str) -> list[StoredThread]:
     """Return the threads of the window that must be decided one by one, by id."""
     planned = (
         select(sweep_plan.c.thread_id)

@@ -7,29 +7,17 @@ use an engine of their own with BEGIN DEFERRED, so that they look beside an open
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
-from typing import Any, cast
+from typing import Any
 
 from psycopg import Connection as PostgresConnection
 from psycopg.types.array import ListBinaryDumper
-from sqlalchemy import (
-    Connection,
-    CursorResult,
-    Engine,
-    Executable,
-    UpdateBase,
-    create_engine,
-    event,
-    func,
-    make_url,
-    select,
-)
+from sqlalchemy import Connection, Engine, UpdateBase, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.orm import Session
 
 from worker.model.errors import Invalid, Unavailable
 from worker.policy.compile import SQLITE_FUNCTIONS
@@ -41,16 +29,6 @@ from worker.telemetry import traces
 _BUSY_SECONDS = 30
 _AS_JSON: dict[str, Any] = {"json_serializer": write_json}
 _A_URL = "Write postgresql://user@host/name or sqlite:///file.db."
-
-
-class _Transaction(Session):
-    """A session that hands statements to its connection as they stand.
-
-    Tenure maps no classes, and what a session does for them takes as long as the statement itself.
-    """
-
-    def execute(self, statement: Executable, params: Any = None, **options: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's
-        return self.connection().execute(statement, params, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +48,24 @@ class Database:
         """The file that it is, nothing for a server's."""
         return str(self.engine.url.database or "") if self.is_sqlite else ""
 
-    @contextmanager
-    def write(self) -> Iterator[Session]:
-        """Open one transaction that commits at the end of the block and rolls back on any error."""
-        with _Transaction(self.engine, expire_on_commit=False) as db, db.begin():
-            yield db
+    def write(self) -> AbstractContextManager[Connection]:
+        """Open one transaction that commits at the end of the block and rolls back on any error.
+
+        On SQLite it waits for the lock here, before the block's first line, and has it until the end: nothing
+        but what needs the lock belongs into the block, and no second one is opened inside.
+        """
+        return self.engine.begin()
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Open one transaction for reading; it begins with its first statement, and nothing commits it."""
+        return self.readers.connect()
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """Open one transaction for reading."""
-        with _Transaction(self.readers) as db:
-            yield db
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Session]:
+    def snapshot(self) -> Iterator[Connection]:
         """Open one transaction for reading in which every statement sees the same instant of the database."""
-        # SQLite's read transaction is one already, from its first statement on.
-        same = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with _Transaction(self.readers.execution_options(**same)) as db:
+        with self.readers.connect() as db:
+            if not self.is_sqlite:  # whose read transaction is one already, from its first statement on
+                db.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield db
 
     def dispose(self) -> None:
@@ -165,20 +143,20 @@ def _begin_sqlite(connection: Connection) -> None:
 _CLOCK = select(func.clock_timestamp())
 
 
-def lease_clock(db: Session, now: datetime) -> datetime:
+def lease_clock(db: Connection, now: datetime) -> datetime:
     """Return the clock that leases run on: the database's on PostgreSQL, the application's on SQLite.
 
     Workers on several machines then agree on who holds a lease even where their clocks differ.
     """
-    if db.get_bind().dialect.name == "sqlite":
+    if db.dialect.name == "sqlite":
         return now
     told: datetime = db.execute(_CLOCK).scalar_one()
     return told.astimezone(UTC)
 
 
-def changed(db: Session, statement: UpdateBase) -> int:
+def changed(db: Connection, statement: UpdateBase) -> int:
     """Run a write and return how many rows it changed: states move by condition, never by read-then-write."""
-    return cast("CursorResult[Any]", db.execute(statement)).rowcount
+    return db.execute(statement).rowcount
 
 
 @contextmanager

@@ -9,8 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, select
 
 from worker.store.tables import audit_epoch
 
@@ -25,14 +24,14 @@ class Epoch:
     first: int = 0
 
 
-def current(db: Session) -> Epoch:
+def current(db: Connection) -> Epoch:
     """Return the epoch that the log is in."""
     query = select(audit_epoch).order_by(audit_epoch.c.number.desc()).limit(1)
     row = db.execute(query).first()
     return Epoch() if row is None else Epoch(number=row.number, first=row.first)
 
 
-def open_next(db: Session, epoch: Epoch, at: datetime) -> None:
+def open_next(db: Connection, epoch: Epoch, at: datetime) -> None:
     """Keep an epoch that was opened; in the transaction that appends its first leaf."""
     db.execute(insert(audit_epoch).values(number=epoch.number, first=epoch.first, opened_at=at))
 
@@ -50,6 +49,6 @@ def number_of(base: str, origin: str) -> int | None:
     return int(tail) if head == base and _NUMBER.fullmatch(tail) and tail != "1" else None
 
 
-def firsts(db: Session) -> list[int]:
+def firsts(db: Connection) -> list[int]:
     """Return the index of every epoch's first leaf, in order."""
     return list(db.execute(select(audit_epoch.c.first).order_by(audit_epoch.c.first)).scalars())

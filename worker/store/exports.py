@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
 
 from worker.store.engine import changed, lease_clock
 from worker.store.tables import export, export_piece
@@ -53,7 +52,7 @@ class StoredExport:
     expires_at: datetime | None = None
 
 
-def add(db: Session, new: StoredExport) -> None:
+def add(db: Connection, new: StoredExport) -> None:
     """Insert what was asked for."""
     db.execute(
         insert(export).values(
@@ -69,13 +68,13 @@ def add(db: Session, new: StoredExport) -> None:
     )
 
 
-def get(db: Session, export_id: str) -> StoredExport | None:
+def get(db: Connection, export_id: str) -> StoredExport | None:
     """Return one export."""
     row = db.execute(select(export).where(export.c.id == export_id)).first()
     return None if row is None else _to_export(row)
 
 
-def count_of(db: Session, asked_by: str) -> tuple[int, int]:
+def count_of(db: Connection, asked_by: str) -> tuple[int, int]:
     """Return how many of a caller's exports are open, and how many take room."""
     mine = select(func.count()).select_from(export).where(export.c.asked_by == asked_by)
     open_ = db.execute(mine.where(export.c.state.in_(OPEN))).scalar_one()
@@ -83,7 +82,7 @@ def count_of(db: Session, asked_by: str) -> tuple[int, int]:
     return int(open_), int(kept)
 
 
-def claim(db: Session, *, now: datetime, lease: timedelta) -> StoredExport | None:
+def claim(db: Connection, *, now: datetime, lease: timedelta) -> StoredExport | None:
     """Take the export that waits longest, or that a crashed maker left; of two makers one gets it."""
     now = lease_clock(db, now)
     ready = or_(
@@ -109,7 +108,7 @@ def claim(db: Session, *, now: datetime, lease: timedelta) -> StoredExport | Non
     return get(db, row.id)
 
 
-def anything_to_make(db: Session, now: datetime) -> bool:
+def anything_to_make(db: Connection, now: datetime) -> bool:
     """Whether `claim` would find one; a reader looks first, so that idle makers take no lock."""
     now = lease_clock(db, now)
     left = and_(export.c.state == ExportState.MAKING.value, export.c.lease_until <= now)
@@ -117,26 +116,28 @@ def anything_to_make(db: Session, now: datetime) -> bool:
     return db.execute(select(export.c.id).where(or_(waits, left)).limit(1)).first() is not None
 
 
-def renew(db: Session, held: StoredExport, *, done: int, total: int, now: datetime, lease: timedelta) -> bool:
+def renew(
+    db: Connection, held: StoredExport, *, done: int, total: int, now: datetime, lease: timedelta
+) -> bool:
     """Tell how far it is and hold it longer; False where the fence has moved on."""
     until = lease_clock(db, now) + lease
     told = update(export).where(_held(held)).values(done=done, total=total, lease_until=until)
     return changed(db, told) == 1
 
 
-def add_piece(db: Session, held: StoredExport, n: int, data: bytes) -> None:
+def add_piece(db: Connection, held: StoredExport, n: int, data: bytes) -> None:
     """Keep one piece of the file; the caller has renewed the lease in this transaction."""
     db.execute(insert(export_piece).values(export_id=held.id, fence=held.fence, n=n, data=data))
 
 
-def release(db: Session, held: StoredExport) -> None:
+def release(db: Connection, held: StoredExport) -> None:
     """Let another maker begin anew at once."""
     moved = update(export).where(_held(held))
     db.execute(moved.values(state=ExportState.QUEUED.value, lease_until=None, done=0, total=None))
 
 
 def finish(
-    db: Session, held: StoredExport, *, made: Mapping[str, Any], now: datetime, until: datetime
+    db: Connection, held: StoredExport, *, made: Mapping[str, Any], now: datetime, until: datetime
 ) -> bool:
     """Let the file be fetched until then; False where the fence has moved on."""
     moved = update(export).where(_held(held))
@@ -144,7 +145,7 @@ def finish(
     return changed(db, moved.values(lease_until=None, **values)) == 1
 
 
-def fail(db: Session, held: StoredExport, *, problem: Mapping[str, Any], now: datetime) -> bool:
+def fail(db: Connection, held: StoredExport, *, problem: Mapping[str, Any], now: datetime) -> bool:
     """Keep why there will be no file; False where the fence has moved on."""
     db.execute(
         delete(export_piece).where(export_piece.c.export_id == held.id, export_piece.c.fence == held.fence)
@@ -154,7 +155,7 @@ def fail(db: Session, held: StoredExport, *, problem: Mapping[str, Any], now: da
     return changed(db, moved.values(lease_until=None, **values)) == 1
 
 
-def piece(db: Session, export_id: str, fence: int, n: int) -> bytes | None:
+def piece(db: Connection, export_id: str, fence: int, n: int) -> bytes | None:
     """Return one piece of a file, None behind the last or once it is gone."""
     query = select(export_piece.c.data).where(
         export_piece.c.export_id == export_id, export_piece.c.fence == fence, export_piece.c.n == n
@@ -163,14 +164,14 @@ def piece(db: Session, export_id: str, fence: int, n: int) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def any_expired(db: Session, now: datetime, *, forget: datetime) -> bool:
+def any_expired(db: Connection, now: datetime, *, forget: datetime) -> bool:
     """Whether `expire` has anything to do."""
     return (
         db.execute(select(export.c.id).where(or_(_expired(now), _old(forget))).limit(1)).first() is not None
     )
 
 
-def expire(db: Session, now: datetime, *, forget: datetime) -> None:
+def expire(db: Connection, now: datetime, *, forget: datetime) -> None:
     """Remove the files whose time is up, and rows that ended before ``forget``."""
     gone = list(db.execute(select(export.c.id).where(_expired(now)).with_for_update()).scalars())
     old = list(db.execute(select(export.c.id).where(_old(forget)).with_for_update()).scalars())
@@ -179,7 +180,7 @@ def expire(db: Session, now: datetime, *, forget: datetime) -> None:
     db.execute(delete(export).where(export.c.id.in_(old)))
 
 
-def end_leases(db: Session, now: datetime) -> None:
+def end_leases(db: Connection, now: datetime) -> None:
     """Let go what a process made that is known to be gone."""
     db.execute(update(export).where(export.c.state == ExportState.MAKING.value).values(lease_until=now))
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, case, func, literal, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, case, func, literal, select, update
 
 from worker.model.ids import ThreadId
 from worker.model.thread import ThreadState
@@ -34,7 +33,7 @@ def _parked(*, accepted: bool) -> list[ColumnElement[bool]]:
     return [thread.c.state == ThreadState.PARKED, told]
 
 
-def groups(db: Session, *, projects: Sequence[str] | None, accepted: bool = False) -> list[Group]:
+def groups(db: Connection, *, projects: Sequence[str] | None, accepted: bool = False) -> list[Group]:
     """Return what is parked in these projects (None: all): still open, or accepted by a person."""
     query = select(
         thread.c.project,
@@ -56,7 +55,7 @@ def groups(db: Session, *, projects: Sequence[str] | None, accepted: bool = Fals
 
 
 def page(
-    db: Session, group: Group, *, after: str = "", limit: int, accepted: bool = False, lock: bool = False
+    db: Connection, group: Group, *, after: str = "", limit: int, accepted: bool = False, lock: bool = False
 ) -> list[StoredThread]:
     """Return threads of one group by id; with ``lock`` their rows are the caller's until he commits."""
     query = (
@@ -74,7 +73,7 @@ def page(
     return [to_stored(row) for row in db.execute(query.with_for_update(key_share=True) if lock else query)]
 
 
-def take_up(db: Session, ids: Iterable[ThreadId], *, at: datetime) -> None:
+def take_up(db: Connection, ids: Iterable[ThreadId], *, at: datetime) -> None:
     """Make parked threads live again; what was tried before ``at`` no longer keeps a DELETE back.
 
     Nothing is under way for a parked thread, so all that was armed comes before; also what was armed by a
@@ -95,7 +94,7 @@ def take_up(db: Session, ids: Iterable[ThreadId], *, at: datetime) -> None:
     )
 
 
-def accept(db: Session, ids: Iterable[ThreadId], *, at: datetime) -> None:
+def accept(db: Connection, ids: Iterable[ThreadId], *, at: datetime) -> None:
     """Keep parked threads parked, and out of what waits for a person."""
     db.execute(
         update(thread)

@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, not_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, func, not_, select
 
 from worker.model.decision import Hold
 from worker.model.evidence import Grade
@@ -24,7 +23,7 @@ class Overdue:
     oldest: datetime | None
 
 
-def overdue(db: Session, *, policies: Collection[str], holds: Sequence[Hold], now: datetime) -> Overdue:
+def overdue(db: Connection, *, policies: Collection[str], holds: Sequence[Hold], now: datetime) -> Overdue:
     """Count what the sweeps of these policies should have taken or are working on."""
     # A list of policies lets the index `ix_thread_due` pass over what is not due yet.
     due = (
@@ -37,7 +36,7 @@ def overdue(db: Session, *, policies: Collection[str], holds: Sequence[Hold], no
     return Overdue(threads=row[0], oldest=row[1])
 
 
-def unverified(db: Session) -> int:
+def unverified(db: Connection) -> int:
     """Count the threads that nobody could prove gone: acknowledged, or parked as unverifiable."""
     graded = thread.c.grade.in_(
         (Grade.ACKNOWLEDGED, *(one for one in Grade if one.startswith("unverifiable")))
@@ -49,7 +48,7 @@ def unverified(db: Session) -> int:
     ).scalar_one()
 
 
-def covered(db: Session) -> tuple[int, int]:
+def covered(db: Connection) -> tuple[int, int]:
     """Return how many objects were found at providers when last looked, and how many nobody registered."""
     row = db.execute(select(func.sum(coverage.c.found), func.sum(coverage.c.unregistered))).one()
     return int(row[0] or 0), int(row[1] or 0)

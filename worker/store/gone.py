@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or_, select, text, update
 
 from worker.audit.entry import Entry, EntryType
 from worker.audit.envelope import canonical
@@ -57,7 +56,7 @@ class Supports:
     is_whole: bool
 
 
-def page(db: Session, *, after: int, below: int, limit: int) -> list[Kept]:
+def page(db: Connection, *, after: int, below: int, limit: int) -> list[Kept]:
     """Return the next bodies that are there, and may ever go, in order."""
     query = (
         select(audit_body.c.idx, audit_body.c.project, audit_body.c.subject, audit_body.c.type)
@@ -68,7 +67,7 @@ def page(db: Session, *, after: int, below: int, limit: int) -> list[Kept]:
     return [Kept(index=r.idx, project=r.project, subject=r.subject, type=r.type) for r in db.execute(query)]
 
 
-def there(db: Session, indices: Sequence[int]) -> list[int]:
+def there(db: Connection, indices: Sequence[int]) -> list[int]:
     """Return which of these bodies are there, in order."""
     found: list[int] = []
     for start in range(0, len(indices), _AT_ONCE):
@@ -77,7 +76,7 @@ def there(db: Session, indices: Sequence[int]) -> list[int]:
     return sorted(found)
 
 
-def newest_of(db: Session, subjects: Collection[str]) -> dict[str, int]:
+def newest_of(db: Connection, subjects: Collection[str]) -> dict[str, int]:
     """Return the index of the newest entry about each of these threads."""
     found: dict[str, int] = {}
     names = sorted(subjects)
@@ -88,7 +87,7 @@ def newest_of(db: Session, subjects: Collection[str]) -> dict[str, int]:
     return found
 
 
-def of_threads(db: Session, subjects: Collection[str], *, below: int) -> Iterator[tuple[Kept, bytes]]:
+def of_threads(db: Connection, subjects: Collection[str], *, below: int) -> Iterator[tuple[Kept, bytes]]:
     """Yield the bodies about these threads that are there, each thread's in the order of the log."""
     names = sorted(subjects)
     for start in range(0, len(names), _AT_ONCE):
@@ -98,7 +97,7 @@ def of_threads(db: Session, subjects: Collection[str], *, below: int) -> Iterato
             yield Kept(index=r.idx, project=r.project, subject=r.subject, type=r.type), bytes(r.body)
 
 
-def supports(db: Session, bodies: Sequence[Kept]) -> dict[int, Supports]:
+def supports(db: Connection, bodies: Sequence[Kept]) -> dict[int, Supports]:
     """Return whom each control among these bodies supports, by its index."""
     indices = [one.index for one in bodies if one.type == EntryType.CONTROL_PROBED]
     found: dict[int, Supports] = {}
@@ -113,12 +112,12 @@ def supports(db: Session, bodies: Sequence[Kept]) -> dict[int, Supports]:
 
 
 def naming(
-    db: Session, name: str, types: Collection[EntryType], *, first: int, below: int
+    db: Connection, name: str, types: Collection[EntryType], *, first: int, below: int
 ) -> Iterator[tuple[Kept, bytes]]:
     """Yield the bodies between two leaves that hold just this name as a text, or are of one of the types."""
     # Canonical JSON has one way to write a text, so that its bytes are looked for and not its meaning.
     written = canonical({"name": name})[len(b'{"name":') : -1]
-    postgresql = db.get_bind().dialect.name == "postgresql"
+    postgresql = db.dialect.name == "postgresql"
     place = func.pg_catalog.position if postgresql else func.instr
     query = select(audit_body).where(
         audit_body.c.idx >= first,
@@ -130,7 +129,7 @@ def naming(
         yield Kept(index=r.idx, project=r.project, subject=r.subject, type=r.type), bytes(r.body)
 
 
-def sealed_before(db: Session, instant: datetime) -> int:
+def sealed_before(db: Connection, instant: datetime) -> int:
     """Return how many leaves were under a checkpoint by then.
 
     Should a clock have been set back, the checkpoints behind the first younger one do not count.
@@ -143,7 +142,7 @@ def sealed_before(db: Session, instant: datetime) -> int:
     return int(db.execute(old).scalar_one() or 0)
 
 
-def empty(db: Session, indices: Sequence[int], say: Callable[[Ranges], Entry]) -> int:
+def empty(db: Connection, indices: Sequence[int], say: Callable[[Ranges], Entry]) -> int:
     """Empty these bodies and append the entries that ``say`` makes of their ranges; returns how many went.
 
     The log's head is taken first: what another process emptied meanwhile is not named a second time, and
@@ -163,8 +162,8 @@ def empty(db: Session, indices: Sequence[int], say: Callable[[Ranges], Entry]) -
     return sum(end - start for start, end in ranges)
 
 
-def _emptied(db: Session, entry: int) -> int:
-    if db.get_bind().dialect.name == "postgresql":
+def _emptied(db: Connection, entry: int) -> int:
+    if db.dialect.name == "postgresql":
         # The service's role may not update the table: the function does, with its owner's rights.
         return int(db.execute(text("SELECT tenure_empty_bodies(:entry)"), {"entry": entry}).scalar_one())
     named = and_(
@@ -189,19 +188,19 @@ def drop_traces(database: Database) -> None:
         connection.close()
 
 
-def newest_saying(db: Session) -> int:
+def newest_saying(db: Connection) -> int:
     """Return the newest entry under which bodies went, -1 where none did."""
     found = db.execute(select(func.max(audit_gone.c.entry))).scalar_one()
     return -1 if found is None else int(found)
 
 
-def count(db: Session) -> int:
+def count(db: Connection) -> int:
     """Return how many bodies are gone."""
     found = db.execute(select(func.sum(audit_gone.c.until - audit_gone.c.first))).scalar_one()
     return int(found or 0)
 
 
-def disagreements(db: Session) -> list[str]:
+def disagreements(db: Connection) -> list[str]:
     """Name where bodies, the ranges that are kept of them, and the entries that excuse them differ."""
     named = exists().where(_covers(audit_body.c.idx))
     bare = select(func.count()).select_from(audit_body).where(~_THERE, ~named)
@@ -230,7 +229,7 @@ def _covers(index: ColumnElement[int]) -> ColumnElement[bool]:
     return and_(audit_gone.c.first == last, audit_gone.c.until > index)
 
 
-def _unlike(db: Session) -> list[str]:
+def _unlike(db: Connection) -> list[str]:
     """Compare the kept ranges with those that the entries themselves hold."""
     kept: dict[int, set[tuple[int, int]]] = {}
     for row in db.execute(select(audit_gone)):

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Insert, Select, Table, insert, select
+from sqlalchemy import Column, Connection, Insert, Select, Table, insert, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from worker.store.arrays import as_arrays, given_rows
 
 
-def insert_all(db: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_all(db: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that all name the same columns, in their order.
 
     PostgreSQL takes them as one statement with an array for each column. SQLite is in this process, where a
@@ -30,7 +29,7 @@ def insert_all(db: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> 
     db.execute(_from_arrays(table, names), as_arrays(names, rows))
 
 
-def insert_new(db: Session, key: Column[Any], rows: Sequence[Mapping[str, Any]]) -> set[Any]:
+def insert_new(db: Connection, key: Column[Any], rows: Sequence[Mapping[str, Any]]) -> set[Any]:
     """Insert rows in their order but those that a unique index refuses; returns the keys of what went in.
 
     A row that another transaction inserts at this moment is waited for. So whoever inserts several does it in
@@ -45,8 +44,8 @@ def insert_new(db: Session, key: Column[Any], rows: Sequence[Mapping[str, Any]])
     return set(db.execute(_new_from_arrays(key, names), as_arrays(names, rows)).scalars())
 
 
-def _is_sqlite(db: Session) -> bool:
-    return db.get_bind().dialect.name == "sqlite"
+def _is_sqlite(db: Connection) -> bool:
+    return db.dialect.name == "sqlite"
 
 
 @lru_cache(maxsize=16)

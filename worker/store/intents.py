@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, and_, select, tuple_, update
 
 from worker.model.evidence import Children, Class
 from worker.model.work import Stage
@@ -58,7 +57,7 @@ _COUNTED = (
 )
 
 
-def arm(db: Session, intents: Sequence[Armed], known: Collection[AttemptKey]) -> None:
+def arm(db: Connection, intents: Sequence[Armed], known: Collection[AttemptKey]) -> None:
     """Write the intents; one that could not leave in time is armed anew as the same attempt.
 
     ``known`` are the attempts at their threads that are written already, read since the caller locked the
@@ -100,7 +99,7 @@ def _attempt_row(one: Armed) -> dict[str, Any]:
 _ANSWERED = EachRow(table=attempt, keys=("item_id", "fence", "stage"))
 
 
-def answer(db: Session, answers: Sequence[Answer], now: datetime) -> list[Answer]:
+def answer(db: Connection, answers: Sequence[Answer], now: datetime) -> list[Answer]:
     """Record what came back; returns those whose fence had moved, which change nothing."""
     owned = _owned_attempts(db, sorted({one.item_id for one in answers}))
     rows = [
@@ -130,7 +129,7 @@ _OWNED = (
 )
 
 
-def _owned_attempts(db: Session, item_ids: Sequence[str]) -> set[tuple[str, int, str]]:
+def _owned_attempts(db: Connection, item_ids: Sequence[str]) -> set[tuple[str, int, str]]:
     """Return the attempts whose fence is still the item's; it stays so until the caller commits."""
     rows = db.execute(_OWNED, {"ids": list(item_ids)}).all()
     return {(item_id, fence, stage) for item_id, fence, stage in rows}

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from worker.store.engine import changed
 from worker.store.tables import api_key, fact
@@ -30,7 +29,7 @@ class StoredKey:
     last_used_at: datetime | None = None
 
 
-def add_key(db: Session, new: StoredKey) -> None:
+def add_key(db: Connection, new: StoredKey) -> None:
     """Insert a key."""
     db.execute(
         insert(api_key).values(
@@ -45,35 +44,35 @@ def add_key(db: Session, new: StoredKey) -> None:
     )
 
 
-def get_key(db: Session, key_id: str) -> StoredKey | None:
+def get_key(db: Connection, key_id: str) -> StoredKey | None:
     """Return one key by its public id."""
     row = db.execute(select(api_key).where(api_key.c.id == key_id)).first()
     return None if row is None else _to_key(row)
 
 
-def get_keys(db: Session, key_ids: Collection[str]) -> dict[str, StoredKey]:
+def get_keys(db: Connection, key_ids: Collection[str]) -> dict[str, StoredKey]:
     """Return keys by their public ids; one that is not there is left out."""
     rows = db.execute(select(api_key).where(api_key.c.id.in_(sorted(set(key_ids)))))
     return {row.id: _to_key(row) for row in rows}
 
 
-def list_keys(db: Session) -> list[StoredKey]:
+def list_keys(db: Connection) -> list[StoredKey]:
     """Return every key, oldest first."""
     return [_to_key(row) for row in db.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.id))]
 
 
-def revoke_key(db: Session, key_id: str, now: datetime) -> bool:
+def revoke_key(db: Connection, key_id: str, now: datetime) -> bool:
     """Revoke a key; False when there is none that stands."""
     standing = update(api_key).where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None))
     return changed(db, standing.values(revoked_at=now)) == 1
 
 
-def end_key(db: Session, key_id: str, at: datetime) -> None:
+def end_key(db: Connection, key_id: str, at: datetime) -> None:
     """Let a key end at this instant; its row says nothing of its successor, the entry does."""
     db.execute(update(api_key).where(api_key.c.id == key_id).values(expires_at=at))
 
 
-def note_use(db: Session, key_id: str, now: datetime, *, unless_since: datetime) -> None:
+def note_use(db: Connection, key_id: str, now: datetime, *, unless_since: datetime) -> None:
     """Note that a key was used; nothing is written where a use since then stands already."""
     stale = or_(api_key.c.last_used_at.is_(None), api_key.c.last_used_at < unless_since)
     db.execute(update(api_key).where(api_key.c.id == key_id, stale).values(last_used_at=now))
@@ -97,7 +96,7 @@ def _texts(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
-def note_fact(db: Session, name: str, value: object, at: datetime) -> None:
+def note_fact(db: Connection, name: str, value: object, at: datetime) -> None:
     """Keep a small fact about the service, replacing what it was; the last of two writers counts."""
     move = update(fact).where(fact.c.name == name).values(value=value, at=at)
     if changed(db, move):
@@ -112,7 +111,7 @@ def note_fact(db: Session, name: str, value: object, at: datetime) -> None:
 _FACT = select(fact.c.value, fact.c.at).where(fact.c.name == bindparam("of_fact"))
 
 
-def read_fact(db: Session, name: str) -> tuple[Any, datetime] | None:
+def read_fact(db: Connection, name: str) -> tuple[Any, datetime] | None:
     """Return a fact and when it was noted."""
     row = db.execute(_FACT, {"of_fact": name}).first()
     return None if row is None else (row.value, row.at)

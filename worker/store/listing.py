@@ -11,9 +11,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ClauseElement, ColumnElement, Executable, Select, and_, func, literal, select
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Executable,
+    Select,
+    and_,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from worker.model.thread import Kind, ThreadState
@@ -52,7 +61,7 @@ class How(StrEnum):
 
 
 def page(
-    db: Session,
+    db: Connection,
     wanted: Filter,
     *,
     limit: int,
@@ -88,18 +97,18 @@ def paged(
     return query.order_by(thread.c.id.asc() if up else thread.c.id.desc()).limit(limit)
 
 
-def total(db: Session, wanted: Filter) -> tuple[int, How]:
+def total(db: Connection, wanted: Filter) -> tuple[int, How]:
     """Count what a list holds: exactly while there is little, beyond that as cheaply as can be."""
     some = select(literal(1)).select_from(thread).where(*_clauses(wanted)).limit(COUNTED + 1).subquery()
     counted = db.execute(select(func.count()).select_from(some)).scalar_one()
     if counted <= COUNTED:
         return counted, How.EXACT
-    if db.get_bind().dialect.name == "sqlite":
+    if db.dialect.name == "sqlite":
         return COUNTED, How.AT_LEAST
     return max(counted, _planned_rows(db, wanted)), How.ESTIMATE
 
 
-def _planned_rows(db: Session, wanted: Filter) -> int:
+def _planned_rows(db: Connection, wanted: Filter) -> int:
     """Ask PostgreSQL's planner, whose statistics autovacuum keeps."""
     query = select(thread.c.id).where(*_clauses(wanted))
     plan = db.execute(_Explained(query)).scalar_one()

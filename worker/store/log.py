@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from worker.audit.entry import NO_NEWS, Entry, EntryType
 from worker.audit.envelope import SALT_BYTES, Leaf, make_leaf
@@ -77,7 +76,7 @@ class StoredEntry:
     body: bytes
 
 
-def create_head(db: Session) -> None:
+def create_head(db: Connection) -> None:
     """Make the empty log, once per database; of two processes that start at once one makes it."""
     if db.execute(select(audit_head.c.id)).first() is not None:
         return
@@ -88,12 +87,12 @@ def create_head(db: Session) -> None:
         )
 
 
-def take_head(db: Session) -> None:
+def take_head(db: Connection) -> None:
     """Take the head's row before the rest of a transaction, where only one process may go on at a time."""
     db.execute(select(audit_head.c.id).with_for_update()).one()
 
 
-def append(db: Session, entries: Sequence[Entry]) -> range:
+def append(db: Connection, entries: Sequence[Entry]) -> range:
     """Append the entries as the last step of the caller's transaction; returns their indices."""
     if not entries:
         return range(0)
@@ -101,13 +100,13 @@ def append(db: Session, entries: Sequence[Entry]) -> range:
         # What several requests recorded together names its own already.
         entries = [replace(one, request_id=one.request_id or request) for one in entries]
     # Made before the head is taken, which everybody waits for; its row then says whether the key was right.
-    key = _keys.get(db.get_bind()) or pseudonym_key(db)
+    key = _keys.get(db.engine) or pseudonym_key(db)
     leaves = _leaves(entries, key)
     head = write_behind_head(db, batch_of(entries, leaves), key)
     if head.key != key:
         leaves = _leaves(entries, head.key)
         head = write_behind_head(db, batch_of(entries, leaves), head.key)
-    _keys[db.get_bind()] = head.key
+    _keys[db.engine] = head.key
     frontier = head.frontier.extend([leaf.hash for leaf in leaves])
     news = head.news + sum(entry.type not in NO_NEWS for entry in entries)
     move = Move(old_size=head.size, frontier=frontier, news=news)
@@ -133,44 +132,44 @@ def _leaves(entries: Sequence[Entry], key: bytes) -> list[Leaf]:
     ]
 
 
-def pseudonym_key(db: Session) -> bytes:
+def pseudonym_key(db: Connection) -> bytes:
     """Return the key that turns projects and threads into pseudonyms; made once, never exported."""
     return bytes(db.execute(select(audit_head.c.pseudonym_key)).scalar_one())
 
 
-def read_head(db: Session) -> Head:
+def read_head(db: Connection) -> Head:
     """Return the head without a lock: whatever it covers is already committed."""
     row = db.execute(select(audit_head)).one()
     return Head(size=row.size, news=row.news, frontier=Frontier.from_bytes(row.frontier))
 
 
-def latest_seal(db: Session) -> Seal | None:
+def latest_seal(db: Connection) -> Seal | None:
     """Return the newest checkpoint, if there is one."""
     row = db.execute(select(audit_checkpoint).order_by(audit_checkpoint.c.size.desc()).limit(1)).first()
     return None if row is None else Seal(size=row.size, news=row.news, sealed_at=row.sealed_at, note=row.note)
 
 
-def seal_at(db: Session, size: int) -> Seal | None:
+def seal_at(db: Connection, size: int) -> Seal | None:
     """Return the checkpoint that was stored at exactly this size, if one was."""
     row = db.execute(select(audit_checkpoint).where(audit_checkpoint.c.size == size)).first()
     return None if row is None else Seal(size=row.size, news=row.news, sealed_at=row.sealed_at, note=row.note)
 
 
-def newest_seals(db: Session, *, above: int, limit: int) -> list[Seal]:
+def newest_seals(db: Connection, *, above: int, limit: int) -> list[Seal]:
     """Return the newest checkpoints above a size, the smallest of them first."""
     query = select(audit_checkpoint).where(audit_checkpoint.c.size > above)
     rows = db.execute(query.order_by(audit_checkpoint.c.size.desc()).limit(limit)).all()
     return [Seal(size=r.size, news=r.news, sealed_at=r.sealed_at, note=r.note) for r in reversed(rows)]
 
 
-def sealed_first_above(db: Session, size: int) -> datetime | None:
+def sealed_first_above(db: Connection, size: int) -> datetime | None:
     """Return when the first checkpoint above a size was sealed."""
     query = select(audit_checkpoint.c.sealed_at).where(audit_checkpoint.c.size > size)
     return db.execute(query.order_by(audit_checkpoint.c.size).limit(1)).scalar_one_or_none()
 
 
 def recompute(
-    db: Session, size: int, *, at: int = 0, progress: Callable[[int, int], None] | None = None
+    db: Connection, size: int, *, at: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Frontier, Frontier]:
     """Fold the stored leaves again, a page at a time: the frontiers at ``at`` and at ``size``.
 
@@ -187,7 +186,7 @@ def recompute(
     return marked, frontier.extend(hashes)
 
 
-def store_seal(db: Session, seal: Seal) -> bool:
+def store_seal(db: Connection, seal: Seal) -> bool:
     """Keep a checkpoint; False when another process sealed this very size first."""
     row = {"size": seal.size, "news": seal.news, "sealed_at": seal.sealed_at, "note": seal.note}
     try:
@@ -198,7 +197,7 @@ def store_seal(db: Session, seal: Seal) -> bool:
     return True
 
 
-def envelopes(db: Session, size: int, *, first: int = 0) -> Iterator[bytes]:
+def envelopes(db: Connection, size: int, *, first: int = 0) -> Iterator[bytes]:
     """Yield the envelopes of the leaves from ``first`` up to ``size`` in order, a page at a time."""
     for start in range(first, size, _PAGE):
         end = min(start + _PAGE, size)
@@ -208,13 +207,13 @@ def envelopes(db: Session, size: int, *, first: int = 0) -> Iterator[bytes]:
             yield envelope.encode() if isinstance(envelope, str) else bytes(envelope)
 
 
-def has_entries(db: Session, project: str, size: int) -> bool:
+def has_entries(db: Connection, project: str, size: int) -> bool:
     """Tell whether a project has an entry below ``size``, whatever became of its body."""
     query = select(audit_body.c.idx).where(audit_body.c.project == project, audit_body.c.idx < size)
     return db.execute(query.limit(1)).first() is not None
 
 
-def bodies_of_project(db: Session, project: str, size: int) -> Iterator[tuple[int, bytes]]:
+def bodies_of_project(db: Connection, project: str, size: int) -> Iterator[tuple[int, bytes]]:
     """Yield (index, exact body) of one project's entries below ``size``, in order."""
     last = -1
     while True:
@@ -232,7 +231,7 @@ def bodies_of_project(db: Session, project: str, size: int) -> Iterator[tuple[in
         last = rows[-1].idx
 
 
-def bodies_of_export(db: Session, project: str, size: int) -> Iterator[tuple[int, bytes]]:
+def bodies_of_export(db: Connection, project: str, size: int) -> Iterator[tuple[int, bytes]]:
     """Yield what an export of the project holds: its own bodies, and those that tell of every project."""
     of_all = select(audit_body.c.idx, audit_body.c.body).where(
         audit_body.c.project.is_(None),
@@ -243,7 +242,7 @@ def bodies_of_export(db: Session, project: str, size: int) -> Iterator[tuple[int
     yield from merge(told, bodies_of_project(db, project, size))
 
 
-def bodies_of_subjects(db: Session, project: str, subjects: Sequence[str]) -> list[int]:
+def bodies_of_subjects(db: Connection, project: str, subjects: Sequence[str]) -> list[int]:
     """Return the indices of the entries about these threads of a project, in order."""
     found: list[int] = []
     for at in range(0, len(subjects), _AT_ONCE):
@@ -254,7 +253,7 @@ def bodies_of_subjects(db: Session, project: str, subjects: Sequence[str]) -> li
     return sorted(found)
 
 
-def bodies_of_erasure(db: Session, erasure: str, project: str) -> list[int]:
+def bodies_of_erasure(db: Connection, erasure: str, project: str) -> list[int]:
     """Return the indices of the entries about an order itself, or how it stands in a project, in order."""
     told = (EntryType.ERASURE_ORDERED.value, EntryType.ERASURE_ANSWERED.value)
     query = select(audit_body.c.idx, audit_body.c.body).where(
@@ -267,7 +266,7 @@ def bodies_of_erasure(db: Session, erasure: str, project: str) -> list[int]:
 
 
 def entries_after(
-    db: Session,
+    db: Connection,
     *,
     after: int = -1,
     limit: int = 100,
@@ -289,24 +288,24 @@ def entries_after(
     ]
 
 
-def leaf_count(db: Session) -> int:
+def leaf_count(db: Connection) -> int:
     """Return how many leaves are stored; equal to the head's size in a sound log."""
     return int(db.execute(select(func.count()).select_from(audit_leaf)).scalar_one())
 
 
-def body_at(db: Session, index: int) -> bytes | None:
+def body_at(db: Connection, index: int) -> bytes | None:
     """Return the exact body of one entry, or None where it is not kept any more."""
     found = db.execute(select(audit_body.c.body).where(audit_body.c.idx == index)).scalar_one_or_none()
     return bytes(found) if found else None
 
 
-def envelope_at(db: Session, index: int) -> bytes | None:
+def envelope_at(db: Connection, index: int) -> bytes | None:
     """Return the exact bytes of one leaf, or None behind the last."""
     found = db.execute(select(audit_leaf.c.envelope).where(audit_leaf.c.idx == index)).scalar_one_or_none()
     return None if found is None else bytes(found)
 
 
-def index_of(db: Session, entry_id: str) -> int | None:
+def index_of(db: Connection, entry_id: str) -> int | None:
     """Return the index of the entry with this id, or None. Every leaf is looked at: an index is quicker."""
     named = func.substr(audit_leaf.c.envelope, _ID_AT, len(entry_id)) == entry_id.encode("ascii")
     found: int | None = db.execute(select(audit_leaf.c.idx).where(named)).scalar_one_or_none()

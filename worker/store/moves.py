@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.model.evidence import Grade
 from worker.model.thread import ThreadState
@@ -54,7 +54,7 @@ class ItemMove:
 _ITEMS = EachRow(table=work_item, keys=("id", "fence"), where=work_item.c.state == ItemState.CLAIMED.value)
 
 
-def move_items(db: Session, moves: Sequence[ItemMove], now: datetime) -> None:
+def move_items(db: Connection, moves: Sequence[ItemMove], now: datetime) -> None:
     """Move items that `locked` has returned in this very transaction: they are the caller's until its end."""
     _ITEMS.update(db, [{"id": one.item.id, "fence": one.item.fence, **one.values(now)} for one in moves])
 
@@ -90,6 +90,6 @@ class ThreadMove:
 _THREADS = EachRow(table=thread, keys=("id",), also={"version": thread.c.version + 1})
 
 
-def move_threads(db: Session, moves: Sequence[ThreadMove]) -> None:
+def move_threads(db: Connection, moves: Sequence[ThreadMove]) -> None:
     """Move threads whose rows the caller has locked."""
     _THREADS.update(db, [{"id": one.thread_id, **one.values} for one in moves])

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from worker.model.thread import ThreadState
 from worker.model.work import OPEN_ITEM_STATES
@@ -37,7 +36,7 @@ def _unsettled() -> ColumnElement[bool]:
     )
 
 
-def unended(db: Session, ids: Collection[str]) -> set[str]:
+def unended(db: Connection, ids: Collection[str]) -> set[str]:
     """Return which of these threads are not at their end; one that the registry does not know is not."""
     left = set(ids)
     for some in _in_parts(ids):
@@ -45,7 +44,7 @@ def unended(db: Session, ids: Collection[str]) -> set[str]:
     return left
 
 
-def ordered(db: Session, ids: Collection[str]) -> set[str]:
+def ordered(db: Connection, ids: Collection[str]) -> set[str]:
     """Return which of these threads an erasure covers that is not settled; all of them are its evidence."""
     found: set[str] = set()
     for some in _in_parts(ids):
@@ -54,19 +53,19 @@ def ordered(db: Session, ids: Collection[str]) -> set[str]:
     return found
 
 
-def any_unsettled(db: Session) -> bool:
+def any_unsettled(db: Connection) -> bool:
     """Tell whether any erasure is not settled."""
     query = select(erasure_thread.c.erasure_id).where(_unsettled()).limit(1)
     return db.execute(query).first() is not None
 
 
-def is_unsettled(db: Session, erasure_id: str) -> bool:
+def is_unsettled(db: Connection, erasure_id: str) -> bool:
     """Tell whether some thread that this order covers is not at its end."""
     query = select(erasure_thread.c.thread_id).where(erasure_thread.c.erasure_id == erasure_id, _unsettled())
     return db.execute(query.limit(1)).first() is not None
 
 
-def unsettled_for(db: Session, owner: str) -> list[str]:
+def unsettled_for(db: Connection, owner: str) -> list[str]:
     """Return the orders for exactly this owner that are not settled."""
     query = (
         select(erasure.c.id)
@@ -77,7 +76,7 @@ def unsettled_for(db: Session, owner: str) -> list[str]:
     return sorted(db.execute(query).scalars())
 
 
-def orders_about(db: Session, owner: str, ids: Collection[str]) -> list[str]:
+def orders_about(db: Connection, owner: str, ids: Collection[str]) -> list[str]:
     """Return the orders for exactly this owner, and those that cover nothing but these threads."""
     found = set(db.execute(select(erasure.c.id).where(erasure.c.owner == owner)).scalars())
     own, covering = set(ids), set[str]()

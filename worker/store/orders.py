@@ -7,8 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, insert, not_, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    exists,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from worker.model.decision import Erasure
 from worker.model.receipt import OrderStatus
@@ -64,7 +76,7 @@ class Wanted:
 
 
 def add(
-    db: Session,
+    db: Connection,
     order: Erasure,
     *,
     erasure_id: str,
@@ -94,7 +106,7 @@ def add(
         db.execute(insert(erasure_thread), rows)
 
 
-def get(db: Session, erasure_id: str, *, lock: bool = False) -> StoredOrder | None:
+def get(db: Connection, erasure_id: str, *, lock: bool = False) -> StoredOrder | None:
     """Return one order, its row locked where the caller writes what it found."""
     query = select(erasure).where(erasure.c.id == erasure_id)
     row = db.execute(query.with_for_update() if lock else query).first()
@@ -102,7 +114,7 @@ def get(db: Session, erasure_id: str, *, lock: bool = False) -> StoredOrder | No
 
 
 def page(
-    db: Session, wanted: Wanted, *, limit: int, ascending: bool, after: str | None, before: str | None
+    db: Connection, wanted: Wanted, *, limit: int, ascending: bool, after: str | None, before: str | None
 ) -> list[StoredOrder]:
     """Return one page by id, which sorts by time; with ``before`` it ends just before that one."""
     backwards = before is not None and after is None
@@ -149,12 +161,12 @@ def _is_overdue(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def count_overdue(db: Session, now: datetime) -> int:
+def count_overdue(db: Connection, now: datetime) -> int:
     """Count the orders whose deadline has passed and that were open when last looked at."""
     return db.execute(select(func.count()).select_from(erasure).where(_is_overdue(now))).scalar_one()
 
 
-def to_look_at(db: Session, *, open_before: datetime, others_before: datetime, limit: int) -> list[str]:
+def to_look_at(db: Connection, *, open_before: datetime, others_before: datetime, limit: int) -> list[str]:
     """Return the orders whose turn it is: new ones first, then those that were looked at longest ago.
 
     Open ones are due again once they were looked at before the first instant, all others that may change
@@ -171,7 +183,7 @@ def to_look_at(db: Session, *, open_before: datetime, others_before: datetime, l
     return list(db.execute(query.order_by(*order).limit(limit)).scalars())
 
 
-def note(db: Session, erasure_id: str, look: Look) -> None:
+def note(db: Connection, erasure_id: str, look: Look) -> None:
     """Keep what a look found; the row is the caller's already."""
     db.execute(
         update(erasure)
@@ -185,7 +197,7 @@ def note(db: Session, erasure_id: str, look: Look) -> None:
     )
 
 
-def look_again(db: Session, thread_ids: Sequence[str]) -> None:
+def look_again(db: Connection, thread_ids: Sequence[str]) -> None:
     """Have the orders that cover these threads looked at anew: one of them was at its end, and is not."""
     for start in range(0, len(thread_ids), _AT_ONCE):
         named = erasure_thread.c.thread_id.in_(thread_ids[start : start + _AT_ONCE])

@@ -12,8 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from worker.model.thread import Thread, ThreadState
 from worker.store.engine import changed
@@ -64,7 +63,7 @@ class Approval:
         return self.voided_at is None and self.used_at is None and now < self.expires_at
 
 
-def add(db: Session, new: StoredPreview) -> None:
+def add(db: Connection, new: StoredPreview) -> None:
     """Insert a preview; older ones of the same bundle, and their approvals, no longer count."""
     # Previews first: an approval that is being given holds its preview's row until it is committed.
     older = update(preview).where(
@@ -88,26 +87,26 @@ def add(db: Session, new: StoredPreview) -> None:
     )
 
 
-def forget_older(db: Session, before: datetime) -> None:
+def forget_older(db: Connection, before: datetime) -> None:
     """Remove previews that nobody approved: each holds a whole bundle, and anybody who reads may make one."""
     approved = select(bundle_approval.c.preview_id)
     db.execute(delete(preview).where(preview.c.made_at < before, preview.c.id.not_in(approved)))
 
 
-def get(db: Session, preview_id: str, *, lock: bool = False) -> StoredPreview | None:
+def get(db: Connection, preview_id: str, *, lock: bool = False) -> StoredPreview | None:
     """Return one preview, with its row locked where the caller moves it."""
     query = select(preview).where(preview.c.id == preview_id)
     row = db.execute(query.with_for_update() if lock else query).first()
     return None if row is None else _to_preview(row)
 
 
-def newest_id(db: Session, head_digest: str) -> str | None:
+def newest_id(db: Connection, head_digest: str) -> str | None:
     """Return the newest preview of a bundle."""
     query = select(preview.c.id).where(preview.c.head_digest == head_digest)
     return db.execute(query.order_by(preview.c.made_at.desc(), preview.c.id.desc()).limit(1)).scalar()
 
 
-def add_approval(db: Session, new: Approval) -> None:
+def add_approval(db: Connection, new: Approval) -> None:
     """Insert an approval; the caller holds the preview's row."""
     db.execute(
         insert(bundle_approval).values(
@@ -124,14 +123,14 @@ def add_approval(db: Session, new: Approval) -> None:
     db.execute(moved.values(state=PreviewState.APPROVED.value))
 
 
-def approval_of(db: Session, preview_id: str) -> Approval | None:
+def approval_of(db: Connection, preview_id: str) -> Approval | None:
     """Return the approval of a preview, whether it still counts or not."""
     row = db.execute(select(bundle_approval).where(bundle_approval.c.preview_id == preview_id)).first()
     return None if row is None else _to_approval(row)
 
 
 def live_approval(
-    db: Session, *, base_digest: str, digest: str, now: datetime, lock: bool = False
+    db: Connection, *, base_digest: str, digest: str, now: datetime, lock: bool = False
 ) -> Approval | None:
     """Return the approval that lets this bundle follow that one now."""
     query = select(bundle_approval).where(
@@ -145,7 +144,7 @@ def live_approval(
     return None if row is None else _to_approval(row)
 
 
-def use(db: Session, preview_id: str, now: datetime) -> bool:
+def use(db: Connection, preview_id: str, now: datetime) -> bool:
     """Use an approval up; False when it was used or voided meanwhile."""
     standing = update(bundle_approval).where(
         bundle_approval.c.preview_id == preview_id,
@@ -158,18 +157,18 @@ def use(db: Session, preview_id: str, now: datetime) -> bool:
     return True
 
 
-def void_other_bases(db: Session, base_digest: str, now: datetime) -> None:
+def void_other_bases(db: Connection, base_digest: str, now: datetime) -> None:
     """Void what was approved on top of any other bundle: it would follow one that nobody compared it with."""
     _void(db, bundle_approval.c.base_digest != base_digest, at=now)
 
 
-def live_after(db: Session, after: str, limit: int) -> list[Thread]:
+def live_after(db: Connection, after: str, limit: int) -> list[Thread]:
     """Return a page of live threads by id."""
     query = select(thread).where(thread.c.state == ThreadState.LIVE, thread.c.id > after)
     return [to_thread(row) for row in db.execute(query.order_by(thread.c.id).limit(limit))]
 
 
-def inhabited(db: Session, projects: Collection[str]) -> frozenset[str]:
+def inhabited(db: Connection, projects: Collection[str]) -> frozenset[str]:
     """Return which of these projects have threads that a policy could still delete."""
     states = [ThreadState.LIVE, ThreadState.ACKNOWLEDGED, ThreadState.PARKED]
     found = (
@@ -182,7 +181,7 @@ def inhabited(db: Session, projects: Collection[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _void(db: Session, which: ColumnElement[bool], *, at: datetime) -> None:
+def _void(db: Connection, which: ColumnElement[bool], *, at: datetime) -> None:
     standing = update(bundle_approval).where(
         which, bundle_approval.c.voided_at.is_(None), bundle_approval.c.used_at.is_(None)
     )

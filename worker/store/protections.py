@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Text, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Text, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from worker.model.decision import Circumstances, Erasure, Hold, HoldScope, Notice, TagSelector
 from worker.model.ids import HoldId, ThreadId
@@ -49,7 +48,7 @@ class Order:
     projects: frozenset[str] | None = None
 
 
-def ensure_rows(db: Session, scopes: Iterable[str]) -> None:
+def ensure_rows(db: Connection, scopes: Iterable[str]) -> None:
     """Make missing protection rows; the caller's locks need rows to hold on to."""
     wanted = set(scopes)
     present = set(
@@ -79,7 +78,7 @@ _SHARED = (
 )
 
 
-def share(db: Session, projects: Iterable[str]) -> dict[str, Shared]:
+def share(db: Connection, projects: Iterable[str]) -> dict[str, Shared]:
     """Take `*` and the projects' rows FOR SHARE in sorted order; returns them by their scopes."""
     scopes = sorted({EVERYTHING, *projects})
     _queue(db, scopes, shared=True)
@@ -91,14 +90,14 @@ def share(db: Session, projects: Iterable[str]) -> dict[str, Shared]:
     return found
 
 
-def _shared(db: Session, scopes: Sequence[str]) -> dict[str, Shared]:
+def _shared(db: Connection, scopes: Sequence[str]) -> dict[str, Shared]:
     return {
         scope: Shared(version=version, paused=None if paused_at is None else reason or "")
         for scope, version, paused_at, reason in db.execute(_SHARED, {"scopes": scopes}).all()
     }
 
 
-def take(db: Session, scopes: Iterable[str]) -> None:
+def take(db: Connection, scopes: Iterable[str]) -> None:
     """Take the rows FOR UPDATE in sorted order and bump their versions."""
     names = sorted(set(scopes))
     ensure_rows(db, names)
@@ -118,13 +117,13 @@ _WAIT_SHARED = select(func.pg_advisory_xact_lock_shared(_KEY))
 _WAIT = select(func.pg_advisory_xact_lock(_KEY))
 
 
-def _queue(db: Session, names: Sequence[str], *, shared: bool) -> None:
+def _queue(db: Connection, names: Sequence[str], *, shared: bool) -> None:
     """Keep the order of arrival, until the transaction ends.
 
     PostgreSQL lets whoever shares a row pass one who waits to take it, so that workers who arm would keep
     a hold waiting for ever; advisory locks have a queue. They are taken in the order of the rows, and first.
     """
-    if db.get_bind().dialect.name != "postgresql":
+    if db.dialect.name != "postgresql":
         return
     wait = _WAIT_SHARED if shared else _WAIT
     db.execute(wait, {"keys": [f"tenure.protection:{name}" for name in names]})
@@ -137,7 +136,7 @@ def scopes_of(scope: HoldScope) -> tuple[str, ...]:
     return tuple(sorted(scope.projects))
 
 
-def set_pause(db: Session, scope: str, *, paused_at: datetime | None, by: str, reason: str) -> None:
+def set_pause(db: Connection, scope: str, *, paused_at: datetime | None, by: str, reason: str) -> None:
     """Switch deletes off (``paused_at``) or on (None) for a project or for `*`; the row must be taken."""
     db.execute(
         update(protection)
@@ -149,12 +148,12 @@ def set_pause(db: Session, scope: str, *, paused_at: datetime | None, by: str, r
 _PAUSED = select(protection.c.scope, protection.c.reason).where(protection.c.paused_at.is_not(None))
 
 
-def paused(db: Session) -> dict[str, str]:
+def paused(db: Connection) -> dict[str, str]:
     """Return the paused scopes with their reasons."""
     return {scope: reason or "" for scope, reason in db.execute(_PAUSED).all()}
 
 
-def add_hold(db: Session, new: StoredHold) -> None:
+def add_hold(db: Connection, new: StoredHold) -> None:
     """Insert a hold."""
     db.execute(
         insert(hold).values(
@@ -169,18 +168,18 @@ def add_hold(db: Session, new: StoredHold) -> None:
     )
 
 
-def answer_hold(db: Session, hold_id: str, answer: Mapping[str, Any]) -> None:
+def answer_hold(db: Connection, hold_id: str, answer: Mapping[str, Any]) -> None:
     """Keep what the hold's answer said."""
     db.execute(update(hold).where(hold.c.id == hold_id).values(answer=dict(answer)))
 
 
-def release_hold(db: Session, hold_id: str, *, at: datetime, by: str, reason: str) -> bool:
+def release_hold(db: Connection, hold_id: str, *, at: datetime, by: str, reason: str) -> bool:
     """Release an active hold; False when it is released already."""
     standing = update(hold).where(hold.c.id == hold_id, hold.c.released_at.is_(None))
     return changed(db, standing.values(released_at=at, released_by=by, release_reason=reason)) == 1
 
 
-def get_hold(db: Session, hold_id: str, *, lock: bool = False) -> StoredHold | None:
+def get_hold(db: Connection, hold_id: str, *, lock: bool = False) -> StoredHold | None:
     """Return one hold, its row locked where the caller writes what it adds to it."""
     query = select(hold).where(hold.c.id == hold_id)
     row = db.execute(query.with_for_update() if lock else query).first()
@@ -191,7 +190,7 @@ _HOLDS = select(hold).order_by(hold.c.id.desc())
 _ACTIVE_HOLDS = _HOLDS.where(hold.c.released_at.is_(None))
 
 
-def list_holds(db: Session, *, active_only: bool = False) -> list[StoredHold]:
+def list_holds(db: Connection, *, active_only: bool = False) -> list[StoredHold]:
     """Return the holds, newest first."""
     return [_to_hold(row) for row in db.execute(_ACTIVE_HOLDS if active_only else _HOLDS).all()]
 
@@ -221,12 +220,12 @@ def _to_scope(scope: Mapping[str, Any]) -> HoldScope:
     )
 
 
-def active_holds(db: Session) -> tuple[Hold, ...]:
+def active_holds(db: Connection) -> tuple[Hold, ...]:
     """Return every hold that stands."""
     return tuple(stored.hold for stored in list_holds(db, active_only=True))
 
 
-def circumstances(db: Session, thread_ids: Collection[str], *, with_holds: bool = True) -> Circumstances:
+def circumstances(db: Connection, thread_ids: Collection[str], *, with_holds: bool = True) -> Circumstances:
     """Read what bears on these threads beside policies, in the caller's snapshot."""
     ids = sorted(thread_ids)
     return Circumstances(
@@ -244,14 +243,14 @@ _ERASURES_OF = (
 _NOTICES_OF = select(notice).where(among(notice.c.thread_id, "ids")).order_by(notice.c.at)
 
 
-def _erasures_of(db: Session, ids: Sequence[str]) -> tuple[Erasure, ...]:
+def _erasures_of(db: Connection, ids: Sequence[str]) -> tuple[Erasure, ...]:
     by_instant: dict[datetime, list[str]] = {}
     for at, thread_id in db.execute(_ERASURES_OF, {"ids": ids}).all():
         by_instant.setdefault(at, []).append(thread_id)
     return tuple(Erasure(at=at, ids=tuple(sorted(named))) for at, named in sorted(by_instant.items()))
 
 
-def _notices_of(db: Session, ids: Sequence[str]) -> dict[ThreadId, tuple[Notice, ...]]:
+def _notices_of(db: Connection, ids: Sequence[str]) -> dict[ThreadId, tuple[Notice, ...]]:
     found: dict[ThreadId, tuple[Notice, ...]] = {}
     for row in db.execute(_NOTICES_OF, {"ids": ids}).all():
         thread_id = ThreadId(row.thread_id)
@@ -260,7 +259,7 @@ def _notices_of(db: Session, ids: Sequence[str]) -> dict[ThreadId, tuple[Notice,
     return found
 
 
-def orders_since(db: Session, instant: datetime) -> list[Order]:
+def orders_since(db: Connection, instant: datetime) -> list[Order]:
     """Return the orders that still cover what was registered at that instant."""
     rows = db.execute(select(erasure).where(erasure.c.at >= instant).order_by(erasure.c.id))
     return [
@@ -273,18 +272,18 @@ def orders_since(db: Session, instant: datetime) -> list[Order]:
     ]
 
 
-def cover(db: Session, erasure_id: str, thread_id: str) -> None:
+def cover(db: Connection, erasure_id: str, thread_id: str) -> None:
     """Let an order cover one more thread."""
     db.execute(insert(erasure_thread).values(erasure_id=erasure_id, thread_id=thread_id))
 
 
-def threads_of_erasure(db: Session, erasure_id: str) -> list[str]:
+def threads_of_erasure(db: Connection, erasure_id: str) -> list[str]:
     """Return the ids of the threads that an order covers."""
     query = select(erasure_thread.c.thread_id).where(erasure_thread.c.erasure_id == erasure_id)
     return list(db.execute(query.order_by(erasure_thread.c.thread_id)).scalars())
 
 
-def holds_named(db: Session, names: Collection[str]) -> list[StoredHold]:
+def holds_named(db: Connection, names: Collection[str]) -> list[StoredHold]:
     """Return holds by id or matter."""
     wanted = sorted(names)
     query = select(hold).where(or_(hold.c.id.in_(wanted), hold.c.matter.in_(wanted)))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
 APP = "tenure_app"
 ADDED_TO = (
@@ -45,9 +44,9 @@ class Rails:
     user: str = ""
 
 
-def look(db: Session) -> Rails:
+def look(db: Connection) -> Rails:
     """Look at triggers, and on PostgreSQL at roles and grants; changes nothing."""
-    if db.get_bind().dialect.name == "sqlite":
+    if db.dialect.name == "sqlite":
         names = db.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars()
         return Rails(missing=sorted(_SQLITE - set(names)))
     # A fires always, also for a session that plays the replica.
@@ -67,7 +66,7 @@ def look(db: Session) -> Rails:
     )
 
 
-def _open_to(db: Session, role: str) -> list[str]:
+def _open_to(db: Connection, role: str) -> list[str]:
     """Return the tables of the log in which a role may do more than add rows."""
     may = "has_table_privilege(:role, :table, :what)"
     found = []

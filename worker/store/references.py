@@ -11,8 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from worker.model.chosen import SENT, ChosenChild, ChosenState, Kept, Told
 from worker.model.evidence import Class
@@ -26,7 +25,7 @@ _NOT_GONE = (ThreadState.LIVE, ThreadState.ACKNOWLEDGED, ThreadState.PARKED)
 _IDS_AT_ONCE = 500
 
 
-def add_many(db: Session, chosen: Mapping[str, Sequence[str]]) -> None:
+def add_many(db: Connection, chosen: Mapping[str, Sequence[str]]) -> None:
     """Keep what producers chose, by thread."""
     rows = [
         {
@@ -50,7 +49,7 @@ _CHOSEN_OF = (
 )
 
 
-def chosen_of(db: Session, thread_ids: Collection[str]) -> dict[str, list[ChosenChild]]:
+def chosen_of(db: Connection, thread_ids: Collection[str]) -> dict[str, list[ChosenChild]]:
     """Return the chosen children of these threads in the order in which they were given."""
     found: dict[str, list[ChosenChild]] = {}
     for row in db.execute(_CHOSEN_OF, {"ids": sorted(thread_ids)}).all():
@@ -72,7 +71,7 @@ def _to_chosen(row: Row[Any]) -> ChosenChild:
     )
 
 
-def shared(db: Session, of: Thread, children: Collection[str]) -> dict[str, frozenset[str]]:
+def shared(db: Connection, of: Thread, children: Collection[str]) -> dict[str, frozenset[str]]:
     """Return which of these children others need, with the threads that do: all at the same address.
 
     Organisation and provider project do not part them: a project that leaves them out reaches the same files
@@ -100,7 +99,7 @@ def shared(db: Session, of: Thread, children: Collection[str]) -> dict[str, froz
     return {child: frozenset(ids) for child, ids in found.items()}
 
 
-def containers_of(db: Session, children: Collection[str]) -> list[str]:
+def containers_of(db: Connection, children: Collection[str]) -> list[str]:
     """Return the threads, ours by id, that chose one of these external ids as a child."""
     found: set[str] = set()
     for some in _in_parts(children):
@@ -110,7 +109,7 @@ def containers_of(db: Session, children: Collection[str]) -> list[str]:
     return sorted(found)
 
 
-def arm(db: Session, thread_id: str, children: Collection[str], at: datetime) -> None:
+def arm(db: Connection, thread_id: str, children: Collection[str], at: datetime) -> None:
     """Commit that the DELETE of these children may leave; each was read present in this very pass."""
     for child in sorted(children):
         db.execute(update(thread_child).where(*_is(thread_id, child)).values(armed_at=at))
@@ -119,7 +118,7 @@ def arm(db: Session, thread_id: str, children: Collection[str], at: datetime) ->
         db.execute(update(thread_child).where(*_is(thread_id, child), harmless).values(answer=None))
 
 
-def answer(db: Session, thread_id: str, answers: Mapping[str, tuple[Class, bool]]) -> None:
+def answer(db: Connection, thread_id: str, answers: Mapping[str, tuple[Class, bool]]) -> None:
     """Record per child what came back to its own DELETE, and whether it was taken out of its store."""
     for child, (seen, detached) in sorted(answers.items()):
         if detached:
@@ -130,7 +129,7 @@ def answer(db: Session, thread_id: str, answers: Mapping[str, tuple[Class, bool]
         db.execute(told.values(answer=seen.value))
 
 
-def note(db: Session, thread_id: str, found: Mapping[str, Told]) -> None:
+def note(db: Connection, thread_id: str, found: Mapping[str, Told]) -> None:
     """Write where these children stand."""
     for child, (state, reason) in sorted(found.items()):
         values = {"state": state.value, "reason": reason.value if reason else None}

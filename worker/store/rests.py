@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from worker.store.engine import changed, lease_clock
 from worker.store.keys import note_fact, read_fact
@@ -30,7 +29,7 @@ class Place:
     until: datetime
 
 
-def rest(db: Session, credential: str, *, seconds: float, rounds: int, now: datetime) -> None:
+def rest(db: Connection, credential: str, *, seconds: float, rounds: int, now: datetime) -> None:
     """Leave a credential alone for so long; a longer rest in force stays.
 
     ``rounds`` says how often in a row it was nothing but throttled.
@@ -43,7 +42,7 @@ def rest(db: Session, credential: str, *, seconds: float, rounds: int, now: date
     note_fact(db, _REST + credential, value, until)
 
 
-def mend(db: Session, now: datetime) -> None:
+def mend(db: Connection, now: datetime) -> None:
     """Let no rest last longer than it was to: one begun while a clock was ahead ends from now as it should.
 
     On SQLite the clock is the process's own, and may be set back while a credential rests.
@@ -60,19 +59,19 @@ def mend(db: Session, now: datetime) -> None:
             note_fact(db, row.name, row.value, latest)
 
 
-def rounds(db: Session, credential: str) -> int:
+def rounds(db: Connection, credential: str) -> int:
     """Return how often in a row a credential was nothing but throttled, also after its rest."""
     known = read_fact(db, _REST + credential)
     return int(known[0]["rounds"]) if known else 0
 
 
-def forget(db: Session, credential: str, now: datetime) -> None:
+def forget(db: Connection, credential: str, now: datetime) -> None:
     """Forget a credential's past; a rest in force stays, for somebody heard of it meanwhile."""
     over = fact.c.at <= lease_clock(db, now)
     db.execute(delete(fact).where(fact.c.name == _REST + credential, over))
 
 
-def resting(db: Session, now: datetime) -> Mapping[str, datetime]:
+def resting(db: Connection, now: datetime) -> Mapping[str, datetime]:
     """Return the credentials that rest, and until when."""
     query = select(fact.c.name, fact.c.at).where(
         fact.c.name.startswith(_REST, autoescape=True), fact.c.at > lease_clock(db, now)
@@ -80,7 +79,7 @@ def resting(db: Session, now: datetime) -> Mapping[str, datetime]:
     return {row.name.removeprefix(_REST): row.at for row in db.execute(query)}
 
 
-def is_resting(db: Session, credential: str, now: datetime) -> bool:
+def is_resting(db: Connection, credential: str, now: datetime) -> bool:
     """Whether a credential is to be left alone now."""
     return credential in resting(db, now)
 
@@ -91,7 +90,7 @@ def rests(credential: ColumnElement[str], now: datetime) -> ColumnElement[bool]:
     return select(fact.c.name).where(fact.c.name == name, fact.c.at > now).exists()
 
 
-def enter(db: Session, credential: str, *, most: int, length: timedelta, now: datetime) -> Place | None:
+def enter(db: Connection, credential: str, *, most: int, length: timedelta, now: datetime) -> Place | None:
     """Take one of a credential's places for so long; None where all of them are taken."""
     now = lease_clock(db, now)
     for number in range(most):
@@ -108,11 +107,11 @@ def enter(db: Session, credential: str, *, most: int, length: timedelta, now: da
     return None
 
 
-def end_places(db: Session) -> None:
+def end_places(db: Connection) -> None:
     """End every place. Only for whoever knows that nobody works: the lock's holder."""
     db.execute(delete(fact).where(fact.c.name.startswith(_PLACE, autoescape=True)))
 
 
-def leave(db: Session, place: Place) -> None:
+def leave(db: Connection, place: Place) -> None:
     """Give a place back, unless it ended and is somebody else's by now."""
     db.execute(delete(fact).where(fact.c.name == place.name, fact.c.at == place.until))

@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, select, update
 
 from worker.model.evidence import Grade
 from worker.model.thread import ThreadState
@@ -16,14 +15,14 @@ from worker.store.tables import thread
 from worker.store.threads import StoredThread, to_stored
 
 
-def projects_to_reverify(db: Session, now: datetime) -> list[str]:
+def projects_to_reverify(db: Connection, now: datetime) -> list[str]:
     """Return the projects that have something to read again."""
     query = select(thread.c.project).where(thread.c.reverify_at <= now).distinct()
     return sorted(db.execute(query).scalars())
 
 
 def take(
-    db: Session, projects: Collection[str], *, now: datetime, until: datetime, limit: int
+    db: Connection, projects: Collection[str], *, now: datetime, until: datetime, limit: int
 ) -> list[StoredThread]:
     """Take up to ``limit`` threads of these projects until ``until``; nobody else takes them before that."""
     rows = db.execute(
@@ -43,19 +42,19 @@ def take(
     return [to_stored(row) for row in rows]
 
 
-def plan(db: Session, thread_id: str, at: datetime) -> None:
+def plan(db: Connection, thread_id: str, at: datetime) -> None:
     """Say when a thread that was called deleted is read again."""
     db.execute(update(thread).where(thread.c.id == thread_id).values(reverify_at=at, reverified=0))
 
 
-def tries(db: Session, thread_ids: Sequence[str]) -> dict[str, int]:
+def tries(db: Connection, thread_ids: Sequence[str]) -> dict[str, int]:
     """Return how often each thread was read again without an answer that counts."""
     rows = db.execute(select(thread.c.id, thread.c.reverified).where(thread.c.id.in_(thread_ids)))
     return {row.id: row.reverified for row in rows}
 
 
 def settle(
-    db: Session,
+    db: Connection,
     thread_id: str,
     *,
     taken_until: datetime,

@@ -7,8 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, bindparam, case, func, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, func, select, text, update
 
 from worker.model.decision import Outcome
 from worker.model.thread import ThreadState
@@ -38,7 +37,7 @@ class Rescheduler:
         if waiting:
             self._where += [thread.c.due_policy.is_(None), thread.c.evaluate_at <= _now()]
 
-    def chunk(self, db: Session, *, after: str, limit: int, now: datetime) -> Chunk | None:
+    def chunk(self, db: Connection, *, after: str, limit: int, now: datetime) -> Chunk | None:
         """Lock the next threads, in order, and say which they are; None where there are no more.
 
         An erasure that was placed meanwhile is waited for here, and seen by the statement after this one.
@@ -63,7 +62,7 @@ class Rescheduler:
             )
         )
 
-    def write(self, db: Session, chunk: Chunk, *, now: datetime) -> None:
+    def write(self, db: Connection, chunk: Chunk, *, now: datetime) -> None:
         """Decide the chunk's threads, holds left out, and store their dates."""
         plainly(db)
         db.execute(self._write, {"now": now, "after": chunk.after, "upto": chunk.upto})
@@ -85,7 +84,7 @@ def rows_of(*where: ColumnElement[bool]) -> Rows:
     )
 
 
-def plainly(db: Session) -> None:
+def plainly(db: Connection) -> None:
     """Keep PostgreSQL from making machine code of the statement: that takes far longer than running it."""
-    if db.get_bind().dialect.name == "postgresql":
+    if db.dialect.name == "postgresql":
         db.execute(text("SET LOCAL jit = off"))

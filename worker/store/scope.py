@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, case, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select
 
 from worker.model.decision import Hold, HoldScope
 from worker.model.ids import HoldId
@@ -28,7 +27,7 @@ class LiveCount:
     held: int
 
 
-def count_live(db: Session, scope: HoldScope, holds: Sequence[Hold]) -> LiveCount:
+def count_live(db: Connection, scope: HoldScope, holds: Sequence[Hold]) -> LiveCount:
     """Count the live threads that the scope covers now, and those of them that one of these holds covers."""
     if not fits_one_statement([*holds, Hold(id=HoldId(""), matter="", scope=scope)]):
         # Too many for one statement: a hold must be placed all the same, so they are looked at one by one.
@@ -42,7 +41,7 @@ def count_live(db: Session, scope: HoldScope, holds: Sequence[Hold]) -> LiveCoun
     return LiveCount(threads=int(row[0]), held=int(row[1]))
 
 
-def matching_threads(db: Session, scope: HoldScope) -> Iterator[Thread]:
+def matching_threads(db: Connection, scope: HoldScope) -> Iterator[Thread]:
     """Yield the threads that the scope covers: narrowed by exact names in SQL, then matched as always."""
     last = ""
     while True:
@@ -67,7 +66,7 @@ def _narrowed(scope: HoldScope) -> list[ColumnElement[bool]]:
     return clauses
 
 
-def unknown_ids(db: Session, scope: HoldScope) -> list[str]:
+def unknown_ids(db: Connection, scope: HoldScope) -> list[str]:
     """Return the named ids that nobody registered; the hold keeps them and catches them later."""
     if not scope.ids:
         return []
@@ -78,7 +77,7 @@ def unknown_ids(db: Session, scope: HoldScope) -> list[str]:
     return [one for one in scope.ids if one not in known]
 
 
-def projects_touched(db: Session, scope: HoldScope) -> set[str]:
+def projects_touched(db: Connection, scope: HoldScope) -> set[str]:
     """Return the projects of which the scope may cover some thread now: never too few."""
     found = db.execute(select(thread.c.project).where(*_narrowed(scope)).distinct()).scalars()
     return {

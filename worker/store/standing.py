@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Column, Connection, select
 
 from worker.model.evidence import Grade
 from worker.model.thread import Thread, ThreadState
@@ -29,7 +28,7 @@ _READ: Sequence[Column[Any]] = (*DECIDED, thread.c.retried_at)
 _TO_DECIDE = select(*_READ).where(among(thread.c.id, "ids")).order_by(thread.c.id)
 
 
-def to_decide(db: Session, ids: Collection[str]) -> dict[str, ToDecide]:
+def to_decide(db: Connection, ids: Collection[str]) -> dict[str, ToDecide]:
     """Return threads by our ids, as they are decided."""
     rows = db.execute(_TO_DECIDE, {"ids": sorted(ids)}).all()
     return {row[0]: ToDecide(thread=to_thread(row), retried_at=row[-1]) for row in rows}
@@ -62,7 +61,7 @@ _STANDING = (
 )
 
 
-def lock_standing(db: Session, ids: Collection[str]) -> dict[str, Standing]:
+def lock_standing(db: Connection, ids: Collection[str]) -> dict[str, Standing]:
     """Lock the rows of threads in order, and return where they stand."""
     rows = db.execute(_STANDING, {"ids": sorted(ids)}).all()
     return {

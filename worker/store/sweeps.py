@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from worker.model.ids import new_id
 from worker.model.thread import ThreadState
@@ -47,7 +46,7 @@ class Planned:
     eligible_at: datetime | None
 
 
-def begin(db: Session, new: Sweep) -> bool:
+def begin(db: Connection, new: Sweep) -> bool:
     """Insert a sweep; False when this policy's slot is taken, so that two beats are harmless."""
     try:
         with db.begin_nested():
@@ -72,14 +71,14 @@ def begin(db: Session, new: Sweep) -> bool:
     return True
 
 
-def get(db: Session, sweep_id: str, *, lock: bool = False) -> Sweep | None:
+def get(db: Connection, sweep_id: str, *, lock: bool = False) -> Sweep | None:
     """Return one sweep, with its row locked where the caller moves it."""
     query = select(sweep).where(sweep.c.id == sweep_id)
     row = db.execute(query.with_for_update() if lock else query).first()
     return None if row is None else _to_sweep(row)
 
 
-def page(db: Session, *, limit: int, policy: str | None = None) -> list[Sweep]:
+def page(db: Connection, *, limit: int, policy: str | None = None) -> list[Sweep]:
     """Return the newest sweeps."""
     query = select(sweep).order_by(sweep.c.id.desc()).limit(limit)
     if policy is not None:
@@ -87,27 +86,27 @@ def page(db: Session, *, limit: int, policy: str | None = None) -> list[Sweep]:
     return [_to_sweep(row) for row in db.execute(query)]
 
 
-def unfinished(db: Session, *, begun_before: datetime) -> list[Sweep]:
+def unfinished(db: Connection, *, begun_before: datetime) -> list[Sweep]:
     """Return sweeps that a crash left in the middle."""
     states = (SweepState.PLANNING, SweepState.RELEASING)
     query = select(sweep).where(sweep.c.state.in_(states), sweep.c.begun_at < begun_before)
     return [_to_sweep(row) for row in db.execute(query.order_by(sweep.c.id))]
 
 
-def newest_slot(db: Session, policy: str) -> datetime | None:
+def newest_slot(db: Connection, policy: str) -> datetime | None:
     """Return when the newest scheduled slot of a policy was begun for; manual sweeps do not count."""
     query = select(func.max(sweep.c.slot)).where(sweep.c.policy == policy, sweep.c.slot.not_like("manual:%"))
     newest = db.execute(query).scalar_one_or_none()
     return None if newest is None else datetime.fromisoformat(newest)
 
 
-def set_state(db: Session, sweep_id: str, state: SweepState, **values: object) -> None:
+def set_state(db: Connection, sweep_id: str, state: SweepState, **values: object) -> None:
     """Move a sweep; the caller holds its row."""
     db.execute(update(sweep).where(sweep.c.id == sweep_id).values(state=state.value, **values))
 
 
 def advance(
-    db: Session,
+    db: Connection,
     sweep_id: str,
     *,
     cursor: str,
@@ -128,7 +127,7 @@ def advance(
     )
 
 
-def begin_anew(db: Session, sweep_id: str, *, bundle: str, limit: int) -> None:
+def begin_anew(db: Connection, sweep_id: str, *, bundle: str, limit: int) -> None:
     """Forget a page of a plan; with nothing of it left, the sweep plans from the start under the bundle."""
     some = plan_ids(db, sweep_id, limit=limit)
     if some:
@@ -140,7 +139,7 @@ def begin_anew(db: Session, sweep_id: str, *, bundle: str, limit: int) -> None:
         db.execute(update(sweep).where(sweep.c.id == sweep_id).values(fresh))
 
 
-def add_plan(db: Session, sweep_id: str, lines: Sequence[Planned]) -> None:
+def add_plan(db: Connection, sweep_id: str, lines: Sequence[Planned]) -> None:
     """Store a page of the plan."""
     if lines:
         rows = [
@@ -150,7 +149,7 @@ def add_plan(db: Session, sweep_id: str, lines: Sequence[Planned]) -> None:
         db.execute(insert(sweep_plan), rows)
 
 
-def plan_ids(db: Session, sweep_id: str, *, after: str = "", limit: int | None = None) -> list[str]:
+def plan_ids(db: Connection, sweep_id: str, *, after: str = "", limit: int | None = None) -> list[str]:
     """Return thread ids of a plan in order."""
     query = _plan_ids(sweep_id, after)
     return list(db.execute(query.limit(limit) if limit is not None else query).scalars().all())
@@ -162,7 +161,7 @@ def _plan_ids(sweep_id: str, after: str) -> Select[Any]:
     return query.order_by(sweep_plan.c.thread_id)
 
 
-def plan_lines(db: Session, sweep_id: str, *, after: str, limit: int) -> list[str]:
+def plan_lines(db: Connection, sweep_id: str, *, after: str, limit: int) -> list[str]:
     """Return thread ids of a plan in order, as `plan_ids` does, but sent as one text.
 
     A row for each id would cost more than all the rest of a digest. No id holds a line break.
@@ -173,7 +172,7 @@ def plan_lines(db: Session, sweep_id: str, *, after: str, limit: int) -> list[st
     return sorted(text.split("\n")) if text else []
 
 
-def released_since(db: Session, policy: str, since: datetime) -> int:
+def released_since(db: Connection, policy: str, since: datetime) -> int:
     """Return how many threads this policy's sweeps released in a window; one under way counts whole."""
     releasing = sweep.c.state == SweepState.RELEASING
     counted = case((releasing, sweep.c.planned), else_=sweep.c.released)
@@ -183,7 +182,7 @@ def released_since(db: Session, policy: str, since: datetime) -> int:
     return int(db.execute(query).scalar_one())
 
 
-def largest_population(db: Session, policy: str, since: datetime) -> int:
+def largest_population(db: Connection, policy: str, since: datetime) -> int:
     """Return the largest population that a sweep of this policy recorded in a window."""
     query = select(func.coalesce(func.max(sweep.c.population), 0)).where(
         sweep.c.policy == policy, sweep.c.begun_at > since
@@ -192,7 +191,7 @@ def largest_population(db: Session, policy: str, since: datetime) -> int:
 
 
 def release(
-    db: Session, of: Sweep, thread_ids: Sequence[str], *, credentials: Mapping[str, str], now: datetime
+    db: Connection, of: Sweep, thread_ids: Sequence[str], *, credentials: Mapping[str, str], now: datetime
 ) -> int:
     """Turn a page of the plan into work items.
 
@@ -237,7 +236,7 @@ def _item(of: Sweep, row: Row[Any, Any, Any], credential: str, now: datetime) ->
     }
 
 
-def item_counts(db: Session, sweep_id: str) -> dict[ItemState, int]:
+def item_counts(db: Connection, sweep_id: str) -> dict[ItemState, int]:
     """Count a sweep's work items by state."""
     rows = db.execute(
         select(work_item.c.state, func.count())
@@ -247,7 +246,7 @@ def item_counts(db: Session, sweep_id: str) -> dict[ItemState, int]:
     return {ItemState(state): int(count) for state, count in rows}
 
 
-def open_projects(db: Session, policy: str) -> set[str]:
+def open_projects(db: Connection, policy: str) -> set[str]:
     """Return the projects in which this policy has items to be worked off, whichever sweep planned them."""
     query = select(work_item.c.project).where(
         work_item.c.policy == policy, work_item.c.state.in_(OPEN_ITEM_STATES)
@@ -255,7 +254,7 @@ def open_projects(db: Session, policy: str) -> set[str]:
     return set(db.execute(query.distinct()).scalars())
 
 
-def worked_on(db: Session, thread_ids: Sequence[str]) -> set[str]:
+def worked_on(db: Connection, thread_ids: Sequence[str]) -> set[str]:
     """Return which of these threads have an open work item: no sweep plans them a second time."""
     query = select(work_item.c.thread_id).where(
         work_item.c.thread_id.in_(thread_ids), work_item.c.state.in_(OPEN_ITEM_STATES)
@@ -263,7 +262,7 @@ def worked_on(db: Session, thread_ids: Sequence[str]) -> set[str]:
     return set(db.execute(query).scalars())
 
 
-def grade_counts(db: Session, sweep_id: str) -> dict[str, int]:
+def grade_counts(db: Connection, sweep_id: str) -> dict[str, int]:
     """Count a sweep's graded items by the word of their grade."""
     rows = db.execute(
         select(work_item.c.grade, func.count())

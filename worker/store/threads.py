@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, String, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, String, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
 
 from worker.model.evidence import Grade
 from worker.model.ids import ThreadId
@@ -77,12 +76,12 @@ def as_new(new: Thread, schedule: Schedule, *, children: Sequence[str] = ()) -> 
     )
 
 
-def add(db: Session, new: Thread, schedule: Schedule, *, children: Sequence[str] = ()) -> bool:
+def add(db: Connection, new: Thread, schedule: Schedule, *, children: Sequence[str] = ()) -> bool:
     """Insert a thread; False when the natural key, or the provider object, is registered already."""
     return bool(add_many(db, [as_new(new, schedule, children=children)], under=schedule.under))
 
 
-def add_many(db: Session, new: Sequence[StoredThread], *, under: str) -> set[str]:
+def add_many(db: Connection, new: Sequence[StoredThread], *, under: str) -> set[str]:
     """Insert threads whose dates were computed under one bundle; returns the ids of those that went in.
 
     One whose natural key or provider object is registered already is left out, also where another
@@ -140,7 +139,7 @@ def _values(one: StoredThread, under: str) -> dict[str, Any]:
     }
 
 
-def get(db: Session, thread_id: str, *, lock: bool = False) -> StoredThread | None:
+def get(db: Connection, thread_id: str, *, lock: bool = False) -> StoredThread | None:
     """Return one thread by our id, with its row locked where the caller moves it."""
     query = select(thread).where(thread.c.id == thread_id)
     row = db.execute(query.with_for_update(key_share=True) if lock else query).first()
@@ -148,7 +147,7 @@ def get(db: Session, thread_id: str, *, lock: bool = False) -> StoredThread | No
 
 
 def by_natural_keys(
-    db: Session, keys: Collection[tuple[str, str, str]]
+    db: Connection, keys: Collection[tuple[str, str, str]]
 ) -> dict[tuple[str, str, str], StoredThread]:
     """Return the threads that producers' keys (project, kind, external id) name."""
     groups: dict[tuple[str, str], set[str]] = {}
@@ -162,12 +161,12 @@ def by_natural_keys(
     return found
 
 
-def _named(db: Session, column: ColumnElement[str], ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+def _named(db: Connection, column: ColumnElement[str], ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:
     """Yield conditions that together say that the column is one of these.
 
     PostgreSQL takes all of them as one array: a parameter for each would be written and read one by one.
     """
-    if db.get_bind().dialect.name == "postgresql":
+    if db.dialect.name == "postgresql":
         yield column == func.any(bindparam("named", list(ids), type_=ARRAY(String)))
         return
     for start in range(0, len(ids), _IDS_AT_ONCE):
@@ -175,7 +174,7 @@ def _named(db: Session, column: ColumnElement[str], ids: Sequence[str]) -> Itera
 
 
 def by_external_id(
-    db: Session, external_id: str, *, projects: Sequence[str] | None = None
+    db: Connection, external_id: str, *, projects: Sequence[str] | None = None
 ) -> list[StoredThread]:
     """Return the threads with this external id; several projects may hold unlike accounts."""
     query = select(thread).where(thread.c.external_id == external_id)
@@ -189,13 +188,13 @@ _MANY = select(thread).where(among(thread.c.id, "ids")).order_by(thread.c.id)
 _MANY_LOCKED = _MANY.with_for_update(key_share=True)
 
 
-def many(db: Session, ids: Collection[str], *, lock: bool = False) -> dict[str, StoredThread]:
+def many(db: Connection, ids: Collection[str], *, lock: bool = False) -> dict[str, StoredThread]:
     """Return threads by our ids; where the caller moves them, with their rows locked in order."""
     rows = db.execute(_MANY_LOCKED if lock else _MANY, {"ids": sorted(ids)}).all()
     return {row.id: to_stored(row) for row in rows}
 
 
-def registered_of(db: Session, *, account: Account, kind: Kind, external_ids: Sequence[str]) -> set[str]:
+def registered_of(db: Connection, *, account: Account, kind: Kind, external_ids: Sequence[str]) -> set[str]:
     """Return which of these external ids any project has registered at this account."""
     known: set[str] = set()
     for start in range(0, len(external_ids), _IDS_AT_ONCE):
@@ -211,7 +210,7 @@ def registered_of(db: Session, *, account: Account, kind: Kind, external_ids: Se
     return known
 
 
-def candidates(db: Session, *, policy: str, now: datetime, after: str, limit: int) -> list[StoredThread]:
+def candidates(db: Connection, *, policy: str, now: datetime, after: str, limit: int) -> list[StoredThread]:
     """Return live threads whose stored date has come in this policy's sweep and that nobody works on."""
     open_item = (
         select(work_item.c.id)
@@ -233,7 +232,7 @@ def candidates(db: Session, *, policy: str, now: datetime, after: str, limit: in
     return [to_stored(row) for row in db.execute(query)]
 
 
-def reschedule(db: Session, schedules: Mapping[ThreadId, Schedule]) -> None:
+def reschedule(db: Connection, schedules: Mapping[ThreadId, Schedule]) -> None:
     """Write new dates for threads."""
     for thread_id, schedule in schedules.items():
         db.execute(
@@ -247,13 +246,13 @@ def reschedule(db: Session, schedules: Mapping[ThreadId, Schedule]) -> None:
         )
 
 
-def population(db: Session, clause: ColumnElement[bool]) -> int:
+def population(db: Connection, clause: ColumnElement[bool]) -> int:
     """Count live threads that match, whatever their age."""
     query = select(func.count()).select_from(thread).where(thread.c.state == ThreadState.LIVE, clause)
     return db.execute(query).scalar_one()
 
 
-def siblings(db: Session, of: Thread, *, exclude: Collection[str], limit: int) -> list[Thread]:
+def siblings(db: Connection, of: Thread, *, exclude: Collection[str], limit: int) -> list[Thread]:
     """Return live threads of the same kind, project and account: known-present reads for a control.
 
     None is on its way out: other workers delete too, and a sibling that went meanwhile would look like a
@@ -281,7 +280,7 @@ def siblings(db: Session, of: Thread, *, exclude: Collection[str], limit: int) -
     return [to_thread(row) for row in rows or db.execute(query).all()]
 
 
-def is_expected(db: Session, thread_id: ThreadId) -> bool:
+def is_expected(db: Connection, thread_id: ThreadId) -> bool:
     """Whether a thread can still be expected at its provider: live, and not armed by anybody.
 
     An intent is committed before its DELETE leaves, so a read that had its answer before this look, and found
@@ -303,7 +302,7 @@ def _has_open_item(*which: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def set_state(
-    db: Session,
+    db: Connection,
     thread_id: str,
     state: ThreadState,
     *,
@@ -320,14 +319,14 @@ def set_state(
     db.execute(update(thread).where(thread.c.id == thread_id).values(values))
 
 
-def set_entry(db: Session, thread_id: str, index: int) -> None:
+def set_entry(db: Connection, thread_id: str, index: int) -> None:
     """Name the entry of the newest grade in the evidence; the row is the caller's already."""
     row = db.execute(select(thread.c.evidence).where(thread.c.id == thread_id)).scalar_one_or_none()
     if row:
         db.execute(update(thread).where(thread.c.id == thread_id).values(evidence={**row, "entry": index}))
 
 
-def correct_created_at(db: Session, thread_id: str, created_at: datetime, schedule: Schedule) -> None:
+def correct_created_at(db: Connection, thread_id: str, created_at: datetime, schedule: Schedule) -> None:
     """Believe the provider where it says that a thread is younger than was registered."""
     db.execute(
         update(thread)
@@ -342,7 +341,7 @@ def correct_created_at(db: Session, thread_id: str, created_at: datetime, schedu
     )
 
 
-def change(db: Session, changed: Thread, schedule: Schedule) -> None:
+def change(db: Connection, changed: Thread, schedule: Schedule) -> None:
     """Write what a producer changed, with the dates that follow; the row is the caller's already."""
     db.execute(
         update(thread)
@@ -361,13 +360,13 @@ def change(db: Session, changed: Thread, schedule: Schedule) -> None:
     )
 
 
-def counts_by_state(db: Session) -> dict[str, int]:
+def counts_by_state(db: Connection) -> dict[str, int]:
     """Count threads by state."""
     rows = db.execute(select(thread.c.state, func.count()).group_by(thread.c.state))
     return {state: int(count) for state, count in rows}
 
 
-def live_matching_ids(db: Session, ids: Collection[str]) -> list[StoredThread]:
+def live_matching_ids(db: Connection, ids: Collection[str]) -> list[StoredThread]:
     """Return threads that ours or external ids name."""
     if not ids:
         return []
@@ -376,7 +375,7 @@ def live_matching_ids(db: Session, ids: Collection[str]) -> list[StoredThread]:
     return [to_stored(row) for row in db.execute(query.order_by(thread.c.id))]
 
 
-def of_owner(db: Session, owner: str) -> list[StoredThread]:
+def of_owner(db: Connection, owner: str) -> list[StoredThread]:
     """Return every thread of exactly this owner."""
     return [
         to_stored(row)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import Connection, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
 from worker.audit.merkle import BadTree, leaf_hash
 from worker.audit.tiles import TILE_WIDTH, full_tiles, join_tile, perfect_root, split_tile, width
@@ -35,7 +34,7 @@ class StoredTiles:
     one statement. Where a tile is not stored yet, what lies below it is read instead.
     """
 
-    db: Session
+    db: Connection
     size: int
     _seen: dict[tuple[int, int], tuple[bytes, ...]] = field(default_factory=dict)
 
@@ -67,7 +66,7 @@ class StoredTiles:
         )
 
 
-def next_tiles(db: Session, level: int, *, size: int, limit: int) -> list[Tile]:
+def next_tiles(db: Connection, level: int, *, size: int, limit: int) -> list[Tile]:
     """Return the first tiles of a level that are full at ``size`` and not stored yet, at most ``limit``."""
     newest = db.execute(select(func.max(audit_tile.c.n)).where(audit_tile.c.level == level)).scalar_one()
     first = 0 if newest is None else newest + 1
@@ -76,12 +75,12 @@ def next_tiles(db: Session, level: int, *, size: int, limit: int) -> list[Tile]:
     return [Tile(level=level, n=n, hashes=tuple(read(level, n))) for n in range(first, end)]
 
 
-def store_tiles(db: Session, tiles: Sequence[Tile]) -> None:
+def store_tiles(db: Connection, tiles: Sequence[Tile]) -> None:
     """Store full tiles; one that another process stored meanwhile stays as it is, being the same."""
     # On SQLite the guard rail refuses a row that is there before the conflict is seen; and this transaction,
     # being the only writer there, has read them all. On PostgreSQL the conflict counts.
     known = _stored(db, tiles)
-    made = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
+    made = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
     rows = [
         {
             "level": one.level,
@@ -96,14 +95,14 @@ def store_tiles(db: Session, tiles: Sequence[Tile]) -> None:
         db.execute(made(audit_tile).on_conflict_do_nothing(), rows)
 
 
-def _stored(db: Session, tiles: Sequence[Tile]) -> set[tuple[int, int]]:
+def _stored(db: Connection, tiles: Sequence[Tile]) -> set[tuple[int, int]]:
     """Return which of these tiles are there."""
     place = tuple_(audit_tile.c.level, audit_tile.c.n)
     query = select(audit_tile.c.level, audit_tile.c.n).where(place.in_([(one.level, one.n) for one in tiles]))
     return {(row.level, row.n) for row in db.execute(query)}
 
 
-def _leaf_hashes(db: Session, first: int, count: int) -> tuple[bytes, ...]:
+def _leaf_hashes(db: Connection, first: int, count: int) -> tuple[bytes, ...]:
     rows = (
         select(audit_leaf.c.envelope)
         .where(audit_leaf.c.idx >= first, audit_leaf.c.idx < first + count)

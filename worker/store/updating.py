@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, Table, Update, bindparam, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Table, Update, bindparam, update
 
 from worker.model.errors import TenureError
 from worker.store.arrays import as_arrays, given_rows
@@ -38,17 +37,17 @@ class EachRow:
     also: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     _built: dict[tuple[bool, tuple[str, ...]], Update] = field(default_factory=dict, init=False)
 
-    def update(self, db: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    def update(self, db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Update rows to the columns that each names beside its keys.
 
         Raises RowsMoved where one is not there; none may be given twice.
         """
-        by_arrays = db.get_bind().dialect.name == "postgresql"
+        by_arrays = db.dialect.name == "postgresql"
         for names, same in groupby(sorted(rows, key=_names), key=_names):
             found = list(same)
             given: Any = as_arrays(names, found) if by_arrays else [_as_given(row) for row in found]
             statement = self._statement(names, by_arrays=by_arrays)
-            changed = cast("CursorResult[Any]", db.execute(statement, given)).rowcount
+            changed = db.execute(statement, given).rowcount
             if changed != len(found):
                 problem = f"{changed} of {len(found)} rows of {self.table.name} were there to be changed."
                 raise RowsMoved(problem, repair="Look for a writer that changes rows without their locks.")

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, TextClause, and_, case, func, or_, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Row, TextClause, and_, case, func, or_, select, text, update
 
 from worker.audit.observed import Tried
 from worker.model.evidence import Children, Class, Grade, Pass
@@ -65,7 +64,7 @@ def _stopped(*which: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def claim(
-    db: Session,
+    db: Connection,
     *,
     credential: str,
     limit: int,
@@ -96,7 +95,7 @@ def claim(
     return _claimed(db, rows, until=until, by=by), until
 
 
-def _claimed(db: Session, rows: Sequence[Row[Any]], *, until: datetime, by: str) -> list[WorkItem]:
+def _claimed(db: Connection, rows: Sequence[Row[Any]], *, until: datetime, by: str) -> list[WorkItem]:
     """Take lease and fence of locked rows, and count whom their last claim left without a word."""
     if rows:
         left = case((work_item.c.state == ItemState.CLAIMED, work_item.c.abandoned + 1), else_=0)
@@ -115,7 +114,7 @@ def _claimed(db: Session, rows: Sequence[Row[Any]], *, until: datetime, by: str)
     return [_to_item(row, until=until) for row in rows]
 
 
-def _left_twice(db: Session, credential: str, now: datetime) -> Sequence[Row[Any]]:
+def _left_twice(db: Connection, credential: str, now: datetime) -> Sequence[Row[Any]]:
     """Lock one row that two claims in a row have left without a word: it goes alone.
 
     Something in its batch may end every worker that touches it. Alone it harms no other, and is found out.
@@ -124,7 +123,7 @@ def _left_twice(db: Session, credential: str, now: datetime) -> Sequence[Row[Any
     return _take(db, credential, now, 1, text("work_item.state = 'claimed' and work_item.abandoned > 0"))
 
 
-def time_of_waits(db: Session, now: datetime) -> datetime:
+def time_of_waits(db: Connection, now: datetime) -> datetime:
     """Return the time that leases and waits are counted from: the database's, where it has a clock.
 
     Whoever waits is claimed by that clock. Dated by a worker's own that runs behind, a wait would be over
@@ -133,12 +132,12 @@ def time_of_waits(db: Session, now: datetime) -> datetime:
     return lease_clock(db, now)
 
 
-def no_later(db: Session, now: datetime) -> datetime:
+def no_later(db: Connection, now: datetime) -> datetime:
     """Return ``now``, or the database's time where the application's clock is ahead of it (PostgreSQL)."""
     return min(now, lease_clock(db, now))
 
 
-def end_leases(db: Session, now: datetime) -> int:
+def end_leases(db: Connection, now: datetime) -> int:
     """End every lease; returns how many. Only for whoever knows that nobody works: the lock's holder.
 
     Also those of a clock that was ahead: on SQLite they would otherwise last until it is so late.
@@ -147,7 +146,7 @@ def end_leases(db: Session, now: datetime) -> int:
     return changed(db, update(work_item).where(held).values(lease_until=now))
 
 
-def mend(db: Session, credentials: Collection[str], now: datetime) -> int:
+def mend(db: Connection, credentials: Collection[str], now: datetime) -> int:
     """Let no item wait longer than anything does; returns how many were dated by a clock that was ahead.
 
     On SQLite the clock is the process's own, and may be set back while items wait.
@@ -161,7 +160,7 @@ def mend(db: Session, credentials: Collection[str], now: datetime) -> int:
     return changed(db, update(work_item).where(*dated_wrong).values(next_at=now))
 
 
-def _probes(db: Session, credential: str, now: datetime) -> list[Row[Any]]:
+def _probes(db: Connection, credential: str, now: datetime) -> list[Row[Any]]:
     """Lock one ready row of each stopped pair whose probe is due."""
     due = select(stopped_pair.c.project, stopped_pair.c.kind).where(stopped_pair.c.probe_at <= now)
     found: list[Row[Any]] = []
@@ -189,7 +188,7 @@ _TAKEN: Sequence[ColumnElement[Any]] = (
 
 
 def _take(
-    db: Session, credential: str, now: datetime, limit: int, *which: ColumnElement[bool] | TextClause
+    db: Connection, credential: str, now: datetime, limit: int, *which: ColumnElement[bool] | TextClause
 ) -> Sequence[Row[Any]]:
     """Lock up to ``limit`` ready rows, the longest waiting first."""
     if limit < 1:
@@ -204,14 +203,14 @@ def _take(
     return db.execute(query).all()
 
 
-def credentials_ready(db: Session, now: datetime) -> list[str]:
+def credentials_ready(db: Connection, now: datetime) -> list[str]:
     """Return the credentials that have something to claim."""
     now = lease_clock(db, now)
     query = select(work_item.c.credential).where(_ready(now), _allowed(now)).distinct()
     return sorted(db.execute(query).scalars())
 
 
-def waited(db: Session, now: datetime, *, claimed_at: datetime | None) -> timedelta | None:
+def waited(db: Connection, now: datetime, *, claimed_at: datetime | None) -> timedelta | None:
     """Return how long something could have been claimed that nobody claimed since ``claimed_at``, or None."""
     now = lease_clock(db, now)
     # An abandoned item keeps the instant at which its lease ended.
@@ -223,7 +222,7 @@ def waited(db: Session, now: datetime, *, claimed_at: datetime | None) -> timede
     return max(timedelta(0), now - (max(ready, claimed_at) if claimed_at else ready))
 
 
-def busy(db: Session, policies: Collection[str], now: datetime) -> int:
+def busy(db: Connection, policies: Collection[str], now: datetime) -> int:
     """Count the items of these policies that are planned or claimed, and that no pause or stop keeps."""
     query = (
         select(func.count())
@@ -245,7 +244,7 @@ _LOCKED = (
 )
 
 
-def locked(db: Session, items: Sequence[WorkItem]) -> set[str]:
+def locked(db: Connection, items: Sequence[WorkItem]) -> set[str]:
     """Lock the items that these fences still own, in sorted order, and return their ids."""
     fences = {item.id: item.fence for item in items}
     rows = db.execute(_LOCKED, {"ids": sorted(fences)}).all()
@@ -253,7 +252,7 @@ def locked(db: Session, items: Sequence[WorkItem]) -> set[str]:
 
 
 def settle(
-    db: Session,
+    db: Connection,
     item: WorkItem,
     state: ItemState,
     *,
@@ -286,7 +285,7 @@ _EARLIER = (
 )
 
 
-def earlier_attempts(db: Session, items: Sequence[WorkItem]) -> dict[ThreadId, list[EarlierAttempt]]:
+def earlier_attempts(db: Connection, items: Sequence[WorkItem]) -> dict[ThreadId, list[EarlierAttempt]]:
     """Return the container attempts that earlier claims made at these threads, oldest first."""
     own = {(item.id, item.fence) for item in items}
     rows = db.execute(_EARLIER, {"ids": sorted({item.thread_id for item in items})}).all()
@@ -344,13 +343,13 @@ def _to_item(row: Row[Any], *, until: datetime) -> WorkItem:
     )
 
 
-def count_by_state(db: Session) -> dict[str, int]:
+def count_by_state(db: Connection) -> dict[str, int]:
     """Count work items by state."""
     rows = db.execute(select(work_item.c.state, func.count()).group_by(work_item.c.state))
     return {state: int(count) for state, count in rows}
 
 
-def cancel_open(db: Session, thread_id: str, *, now: datetime, reason: str) -> None:
+def cancel_open(db: Connection, thread_id: str, *, now: datetime, reason: str) -> None:
     """Cancel an item of a withdrawn thread that nobody holds."""
     db.execute(
         update(work_item)
@@ -361,7 +360,7 @@ def cancel_open(db: Session, thread_id: str, *, now: datetime, reason: str) -> N
     )
 
 
-def relabel(db: Session, credentials: Mapping[str, str]) -> None:
+def relabel(db: Connection, credentials: Mapping[str, str]) -> None:
     """Give open items of each project the credential that the bundle in force names for it."""
     for project, credential in sorted(credentials.items()):
         db.execute(

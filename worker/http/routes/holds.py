@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, model_validator
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.hold import place_hold, release_hold
 from worker.flows.key import Principal
@@ -195,14 +195,14 @@ def _visible(stored: StoredHold, who: Principal) -> bool:
     return bool(projects) and projects <= set(who.projects)
 
 
-def _found(db: Session, hold_id: str, who: Principal) -> StoredHold:
+def _found(db: Connection, hold_id: str, who: Principal) -> StoredHold:
     found = protections.get_hold(db, hold_id) if is_word(hold_id) else None
     if found is None or not _visible(found, who):
         raise NotFound("No hold has this id.", repair="`tenure hold list` shows them.")
     return found
 
 
-def _shape(db: Session, stored: StoredHold, who: Principal) -> HoldShape:
+def _shape(db: Connection, stored: StoredHold, who: Principal) -> HoldShape:
     answer, scope = stored.answer, stored.hold.scope
     return HoldShape(
         id=stored.hold.id,
@@ -232,7 +232,7 @@ def _shape(db: Session, stored: StoredHold, who: Principal) -> HoldShape:
     )
 
 
-def _unknown(db: Session, stored: StoredHold, who: Principal) -> list[str]:
+def _unknown(db: Connection, stored: StoredHold, who: Principal) -> list[str]:
     """To a bound key, an id of another project is as unknown as one that nobody registered."""
     if who.projects is None:
         return list(stored.answer.get("unknown", []))

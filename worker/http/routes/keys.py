@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.key import (
     EVERY_PROJECT,
@@ -142,7 +142,7 @@ def _visible(stored: StoredKey, who: Principal) -> bool:
     )
 
 
-def _found(db: Session, key_id: str, who: Principal) -> StoredKey:
+def _found(db: Connection, key_id: str, who: Principal) -> StoredKey:
     found = keys.get_key(db, key_id) if is_word(key_id) else None
     if found is None or not _visible(found, who):
         raise NotFound("No key has this id.", repair="`tenure keys list` shows them.")

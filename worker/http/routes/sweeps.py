@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from worker.flows.claim import anything_ready
 from worker.flows.sweep import approve
@@ -160,7 +160,7 @@ def _wake(given: Services) -> None:
         given.wake(credential)
 
 
-def _shape(db: Session, one: Sweep, given: Services) -> SweepShape:
+def _shape(db: Connection, one: Sweep, given: Services) -> SweepShape:
     return SweepShape.model_validate(
         {
             **summary(db, one, now=given.clock.now()),
