@@ -2,7 +2,7 @@
 //   node contrib/verify.mjs FILE.zip [keys.txt]      prints JSON; exit 0 verified, 6 not, 2 usage
 // Checks: the zip's directory, digests and signature of the manifest, checkpoints, the root over all leaves
 // (from the signed start of a later range on), proofs of single entries, every body, completeness, every grade
-// and the counts by grade. `tenure audit verify` also rebuilds deletions.csv and the reconciliation, and asks for
+// and the counts by grade. `tenure audit verify` also rebuilds table, page and reconciliation, and asks for
 // the intents and observations behind each grade.
 import { createHash, createPublicKey, verify as verifySignature } from "node:crypto";
 import { openSync, readFileSync, readSync, statSync } from "node:fs";
@@ -23,21 +23,20 @@ const refuse = (what) => { throw new Error(what); };
 function openZip(path) {
   const stats = statSync(path), size = stats.size, fd = stats.isFile() ? openSync(path, "r") : refuse("this is no file");
   const at = (offset, length) => {
-    if (offset < 0 || length < 0 || offset + length > size) refuse("the zip file is cut off");
-    const buffer = Buffer.alloc(length);
+    const buffer = offset < 0 || length < 0 || offset + length > size ? refuse("the zip file is cut off") : Buffer.alloc(length);
     return readSync(fd, buffer, 0, length, offset) === length ? buffer : refuse("the zip file is cut off");
   };
   const end = at(size - 22, 22);
   if (end.readUInt32LE(0) !== 0x06054b50) refuse("this is no zip file, or it has a comment");
   const count = end.readUInt16LE(10), start = end.readUInt32LE(16);
   if (count === 0xffff || start === 0xffffffff) refuse("zip64 is not read here; use tenure audit verify");
-  const directory = at(start, end.readUInt32LE(12)), members = new Map();
+  const directory = at(start, end.readUInt32LE(12)), members = new Map(), folded = new Set();
   for (let place = 0, n = 0; n < count; n += 1) {
     if (place + 46 > directory.length || directory.readUInt32LE(place) !== 0x02014b50) refuse("the zip directory is damaged");
     const short = (by) => directory.readUInt16LE(place + by), long = (by) => directory.readUInt32LE(place + by);
     const nameEnd = place + 46 + short(28), name = directory.toString("latin1", place + 46, nameEnd);
     const one = { flags: short(8), method: short(10), packed: long(20), plain: long(24), offset: long(42) };
-    if (members.has(name)) add(name, "a member stands there twice");
+    if (folded.size === folded.add(name.toLowerCase()).size) add(name, "a member stands there twice, or but for its case");
     if (!/^[!-~ ]+$/.test(name) || /[\\:]/.test(name) || name.split("/").some((p) => ["", ".", ".."].includes(p)))
       add(name, "the name leads out of the bundle or is no plain file's");
     if (one.flags & 1 || ![0, 8].includes(one.method) || one.plain > MOST_SMALL + 1000 * one.packed)
@@ -69,6 +68,7 @@ async function* lines(zip, name, most = MOST_LINE) {
     let from = 0;
     for (let to; (to = rest.indexOf(10, from)) !== -1; from = to + 1) {
       if (to - from > most) refuse(`${name}: a line is too long`);
+      if (most === MOST_LINE && rest[to - 1] !== 125) refuse(`${name}: a line does not end as an object does`);
       yield rest.subarray(from, to);
     }
     rest = rest.subarray(from);

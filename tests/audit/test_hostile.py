@@ -173,6 +173,31 @@ def test_a_doubled_member_is_told(whole: bytes, check: Check) -> None:
         assert "twice" in told(check(zip_up([*members.items(), (name, raw)])))
 
 
+@pytest.mark.parametrize("size", [1, 40, 5000])
+def test_foreign_bytes_around_the_archive_are_told(size: int, whole: bytes, check: Check) -> None:
+    foreign = b"x" * size
+    assert "foreign bytes" in told(check(whole + foreign))
+    assert "foreign bytes" in told(check(foreign + whole))
+
+
+def test_foreign_bytes_that_the_directory_counts_in_are_told(whole: bytes, check: Check) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        # Written behind the beginning, so that every offset is right.
+        out.write(b"x" * 40)
+        archive.start_dir = 40
+        for name, raw in unzip(whole).items():
+            archive.writestr(zipfile.ZipInfo(name), raw)
+    assert "foreign bytes" in told(check(out.getvalue()))
+
+
+def test_two_names_that_differ_in_case_only_are_told_whoever_signs_them(
+    whole: bytes, signer: Ed25519Signer, check: Check
+) -> None:
+    members = {**unzip(whole), "Certificate.html": b"<p>all deleted</p>"}
+    assert "differ in case only" in told(check(signed_again(members, signer)))
+
+
 def test_an_unknown_version_is_named(whole: bytes, signer: Ed25519Signer, check: Check) -> None:
     members = unzip(whole)
     statement = json.loads(dsse.payload_of(members["manifest.dsse.json"]))

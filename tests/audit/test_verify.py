@@ -327,9 +327,11 @@ def test_whoever_signs_all_again_with_another_key_is_found_by_the_keys(
     members = _members(whole)
     text = members["checkpoint"].decode().rpartition("\n\n")[0].split("\n")
     head = Checkpoint(origin=text[0], size=int(text[1]), root=base64.b64decode(text[2]))
+    note = sign_checkpoint(head, forger).encode()
     forged = {
         **members,
-        "checkpoint": sign_checkpoint(head, forger).encode(),
+        "checkpoint": note,
+        "certificate.html": members["certificate.html"].replace(members["checkpoint"], note),
         "keys.txt": f"{forger.vkey}\n".encode(),
     }
     path = tmp_path / "forged.zip"

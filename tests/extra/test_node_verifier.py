@@ -127,6 +127,25 @@ def test_it_reads_no_envelope_beyond_its_bound(
         assert (code, what in str(told["problems"])) == (6, True)
 
 
+def test_it_takes_no_body_line_that_the_first_verifier_refuses_for_its_end(
+    node: Callable[[bytes], Told], whole: bytes, signer: Ed25519Signer
+) -> None:
+    members = unzip(whole)
+    lines = lines_of(members, "bodies.jsonl.gz")
+    for end in (b"\r", b" ", b"\t"):
+        changed = {**members, "bodies.jsonl.gz": pack([one + end for one in lines])}
+        assert node(signed_again(changed, signer))[0] == 6
+
+
+def test_it_refuses_foreign_bytes_around_the_archive_and_names_that_differ_in_case_only(
+    node: Callable[[bytes], Told], whole: bytes, signer: Ed25519Signer
+) -> None:
+    foreign = b"x" * 40
+    assert node(whole + foreign)[0] == 6
+    assert node(foreign + whole)[0] == 6
+    assert node(signed_again({**unzip(whole), "Certificate.html": b"x"}, signer))[0] == 6
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     done = subprocess.run(

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from worker.model.errors import TenureError
 
@@ -22,7 +22,9 @@ MAX_SMALL = 16 * 1024 * 1024
 _MAX_EXPANSION = 1000  # more than a member of real rows reaches
 # 50,000 proofs take half of it. Every name in it is kept in memory, at ten times its length.
 _MAX_DIRECTORY = 8 * 1024 * 1024
-_DIRECTORY_SIZE = 5
+# Where an end record has what, as `zipfile` reads it; how long it is, and what zip64 puts before it.
+_SIGNATURE, _DIRECTORY_SIZE, _DIRECTORY_OFFSET, _LOCATION = 0, 5, 6, 9
+_END_RECORD, _ZIP64_RECORDS, _ZIP64 = 22, 56 + 20, b"PK\x06\x06"
 _SLACK_LINES = 1000
 _CHUNK = 1 << 16
 _ENCRYPTED = 0x1
@@ -53,7 +55,8 @@ class Archive:
         try:
             if not stat.S_ISREG(path.stat().st_mode):
                 raise BadArchive("This is no file: a pipe or a device would be waited for without end.")
-            if _directory_bytes(path) > _MAX_DIRECTORY:
+            end = _end_of(path)
+            if end.directory > _MAX_DIRECTORY:
                 raise BadArchive(f"The zip's directory has more than {_MAX_DIRECTORY} bytes.")
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
@@ -65,6 +68,8 @@ class Archive:
         self._size = path.stat().st_size
         self._budget = MAX_SMALL + _MAX_EXPANSION * self._size
         self._members = {one.filename: one for one in self._zip.infolist()}
+        first = min((one.header_offset for one in self._zip.infolist()), default=0)
+        self._is_all = end.is_last and not first
 
     def close(self) -> None:
         """Close the file."""
@@ -82,17 +87,16 @@ class Archive:
             yield "", f"{len(infos)} members; {MAX_MEMBERS} is the limit"
         if len(infos) != len(self._members):
             yield "", "a member stands there twice"
+        elif len({name.lower() for name in self._members}) != len(self._members):
+            yield "", "names differ in case only: unpacked, one member may take another's place"
         if self._zip.comment:
             yield "", "the archive has a comment"
+        elif not self._is_all:
+            yield "", "the file holds foreign bytes before the members or behind them"
         for one in infos[:MAX_MEMBERS]:
-            if _strange_name(one):
-                yield one.orig_filename, "the name leads out of the bundle or is no plain file's"
-            elif one.flag_bits & _ENCRYPTED:
-                yield one.filename, "the member is encrypted"
-            elif one.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                yield one.filename, "the member uses a compression that bundles do not use"
-            elif one.file_size > MAX_SMALL + _MAX_EXPANSION * one.compress_size:
-                yield one.filename, "the member expands beyond measure"
+            what = _defect(one)
+            if what:
+                yield one.orig_filename, what
 
     def read(self, name: str) -> bytes:
         """Return a small member whole; raises BadArchive."""
@@ -170,15 +174,41 @@ class Archive:
             raise BadArchive("The members unpack to more than a bundle of this length can hold.")
 
 
-def _directory_bytes(path: Path) -> int:
-    """Return how long a zip file says that its directory is, found just as ``ZipFile`` finds it."""
+class _End(NamedTuple):
+    """What a zip file's end record says: how long the directory is, and whether both end the file."""
+
+    directory: int
+    is_last: bool
+
+
+def _end_of(path: Path) -> _End:
+    """Read the end record, found as ``ZipFile`` finds it: backwards, over whatever stands behind it."""
     with path.open("rb") as file:
         end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # noqa: SLF001 - part of zipfile
-    return int(end[_DIRECTORY_SIZE]) if end else 0
+        size = file.seek(0, io.SEEK_END)
+    if not end:
+        return _End(0, is_last=False)
+    between = _ZIP64_RECORDS if end[_SIGNATURE] == _ZIP64 else 0
+    behind = int(end[_DIRECTORY_SIZE]) + int(end[_DIRECTORY_OFFSET]) + between
+    at = int(end[_LOCATION])
+    return _End(int(end[_DIRECTORY_SIZE]), is_last=behind == at and at + _END_RECORD == size)
 
 
 def _endless(name: str, limit: int) -> BadArchive:
     return BadArchive(f"{name} has a line that is longer than {limit} bytes or has no end.")
+
+
+def _defect(one: zipfile.ZipInfo) -> str:
+    """Return what is wrong with a member by its line in the directory, if anything is."""
+    if _strange_name(one):
+        return "the name leads out of the bundle or is no plain file's"
+    if one.flag_bits & _ENCRYPTED:
+        return "the member is encrypted"
+    if one.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        return "the member uses a compression that bundles do not use"
+    if one.file_size > MAX_SMALL + _MAX_EXPANSION * one.compress_size:
+        return "the member expands beyond measure"
+    return ""
 
 
 def _strange_name(one: zipfile.ZipInfo) -> bool:

@@ -9,6 +9,10 @@ from string import Template
 from worker.audit.manifest import PROJECT, Manifest
 from worker.audit.tally import MAX_EXCEPTIONS, Exceptional, Tally
 
+_FORM = '<meta name="generator" content="tenure certificate 1">'
+"""Changes with every change of the page: the verifier makes the page anew where it knows its form."""
+
+_MOST_ANCHORED = 10_000
 _COUNTED, _ENTRY = "Threads", "Entry"
 _HEAD = ("Grade", "Kind", "Provider's id", "Owner", "Graded at (UTC)", _ENTRY)
 _MEANINGS = {
@@ -27,6 +31,7 @@ _PAGE = Template("""<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+$form
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>Certificate of deletion evidence: $project</title>
 <style>
@@ -113,12 +118,28 @@ def render(manifest: Manifest, tally: Tally, *, note: str, anchored: str) -> str
     }
     return _PAGE.substitute(
         {key: escape(value) for key, value in plain.items()},
+        form=_FORM,
         exceptions=_exceptions(tally),
         grades=_grades(tally),
         reconciliation=_reconciliation(tally),
         semantics=_semantics(tally),
         accounts=_accounts(tally),
     )
+
+
+def is_known(page: str) -> bool:
+    """Whether a page is of the form that `render` gives one."""
+    return _FORM in page
+
+
+def is_made_of(page: str, manifest: Manifest, tally: Tally, *, note: str) -> bool:
+    """Whether `render` makes this page of these, with any one sentence on anchors.
+
+    What was anchored when it was made stands nowhere else, so that sentence is taken as it is: plain text.
+    """
+    before, _, after = render(manifest, tally, note=note, anchored="\0").partition("\0")
+    anchored = page[len(before) : len(page) - len(after)]
+    return page == before + anchored + after and len(anchored) <= _MOST_ANCHORED and "<" not in anchored
 
 
 def _scope() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from worker.audit import deletions, dsse, manifest
+from worker.audit import certificate, deletions, dsse, manifest
 from worker.audit.archive import Archive, BadArchive
 from worker.audit.checkpoint import Checkpoint
 from worker.audit.ends import Anchors, read_head, read_start, read_text
@@ -23,6 +23,7 @@ from worker.audit.trail import Trail
 from worker.audit.walk import Walk
 
 _UNAUTHENTICATED = "The key came with the bundle and is not authenticated; give --keys to check who signed."
+_OTHER_FORM = "certificate.html has a form that this version does not know: it was not made anew."
 _SINGLE = "These are single entries: that each is in the log is proved, not that there are no others."
 
 
@@ -90,6 +91,8 @@ def _verify(
             anchors=held,
             progress=progress,
         )
+    if stated and not found.count:
+        _check_page(archive, found, stated, tally)
     return _report(found, checkpoint, stated, tally, authenticated=keys is not None)
 
 
@@ -212,6 +215,20 @@ def _check_members(archive: Archive, found: Findings, stated: Manifest) -> None:
             found.add(name, "the digest is not the one in the manifest")
         if name.startswith(manifest.POLICY_FOLDER) and name != f"{manifest.POLICY_FOLDER}{actual}.json":
             found.add(name, "the policies are not those that their name is the digest of")
+
+
+def _check_page(archive: Archive, found: Findings, stated: Manifest, tally: Tally) -> None:
+    """Make the page for people anew; of a bundle with defects it would only repeat them."""
+    try:
+        page = archive.read(manifest.CERTIFICATE).decode()
+    except (BadArchive, UnicodeDecodeError):
+        found.add(manifest.CERTIFICATE, "the page is no text")
+        return
+    note = read_text(archive, found, manifest.CHECKPOINT)
+    if not certificate.is_known(page):
+        found.notes.append(_OTHER_FORM)
+    elif not certificate.is_made_of(page, stated, tally, note=note):
+        found.add(manifest.CERTIFICATE, "the page is not the one that these entries make")
 
 
 def _compare_heads(found: Findings, stated: Manifest, checkpoint: Checkpoint) -> None:
