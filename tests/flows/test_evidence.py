@@ -325,6 +325,31 @@ def test_a_sibling_that_another_worker_deletes_just_before_it_is_read_stops_noth
     assert (world.grade(first), world.grade(sibling)) == ("confirmed", "confirmed")
 
 
+def test_a_sibling_that_is_gone_fails_the_control_although_another_worker_parked_it_meanwhile(
+    world: World,
+) -> None:
+    first, sibling = world.register(), world.register(age=3 * DAY)
+
+    def is_parked() -> None:
+        # Somebody else deleted both, or the key sees neither: no DELETE of Tenure's made the sibling go.
+        world.wrap = lambda provider: provider
+        world.vanish(sibling)
+        with world.database.write() as db:
+            schedule = Schedule(evaluate_at=world.clock.now(), due_policy=POLICY, under=world.bundle.digest)
+            threads.reschedule(db, {sibling.thread.id: schedule})
+        world.sweep()
+        with ThreadPoolExecutor(1) as another_worker:
+            another_worker.submit(world.drain).result()
+        assert world.state(sibling) is ThreadState.PARKED
+
+    world.sweep()
+    world.wrap = lambda provider: BeforeRead(provider, is_parked, of=Step.CONTROL).provider
+    world.drain(most=1)
+    with world.database.read() as db:
+        assert stops.stopped_pairs(db)
+    assert world.grade(first) == "acknowledged"
+
+
 def test_a_stopped_pair_stays_stopped_while_nothing_of_it_can_be_read(world: World) -> None:
     world.register()
     siblings_that_are_gone(world)

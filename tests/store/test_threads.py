@@ -119,10 +119,14 @@ def test_one_provider_object_is_stored_once(ten: Database) -> None:
 def test_siblings_are_live_and_of_the_same_account_project_and_kind(ten: Database) -> None:
     with ten.write() as db:
         threads.set_state(db, "thr_03", ThreadState.DELETED)
+        threads.set_state(db, "thr_00", ThreadState.PARKED)
+        threads.set_state(db, "thr_02", ThreadState.WITHDRAWN)
     with ten.read() as db:
         found = threads.siblings(db, thread(1), exclude=["thr_05"], limit=9)
         assert threads.is_expected(db, ThreadId("thr_07"))
         assert not threads.is_expected(db, ThreadId("thr_03")), "its end came"
+        assert threads.is_expected(db, ThreadId("thr_00")), "no DELETE of it may have left"
+        assert threads.is_expected(db, ThreadId("thr_02")), "no DELETE of it ever leaves"
     assert sorted(one.id for one in found) == ["thr_07", "thr_09"]
 
 

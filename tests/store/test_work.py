@@ -337,6 +337,32 @@ def test_no_sibling_is_on_its_way_out_and_a_claimed_one_is_the_last_resort(datab
     assert expected(second)
 
 
+@pytest.mark.parametrize(
+    ("stage", "seen", "expected"),
+    [
+        (Stage.CONTAINER, None, False),
+        (Stage.CONTAINER, Class.ACKNOWLEDGED, False),
+        (Stage.CONTAINER, Class.LOST, False),
+        (Stage.CONTAINER, Class.UNSENT, True),
+        (Stage.CONTAINER, Class.DENIED, True),
+        (Stage.CHILDREN, None, True),
+    ],
+)
+def test_a_thread_is_expected_as_long_as_no_delete_of_its_own_may_have_worked(
+    database: Database, stage: Stage, seen: Class | None, *, expected: bool
+) -> None:
+    planned(database, 1)
+    [item] = claim(database, 1)
+    arm(database, item, stage)
+    if seen is not None:
+        answer(database, item, seen)
+    settle(database, item, ItemState.PARKED)
+    with database.write() as db:
+        threads.set_state(db, item.thread_id, ThreadState.PARKED)
+    with database.read() as db:
+        assert threads.is_expected(db, item.thread_id) is expected
+
+
 def test_more_attempts_can_be_looked_for_than_a_statement_has_parameters(database: Database) -> None:
     with database.read() as db:
         assert attempts.attempts_named(db, {(f"itm_{n}", 1, "container") for n in range(70_000)}) == []

@@ -27,7 +27,7 @@ Read = Callable[[Thread, Step], Awaitable[Observation]]
 # Makes one and says how it went; None where the project or the kind has none.
 Canary = Callable[[Thread], Awaitable["Support | None"]]
 FindSiblings = Callable[[Thread, Collection[str], int], Awaitable[Sequence[Thread]]]
-# Whether a sibling that was found gone had still been expected: live, and armed by nobody.
+# Whether a sibling that was found gone had still been expected: no DELETE of Tenure's may be why it is gone.
 IsExpected = Callable[[Thread], Awaitable[bool]]
 
 
@@ -147,7 +147,7 @@ class ControlDesk:
                     self._news.notify_all()
                 return Support(control=Control.GOOD, observation=seen)
             if seen.seen is Class.OBJECT_ABSENT and not await self._is_expected(sibling):
-                # Another worker deleted it between the look and the read: that speaks for nothing.
+                # Another worker may have deleted it since the look: that speaks for nothing.
                 continue
             failed = seen
         if failed is None:

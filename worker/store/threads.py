@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, String, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, String, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from worker.model.chosen import SENT
 from worker.model.evidence import Grade
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
-from worker.model.work import OPEN_ITEM_STATES, ItemState
+from worker.model.work import OPEN_ITEM_STATES, ItemState, Stage
 from worker.store import references
 from worker.store.among import among
 from worker.store.inserting import insert_new
@@ -281,19 +282,31 @@ def siblings(db: Connection, of: Thread, *, exclude: Collection[str], limit: int
 
 
 def is_expected(db: Connection, thread_id: ThreadId) -> bool:
-    """Whether a thread can still be expected at its provider: live, and not armed by anybody.
+    """Whether a thread that was live and armed by nobody could still be expected at its provider since then.
 
-    An intent is committed before its DELETE leaves, so a read that had its answer before this look, and found
-    a thread gone that is still expected here, found one that Tenure did not delete.
+    An intent is committed before its DELETE leaves. So a read that had its answer before this look, and found
+    gone what no DELETE of Tenure's can have left for, found one that somebody else deleted, or that the key
+    does not see: also where a worker has parked it by now, or a person has withdrawn it.
     """
-    query = select(thread.c.id).where(
-        thread.c.id == thread_id, thread.c.state == ThreadState.LIVE, ~_has_open_item(_IS_ARMED)
-    )
+    still = and_(thread.c.state == ThreadState.LIVE, ~_has_open_item(_IS_ARMED))
+    never_sent = and_(thread.c.state != ThreadState.DELETED, ~_MAY_BE_DELETED)
+    query = select(thread.c.id).where(thread.c.id == thread_id, or_(still, never_sent))
     return db.execute(query).first() is not None
 
 
 # A DELETE of it may have left: what it left behind is known when the item is settled.
 _IS_ARMED = select(attempt.c.item_id).where(attempt.c.item_id == work_item.c.id).exists()
+
+# By an own attempt at the thread itself: without an answer, or with one after which it may be gone.
+_MAY_BE_DELETED = (
+    select(attempt.c.item_id)
+    .where(
+        attempt.c.thread_id == thread.c.id,
+        attempt.c.stage == Stage.CONTAINER.value,
+        or_(attempt.c.answer.is_(None), attempt.c.answer.in_([one.value for one in sorted(SENT)])),
+    )
+    .exists()
+)
 
 
 def _has_open_item(*which: ColumnElement[bool]) -> ColumnElement[bool]:
