@@ -52,7 +52,7 @@ class Database:
         """Open one transaction that commits at the end of the block and rolls back on any error.
 
         On SQLite it waits for the lock here, before the block's first line, and has it until the end: nothing
-        but what needs the lock belongs into the block, and no second one is opened inside.
+        but what needs the lock belongs in the block, and no second one is opened inside.
         """
         return self.engine.begin()
 
