@@ -191,6 +191,19 @@ def test_foreign_bytes_that_the_directory_counts_in_are_told(whole: bytes, check
     assert "foreign bytes" in told(check(out.getvalue()))
 
 
+def test_an_archive_of_more_members_than_a_plain_end_record_counts_has_no_foreign_bytes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(65_536):
+            archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
+    with path.open("ab") as file:
+        assert not [what for _, what in Archive(path).defects()]
+        file.write(b"x")
+    assert ["foreign bytes" in what for _, what in Archive(path).defects()] == [True]
+
+
 def test_two_names_that_differ_in_case_only_are_told_whoever_signs_them(
     whole: bytes, signer: Ed25519Signer, check: Check
 ) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from tests.audit.mutations import signed_again, unzip
 from tests.audit.test_hostile import Check, told
+from worker.audit import certificate, dsse
+from worker.audit.manifest import Manifest
 from worker.audit.note import Ed25519Signer
+from worker.audit.tally import Tally
 
 PAGE = "certificate.html"
 FORM = b'<meta name="generator" content="tenure certificate 1">\n'
@@ -71,3 +75,16 @@ def test_of_a_page_of_another_form_it_is_said_that_it_was_not_made_anew(
 
 def test_a_page_that_is_no_text_is_told(whole: bytes, signer: Ed25519Signer, check: Check) -> None:
     assert "the page is no text" in told(check(changed(whole, signer, lambda page: b"\xff" + page)))
+
+
+def test_a_text_with_the_mark_of_the_open_sentence_opens_no_other_place(whole: bytes) -> None:
+    stated = Manifest.from_bytes(dsse.payload_of(unzip(whole)["manifest.dsse.json"]))
+    tally = Tally(start=stated.start, end=stated.end)
+    marked = replace(stated, scope="owner", of="a\0b")
+    page = certificate.render(
+        replace(marked, of="a, whose threads are all gone, b"), tally, note="", anchored="\0"
+    )
+    assert not certificate.is_made_of(page, marked, tally, note="")
+    assert certificate.is_made_of(
+        certificate.render(stated, tally, note="", anchored="x"), stated, tally, note=""
+    )

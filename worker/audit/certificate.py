@@ -137,7 +137,10 @@ def is_made_of(page: str, manifest: Manifest, tally: Tally, *, note: str) -> boo
 
     What was anchored when it was made stands nowhere else, so that sentence is taken as it is: plain text.
     """
-    before, _, after = render(manifest, tally, note=note, anchored="\0").partition("\0")
+    before, *behind = render(manifest, tally, note=note, anchored="\0").split("\0")
+    if len(behind) != 1:
+        return False  # a text from outside has one too, and would open a second place for any sentence
+    after = behind[0]
     anchored = page[len(before) : len(page) - len(after)]
     return page == before + anchored + after and len(anchored) <= _MOST_ANCHORED and "<" not in anchored
 
