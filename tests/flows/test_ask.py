@@ -118,6 +118,24 @@ def test_a_long_pause_is_known_from_the_answer_and_sends_the_next_home(seconds: 
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("told", "kept"), [(11.0, 11.0), (2_592_001.0, 86_400.0), (float("inf"), 86_400.0)])
+def test_whoever_is_sent_home_comes_again_after_a_day_at_the_latest(told: float, kept: float) -> None:
+    class Pausing(MemoryPacer):
+        async def reserve(self, bucket: Bucket) -> Reservation | Later:
+            raise CoolingDown(told)
+
+    async def scenario() -> None:
+        server = Server()
+        one = asker(server, pacer=Pausing())
+        with pytest.raises(CoolingDown, match=f"{kept:.0f} s are left") as raised:
+            await read(one)
+        # By the one the credential rests, by the other each item waits.
+        assert (one.pauses.left, raised.value.seconds) == (kept, kept)
+        assert server.asked == 0
+
+    asyncio.run(scenario())
+
+
 def test_an_answer_is_kept_where_the_pacer_cannot_be_told_of_its_pause() -> None:
     async def scenario() -> None:
         one = asker(Server(seen(Class.THROTTLED, status=429, retry_after=5.0)), pacer=Lost())

@@ -136,9 +136,8 @@ def test_keys_carry_the_prefix_and_go_away_by_themselves(redis_url: str, redis_p
         }
         # Whole microseconds: a rounded one would let the limit drift.
         assert all(str(server.get(f"{redis_prefix}:{key}:b")).isdigit() for key in ("tat", "cd"))
-        assert all(
-            str(server.hget(f"{redis_prefix}:part:b", field)).isdigit() for field in ("since", "cut_at")
-        )
+        dates = server.hmget(f"{redis_prefix}:part:b", "since", "cut_at", "paused_from", "paused_to")
+        assert all(str(one).isdigit() for one in dates)
         # The first slot after the pause is remembered as long as the pause itself.
         assert 25_000 < server.pttl(f"{redis_prefix}:tat:b") <= 30_001
         assert 25_000 < server.pttl(f"{redis_prefix}:cd:b") <= 30_001

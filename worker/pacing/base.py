@@ -114,16 +114,19 @@ class PacerUnavailable(Unavailable):
 
 
 class CoolingDown(TenureError):
-    """The provider asked for a pause that nobody waits out; ``seconds`` are left of it."""
+    """The provider asked for a pause that nobody waits out; ``seconds`` are left of it, a day's at most.
+
+    Whoever is sent home by it comes again then, so no wrong clock or answer keeps work back for longer.
+    """
 
     code = "cooling_down"
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = min(seconds, LONGEST_COOLDOWN_SECONDS)
         super().__init__(
-            f"The provider asked for a pause, of which {seconds:.0f} s are left.",
+            f"The provider asked for a pause, of which {self.seconds:.0f} s are left.",
             repair="Give the work back and come again then.",
         )
-        self.seconds = seconds
 
 
 class Pacer(Protocol):

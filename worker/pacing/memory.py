@@ -37,6 +37,7 @@ _CUT_EVERY = int(CUT_AT_MOST_EVERY_SECONDS * _MICROS)
 @dataclass(slots=True)
 class _State:
     arrival: int = 0
+    paused_from: int = 0
     cooled_until: int = 0
     # The part of the ceiling that is used (0 to 1), since when it stands, and when it was cut last.
     part: float = 1.0
@@ -66,7 +67,10 @@ class MemoryPacer:
         with self._lock:
             state = self._states.setdefault(bucket.key, _State())
             now = self._now()
-            state.cooled_until = max(state.cooled_until, now + micros)
+            standing = _pause_of(state, now=now)
+            _recover(state, bucket, now=now)
+            if now + micros > standing:
+                state.paused_from, state.cooled_until = now, now + micros
             _cut(state, bucket, now=now)
             # No burst after it, also where nobody asks in it: the provider said that it was too much.
             state.arrival = max(state.arrival, state.cooled_until + _tau(state, bucket))
@@ -74,8 +78,8 @@ class MemoryPacer:
     async def pause(self, bucket: Bucket) -> float:
         """Return how many seconds are left of the pause in force, 0 without one."""
         with self._lock:
-            state = self._states.get(bucket.key)
-            return max(0, state.cooled_until - self._now()) / _MICROS if state else 0.0
+            state, now = self._states.get(bucket.key), self._now()
+            return max(0, _pause_of(state, now=now) - now) / _MICROS if state else 0.0
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -84,21 +88,30 @@ class MemoryPacer:
         return int(self._monotonic() * _MICROS)
 
 
+def _pause_of(state: _State, *, now: int) -> int:
+    """Return the end of the pause. One that begins ahead begins now: the clock was set back."""
+    if state.paused_from > now:
+        state.paused_from, state.cooled_until = now, now + state.cooled_until - state.paused_from
+    return state.cooled_until
+
+
 def _cut(state: _State, bucket: Bucket, *, now: int) -> None:
-    if state.cut_at is None or now - state.cut_at >= _CUT_EVERY:
-        _recover(state, bucket, now=now)
+    if state.cut_at is None or now - state.cut_at >= _CUT_EVERY or state.cut_at > now:
         cut = CUT_FIRST_TO if state.part >= WHOLE else CUT_TO
         state.part, state.cut_at = max(bucket.slowest, state.part * cut), now
     # What is counted as clean begins when the pause is over.
-    state.since = max(state.since, state.cooled_until)
+    state.since = state.cooled_until
 
 
 def _recover(state: _State, bucket: Bucket, *, now: int) -> None:
+    if state.part >= 1:
+        return
+    # It stands from the end of a pause at the latest; later, and the clock was set back.
+    state.since = min(state.since, max(now, state.cooled_until))
     every = int(bucket.recovers_every * _MICROS)
-    steps = (now - state.since) // every
-    if state.part < 1 and steps > 0:
-        state.part = min(1.0, state.part + steps * GAIN)
-        state.since += steps * every
+    steps = max(0, (now - state.since) // every)
+    state.part = min(1.0, state.part + steps * GAIN)
+    state.since += steps * every
 
 
 def _interval(state: _State, bucket: Bucket) -> int:
@@ -110,14 +123,15 @@ def _tau(state: _State, bucket: Bucket) -> int:
 
 
 def _take(state: _State, bucket: Bucket, *, now: int) -> Reservation | Later:
+    pause = _pause_of(state, now=now)
     _recover(state, bucket, now=now)
     interval, tau = _interval(state, bucket), _tau(state, bucket)
     # No grant leaves a later one: the bucket was slower before.
     arrival = min(state.arrival, now + _HORIZON + tau + interval)
-    if state.cooled_until > now:
-        if state.cooled_until - now > _LONGEST_WAIT:
-            raise CoolingDown((state.cooled_until - now) / _MICROS)
-        arrival = max(arrival, state.cooled_until + tau)
+    if pause > now:
+        if pause - now > _LONGEST_WAIT:
+            raise CoolingDown((pause - now) / _MICROS)
+        arrival = max(arrival, pause + tau)
     else:
         state.arrival = arrival
     slot = max(now, arrival - tau)

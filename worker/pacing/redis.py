@@ -2,7 +2,8 @@
 
 Keys: ``{prefix}:tat:{bucket}``, the theoretical arrival time, ``{prefix}:cd:{bucket}``, the end of the
 shared pause, both in microseconds of the server's TIME, and ``{prefix}:part:{bucket}``, a hash of the part of
-the ceiling that is used, since when, and when it was cut last. All go when they mean nothing any more.
+the ceiling that is used, since when, when it was cut last, and from when to when the pause lasts. All go when
+they mean nothing any more. What lies further ahead than it can, since the clock was set back, is dated anew.
 """
 
 from __future__ import annotations
@@ -55,26 +56,57 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 """
 
-PAUSE = (
+# Numbers stay below 2**53, so Lua holds them exactly; %.0f because tostring() would round them.
+_PAUSE = (
     _CLOCK
+    + f"local longest, lives = {int(LONGEST_COOLDOWN_SECONDS * _MICROS)}, {_PART_LIVES_MILLIS}\n"
     + """
-return math.max(0, tonumber(redis.call('GET', KEYS[1]) or 0) - now)
+local function keep_pause(key, of_part, pause)
+  local millis, to = math.ceil((pause - now) / 1000), string.format('%.0f', pause)
+  redis.call('SET', key, to, 'PX', millis + 1)
+  redis.call('HSET', of_part, 'paused_from', string.format('%.0f', now), 'paused_to', to)
+  redis.call('PEXPIRE', of_part, millis + lives)
+end
+
+local function pause_of(key, of_part)
+  local pause = tonumber(redis.call('GET', key) or 0)
+  if pause <= now then return pause end
+  local known = redis.call('HMGET', of_part, 'paused_from', 'paused_to', 'cut_at')
+  local from = tonumber(known[1] or 0)
+  -- A pause of the former release names no beginning: that is at most 10 s after the last cut.
+  if tonumber(known[2] or 0) ~= pause then from = tonumber(known[3] or 0) end
+  local left = math.max(0, math.min(pause - math.max(now, from), longest))
+  if left < pause - now then
+    -- It begins ahead: the clock was set back. Begun now, it is no longer than it was to be.
+    pause = now + left
+    keep_pause(key, of_part, pause)
+  end
+  return pause
+end
 """
 )
 
-# Numbers stay below 2**53, so Lua holds them exactly; %.0f because tostring() would round them.
-_PART = (
-    _CLOCK
+PAUSE = (
+    _PAUSE
     + """
-local function part_of(key, every, gain)
+return math.max(0, pause_of(KEYS[1], KEYS[2]) - now)
+"""
+)
+
+_PART = (
+    _PAUSE
+    + """
+local function part_of(key, every, gain, pause)
   local known = redis.call('HMGET', key, 'part', 'since')
-  local part, since = tonumber(known[1] or 1), tonumber(known[2] or 0)
-  local steps = math.floor((now - since) / every)
-  if part < 1 and steps > 0 then
+  local part, dated = tonumber(known[1] or 1), tonumber(known[2] or 0)
+  -- It stands from the end of a pause at the latest; later, and the clock was set back.
+  local since = math.min(dated, math.max(now, pause))
+  local steps = math.max(0, math.floor((now - since) / every))
+  if part < 1 and (steps > 0 or since < dated) then
     part, since = math.min(1, part + steps * gain), since + steps * every
     redis.call('HSET', key, 'part', part, 'since', string.format('%.0f', since))
   end
-  return part, since
+  return part
 end
 """
 )
@@ -82,16 +114,16 @@ end
 RESERVE = (
     _PART
     + """
-local horizon, longest, burst = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2])
-local part = part_of(KEYS[3], tonumber(ARGV[5]), tonumber(ARGV[6]))
+local horizon, waited_out, burst = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2])
+local pause = pause_of(KEYS[2], KEYS[3])
+local part = part_of(KEYS[3], tonumber(ARGV[5]), tonumber(ARGV[6]), pause)
 local interval = math.ceil(tonumber(ARGV[1]) / part)
 local tau = (burst - 1) * interval
 local arrival = tonumber(redis.call('GET', KEYS[1]) or 0)
 -- No grant leaves a later one: the clock was set back, as after a failover, or the bucket was slower.
 local latest = now + horizon + tau + interval
-local pause = tonumber(redis.call('GET', KEYS[2]) or 0)
 if pause > now then
-  if pause - now > longest then return {now, {{2, pause - now}}} end
+  if pause - now > waited_out then return {now, {{2, pause - now}}} end
   -- After a pause no burst: the provider has just said that it was too much.
   arrival = math.max(math.min(arrival, latest), pause + tau)
 elseif arrival > latest then
@@ -120,26 +152,27 @@ return {now, told}
 COOL_DOWN = (
     _PART
     + """
+local standing = pause_of(KEYS[1], KEYS[2])
+local part = part_of(KEYS[2], tonumber(ARGV[2]), tonumber(ARGV[3]), standing)
 local pause = now + tonumber(ARGV[1])
-local standing = tonumber(redis.call('GET', KEYS[1]) or 0)
 if pause > standing then
-  redis.call('SET', KEYS[1], string.format('%.0f', pause), 'PX', math.ceil(tonumber(ARGV[1]) / 1000) + 1)
+  keep_pause(KEYS[1], KEYS[2], pause)
+else
+  pause = standing
 end
-local part, since = part_of(KEYS[2], tonumber(ARGV[2]), tonumber(ARGV[3]))
 local cut_at = tonumber(redis.call('HGET', KEYS[2], 'cut_at') or 0)
 if now - cut_at >= tonumber(ARGV[4]) or cut_at > now then
   local cut = tonumber(ARGV[5])
-  if part >= tonumber(ARGV[11]) then cut = tonumber(ARGV[10]) end
+  if part >= tonumber(ARGV[10]) then cut = tonumber(ARGV[9]) end
   part = math.max(tonumber(ARGV[6]), part * cut)
   redis.call('HSET', KEYS[2], 'cut_at', string.format('%.0f', now))
 end
 -- What is counted as clean begins when the pause is over.
-since = math.max(math.min(since, now), pause, standing)
-redis.call('HSET', KEYS[2], 'part', part, 'since', string.format('%.0f', since))
-redis.call('PEXPIRE', KEYS[2], math.ceil((since - now) / 1000) + tonumber(ARGV[7]))
+redis.call('HSET', KEYS[2], 'part', part, 'since', string.format('%.0f', pause))
+redis.call('PEXPIRE', KEYS[2], math.ceil((pause - now) / 1000) + lives)
 -- After the pause no burst, also where nobody asks in it.
-local tau = (tonumber(ARGV[9]) - 1) * math.ceil(tonumber(ARGV[8]) / part)
-local arrival = math.max(tonumber(redis.call('GET', KEYS[3]) or 0), math.max(pause, standing) + tau)
+local tau = (tonumber(ARGV[8]) - 1) * math.ceil(tonumber(ARGV[7]) / part)
+local arrival = math.max(tonumber(redis.call('GET', KEYS[3]) or 0), pause + tau)
 redis.call('SET', KEYS[3], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
 return 0
 """
@@ -242,7 +275,7 @@ class RedisPacer:
         """
         micros = math.ceil(max(0.0, min(seconds, LONGEST_COOLDOWN_SECONDS)) * _MICROS)
         if micros:
-            cut = [int(CUT_AT_MOST_EVERY_SECONDS * _MICROS), CUT_TO, bucket.slowest, _PART_LIVES_MILLIS]
+            cut = [int(CUT_AT_MOST_EVERY_SECONDS * _MICROS), CUT_TO, bucket.slowest]
             limit = [math.ceil(_MICROS / bucket.per_second), bucket.burst]
             first = [CUT_FIRST_TO, WHOLE]
             keys = [self._key(name, bucket) for name in ("cd", "part", "tat")]
@@ -250,7 +283,7 @@ class RedisPacer:
 
     async def pause(self, bucket: Bucket) -> float:
         """Return how many seconds are left of the pause in force, 0 without one. Raises PacerUnavailable."""
-        match await self._run(PAUSE, [self._key("cd", bucket)], []):
+        match await self._run(PAUSE, [self._key(name, bucket) for name in ("cd", "part")], []):
             case int(micros):
                 return micros / _MICROS
             case _:
