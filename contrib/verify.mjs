@@ -1,9 +1,9 @@
 // Verifies a Tenure export without Tenure: Node 18 or later, nothing installed, no network.
 //   node contrib/verify.mjs FILE.zip [keys.txt]      prints JSON; exit 0 verified, 6 not, 2 usage
 // Checks: the zip's directory, digests and signature of the manifest, checkpoints, the root over all leaves
-// (from the signed start of a later range on), proofs of single entries, every body, completeness, every grade
-// and the counts by grade. `tenure audit verify` also rebuilds table, page and reconciliation, and asks for
-// the intents and observations behind each grade.
+// (from the signed start of a later range on) and at anchors, proofs of single entries, every body and pseudonym,
+// completeness, every grade and the counts by grade. `tenure audit verify` also rebuilds table, page and
+// reconciliation, and asks for the intents, answers and reads behind each grade.
 import { createHash, createPublicKey, verify as verifySignature } from "node:crypto";
 import { openSync, readFileSync, readSync, statSync } from "node:fs";
 import { createGunzip, inflateRawSync } from "node:zlib";
@@ -11,12 +11,10 @@ import { Readable } from "node:stream";
 const MOST_SMALL = 16 << 20, MOST_LINE = 6 * 16384 + 64, MOST_ENVELOPE = 2048, MOST_PROBLEMS = 100;
 const problems = [], notes = []; let problemCount = 0;
 const add = (member, what, index = null) => {
-  problemCount += 1;
-  if (problems.length < MOST_PROBLEMS) problems.push({ member, index, what });
+  if ((problemCount += 1) <= MOST_PROBLEMS) problems.push({ member, index, what });
 };
 const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash("sha256")).digest();
-const leafHash = (raw) => sha256(Uint8Array.of(0), raw);
-const nodeHash = (left, right) => sha256(Uint8Array.of(1), left, right);
+const leafHash = (raw) => sha256(Uint8Array.of(0), raw), nodeHash = (left, right) => sha256(Uint8Array.of(1), left, right);
 const refuse = (what) => { throw new Error(what); };
 
 // --- zip: stored and deflated members of a plain archive ---------------------------------------------------
@@ -26,9 +24,8 @@ function openZip(path) {
     const buffer = offset < 0 || length < 0 || offset + length > size ? refuse("the zip file is cut off") : Buffer.alloc(length);
     return readSync(fd, buffer, 0, length, offset) === length ? buffer : refuse("the zip file is cut off");
   };
-  const end = at(size - 22, 22);
+  const end = at(size - 22, 22), count = end.readUInt16LE(10), start = end.readUInt32LE(16);
   if (end.readUInt32LE(0) !== 0x06054b50) refuse("this is no zip file, or it has a comment");
-  const count = end.readUInt16LE(10), start = end.readUInt32LE(16);
   if (count === 0xffff || start === 0xffffffff) refuse("zip64 is not read here; use tenure audit verify");
   const directory = at(start, end.readUInt32LE(12)), members = new Map(), folded = new Set();
   for (let place = 0, n = 0; n < count; n += 1) {
@@ -44,10 +41,8 @@ function openZip(path) {
     members.set(name, one);
     place = nameEnd + short(30) + short(32);
   }
-  const dataOf = (one) => {
-    const local = at(one.offset, 30);
-    return one.offset + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
-  };
+  const lengthsOf = (local) => local.readUInt16LE(26) + local.readUInt16LE(28);
+  const dataOf = (one) => one.offset + 30 + lengthsOf(at(one.offset, 30));
   function* chunks(name) {
     const one = members.get(name), from = dataOf(one);
     if (one.method === 8) {
@@ -189,7 +184,7 @@ function grade(e) {
 
 // --- entries -----------------------------------------------------------------------------------------------
 const ENVELOPE = /^\{"body":"([0-9a-f]{64})","id":"[0-9a-f]{32}","project":(?:null|"([0-9a-f]{32})"),"subject":(?:null|"([0-9a-f]{32})"),"t":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z)","type":"([a-z]{1,32}\.[a-z_]{1,32})","v":1\}$/;
-const state = { entries: 0, bodies: 0, gone: 0, inWindow: 0, own: [], excused: [], newest: new Map() };
+const state = { entries: 0, bodies: 0, gone: 0, inWindow: 0, own: [], excused: [], newest: new Map(), names: new Map() };
 function judgeEpoch(index, { held, anchored, origin, reason, agreed }, before) {
   if (before && (held.size !== index || held.root !== before)) add("bodies.jsonl.gz", "the epoch follows another tree than the leaves before it", index);
   if (notes.length < MOST_PROBLEMS) notes.push(`Entry ${index} opens the epoch ${origin} (${reason}). It follows ${anchored.origin}, anchored at size ${anchored.size}; behind entry ${agreed} that tree may have held others.`);
@@ -210,6 +205,8 @@ function judge(index, raw, body, stated, before = null) {
   if (sha256(body).toString("hex") !== digest) return add("bodies.jsonl.gz", "the body is not the one whose digest the envelope holds", index);
   const fields = JSON.parse(body);
   if (fields.type !== type || (own && fields.project !== stated.project)) add("bodies.jsonl.gz", "body and envelope differ", index);
+  if (own && subject) for (const [one, other] of [[subject, fields.subject], [`of ${fields.subject}`, subject]])
+    if (other !== (state.names.get(one) ?? state.names.set(one, other).get(one))) add("bodies.jsonl.gz", "a pseudonym is of two threads, or a thread of two", index);
   if (["log.pruned", "body.shredded"].includes(type))
     for (const [from, to] of fields.leaves)
       if (from >= 0 && from < to && to <= index) state.excused.push([from, to]);
@@ -222,7 +219,7 @@ function judge(index, raw, body, stated, before = null) {
   return inside ? void state.newest.set(subject, fields.grade.split("/")[0]) : undefined;
 }
 const readBody = (line) => { const { i, body } = JSON.parse(line.toString()); return [i, Buffer.from(body)]; };
-async function throughRange(zip, stated, tree) {
+async function throughRange(zip, stated, tree, anchors) {
   const bodies = lines(zip, "bodies.jsonl.gz");
   const next = async () => { const one = await bodies.next(); return one.done ? null : readBody(one.value); };
   let waiting = await next();
@@ -233,6 +230,7 @@ async function throughRange(zip, stated, tree) {
     const body = waiting && waiting[0] === index ? waiting[1] : undefined;
     if (body !== undefined) waiting = await next();
     grow(tree, leafHash(raw));
+    for (const one of anchors) if (one.size === tree.size && !one.root.equals(rootOf(tree.stack))) add(one.name, "the log had another root there: it was rewritten");
     judge(index, raw, body, stated, before);
   }
   if (waiting) add("bodies.jsonl.gz", "a body has no envelope", waiting[0]);
@@ -278,9 +276,11 @@ async function main([file, keysFile]) {
     if (first) {
       const start = openCheckpoint(zip.read("checkpoint.start").toString(), keys);
       tree.stack = zip.read("frontier.start").toString().trim().split("\n").map(base64);
-      if (start.size !== first || !rootOf(tree.stack).equals(start.root)) add("frontier.start", "the frontier is not that of checkpoint.start");
+      if (start.size !== first || start.origin !== head.origin || !rootOf(tree.stack).equals(start.root)) add("frontier.start", "the frontier is not that of checkpoint.start");
     }
-    await throughRange(zip, stated, tree);
+    const anchors = zip.names.filter((one) => one.startsWith("anchors/")).map((name) => ({ name, ...openCheckpoint(zip.read(name).toString(), keys) }));
+    for (const one of anchors) if (one.origin !== head.origin) add(one.name, "the checkpoint is of another log");
+    await throughRange(zip, stated, tree, anchors);
     if (tree.size !== head.size || !rootOf(tree.stack).equals(head.root)) add("envelopes.jsonl.gz", "the envelopes do not give the root of the checkpoint");
   } else await throughProofs(zip, stated, head, note);
   const grades = {};

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     api_key: str = Field(default="", repr=False)
     tick_seconds: Annotated[float, Field(gt=0, le=3600)] = 15
     lease_seconds: Annotated[int, Field(le=3600)] = 300
-    reverify_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24
+    reverify_hours: Annotated[float, Field(ge=24, le=24 * 365)] = 24
     stall_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600
     drains_per_credential: Annotated[int, Field(ge=1, le=64)] = 2
     worker_concurrency: Annotated[int, Field(ge=0, le=512)] = 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +48,7 @@ from worker.model.work import Stage
 PSEUDONYM_KEY = b"k" * 32
 START = datetime(2026, 11, 1, tzinfo=UTC)
 PROJECT = "support-eu"
+ACTOR = "worker tenure/0"
 POLICIES = '{"policies":["support-30d"]}'
 DIGEST = "sha256:" + hashlib.sha256(POLICIES.encode()).hexdigest()
 GONE = (Class.OBJECT_ABSENT, Control.GOOD)
@@ -106,42 +109,83 @@ def _observations(passes: Sequence[Pass], at: datetime) -> list[Observation]:
             made.append(_seen(Step.DELETE, one.answer, at))
         made += [_seen(Step.AFTER, after, at) for after, _ in one.afters]
         if Control.GOOD in {one.control, *(control for _, control in one.afters)}:
-            made.append(_seen(Step.CONTROL, Class.PRESENT, at, "thr_sibling"))
+            made.append(_seen(Step.CONTROL, Class.PRESENT, at, "conv_sibling"))
     return made
 
 
 def _story(thread: Thread, passes: Sequence[Pass], reread: Reread | None, at: datetime) -> list[Entry]:
+    """Return what Tenure appends: of each pass what was armed, answered and read, and the grade."""
     made = [bodies.thread_registered(thread, at=at, actor="key:1")]
     tried = [Tried(item="itm_1", fence=fence, saw=one) for fence, one in enumerate(passes, 1)]
     for one in tried:
-        if one.saw.armed:
-            intent = Intent(
+        made += _tried(thread, one, at)
+    made.append(_graded(thread, tried, None, at))
+    if reread is not None:
+        later = at + timedelta(days=1)
+        last = replace(tried[-1], saw=Pass(afters=((reread.seen, reread.control),)))
+        made += _read_again(thread, last, later)
+        made.append(_graded(thread, tried, reread, later))
+    return made
+
+
+def _tried(thread: Thread, one: Tried, at: datetime) -> list[Entry]:
+    made: list[Entry] = []
+    told: dict[str, Any] = {"item": one.item, "fence": one.fence, "at": at, "actor": ACTOR}
+    if one.saw.armed:
+        intent = Intent(
+            item=one.item,
+            fence=one.fence,
+            stage=Stage.CONTAINER,
+            sweep="swp_1",
+            policy="support-30d",
+            decision=Decision(outcome=Outcome.DUE, decided_by="support-30d", bundle=DIGEST),
+            before=_seen(Step.BEFORE, one.saw.before, at),
+            protection_version=1,
+        )
+        made.append(bodies.delete_intended(thread, intent, at=at, actor=ACTOR))
+        if one.saw.answer is not Class.NONE:
+            answer = _seen(Step.DELETE, one.saw.answer, at)
+            made.append(bodies.delete_answered(thread, stage=Stage.CONTAINER, answer=answer, **told))
+    else:
+        made.append(bodies.thread_preread(thread, seen=_seen(Step.BEFORE, one.saw.before, at), **told))
+    return [*made, *_read_again(thread, one, at)]
+
+
+def _read_again(thread: Thread, one: Tried, at: datetime) -> list[Entry]:
+    made = []
+    for seen, control in one.saw.afters:
+        made.append(
+            bodies.thread_reread(
+                thread,
                 item=one.item,
                 fence=one.fence,
-                stage=Stage.CONTAINER,
-                sweep="swp_1",
-                policy="support-30d",
-                decision=Decision(outcome=Outcome.DUE, decided_by="support-30d", bundle=DIGEST),
-                before=_seen(Step.BEFORE, one.saw.before, at),
-                protection_version=1,
+                seen=_seen(Step.AFTER, seen, at),
+                control=control,
+                at=at,
+                actor=ACTOR,
             )
-            made.append(bodies.delete_intended(thread, intent, at=at, actor="worker tenure/0"))
-        if one.saw.armed and one.saw.answer is not Class.NONE:
-            answer = _seen(Step.DELETE, one.saw.answer, at)
+        )
+        if control is not Control.NONE:
+            probe = _seen(Step.CONTROL, Class.PRESENT, at, "conv_sibling")
             made.append(
-                bodies.delete_answered(
-                    thread,
-                    item=one.item,
-                    fence=one.fence,
-                    stage=Stage.CONTAINER,
-                    answer=answer,
+                bodies.control_probed(
+                    thread.project,
+                    kind=thread.kind,
+                    control=control,
+                    seen=[probe],
+                    supports=[thread.id],
                     at=at,
-                    actor="worker tenure/0",
+                    actor=ACTOR,
                 )
             )
+    return made
+
+
+def _graded(thread: Thread, tried: Sequence[Tried], reread: Reread | None, at: datetime) -> Entry:
+    passes = [one.saw for one in tried]
     graded = Graded(
         item="itm_1",
-        fence=len(passes),
+        fence=len(tried),
         sweep="swp_1",
         policy="support-30d",
         bundle=DIGEST,
@@ -149,12 +193,12 @@ def _story(thread: Thread, passes: Sequence[Pass], reread: Reread | None, at: da
         tried=tried,
         observations=_observations(passes, at),
         deletion_semantics="Items may remain up to 30 days.",
-        attempts=len(tried),
+        attempts=sum(one.armed for one in passes),
         credential="env:OPENAI_API_KEY",
         reread=reread,
         eligible_at=at,
     )
-    return [*made, bodies.thread_graded(thread, graded, at=at, actor="worker tenure/0")]
+    return bodies.thread_graded(thread, graded, at=at, actor=ACTOR)
 
 
 @pytest.fixture(scope="session")

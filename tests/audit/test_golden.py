@@ -2,7 +2,8 @@
 
 Where a change is meant, `WRITE_GOLDEN=1 make test ARGS=tests/audit/test_golden.py` writes it anew, and the
 change of the format goes into the changelog. Bundles that were written before have to verify all the same,
-so the first one of each format stays beside it under a name of its own.
+so one of each format stays beside it under a name of its own: `first.zip` states no scope, the page in
+`page-of-no-form.zip` has no form. Each holds every entry of a deletion, as Tenure has always done.
 """
 
 from __future__ import annotations

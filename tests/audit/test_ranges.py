@@ -132,7 +132,12 @@ def test_a_thread_registered_in_a_later_range_still_needs_its_intent_there(
 ) -> None:
     lying = as_leaves([one for one in entries if one.type is not EntryType.DELETE_INTENDED])
     report = check(write(lying, signer, pseudonym, beginning=beginning(lying, signer, 1)))
-    assert {one.what.partition(" for ")[0] for one in report.problems} == {"no intent"}
+    told = {one.what.rpartition(": ")[2] for one in report.problems}
+    assert told == {
+        "a DELETE was answered, and no intent stands before it",
+        "no intent stands before this grade",
+        "the grade tells of 1 DELETEs, and 0 were intended before it",
+    }
 
 
 @pytest.mark.parametrize("name", ["checkpoint.start", "frontier.start", "consistency.txt"])
@@ -294,22 +299,34 @@ def test_a_grade_may_lean_on_a_control_that_was_pruned_and_on_none_that_never_wa
     pseudonym: str,
     check: Callable[[bytes], Report],
 ) -> None:
+    bare = [_without_controls(one) for one in entries if one.type != EntryType.CONTROL_PROBED]
     probes = [
         bodies.control_probed(
-            PROJECT, kind=kind, control=Control.GOOD, seen=[], supports=[], at=START, actor="beat tenure/0"
+            PROJECT,
+            kind=Kind.CONVERSATION,
+            control=Control.GOOD,
+            seen=[],
+            supports=sorted({one.subject for one in bare if one.subject}),
+            at=START,
+            actor="beat tenure/0",
         )
-        for kind in Kind
     ]
-    bare = [_without_controls(one) for one in entries]
+    # One control serves one grade: the later read needs its own.
+    later = replace(probes[0], at=bare[-1].at)
+    sustained = next(n for n, one in enumerate(bare) if one.body.get("grade") == "sustained")
+    bare = [*bare[:sustained], later, *bare[sustained:]]
+    without = [one for one in bare if one is not later]
     assert check(write(as_leaves([*probes, *bare]), signer, pseudonym)).problems == ()
-    ranges = [(0, len(probes))]
-    said = bodies.log_pruned(leaves=ranges, reason="old", at=entries[-1].at, actor="cli tenure/0")
+    at = len(probes) + sustained
+    said = bodies.log_pruned(
+        leaves=[(0, len(probes)), (at, at + 1)], reason="old", at=entries[-1].at, actor="cli tenure/0"
+    )
     leaves = as_leaves([*probes, *bare, said])
-    kept = [one for one in own(leaves, pseudonym) if one[0] >= len(probes)]
+    kept = [one for one in own(leaves, pseudonym) if one[0] >= len(probes) and one[0] != at]
     report = check(write(leaves, signer, pseudonym, bodies=[*kept, (len(leaves) - 1, leaves[-1].body)]))
     assert report.problems == ()
     assert any("grades lean on entries that are not here" in note for note in report.notes)
-    told = check(write(as_leaves(bare), signer, pseudonym)).problems
+    told = check(write(as_leaves(without), signer, pseudonym)).problems
     assert told
     assert all("leans on a control that no entry holds" in one.what for one in told)
 

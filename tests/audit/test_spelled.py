@@ -92,6 +92,20 @@ def _entries() -> Iterator[Entry]:
             yield bodies.delete_late_result(thread, stage=Stage.CHILDREN, late=seen, **told)
             yield bodies.thread_preread(thread, seen=seen, **told)
             yield bodies.thread_reread(thread, seen=seen, control=Control.GOOD, **told)
+    for supports, seen_then in (
+        ((), ()),
+        (("thr_1",), (SEEN,)),
+        (("thr_1", "Zoë", "x" * 3000), (BARE, SEEN)),
+    ):
+        yield bodies.control_probed(
+            THREAD.project,
+            kind=Kind.FILE,
+            control=Control.ROUTE_ONLY,
+            seen=seen_then,
+            supports=supports,
+            at=AT,
+            actor=actor,
+        )
     yield bodies.thread_registered(THREAD, at=AT, actor="key:1", children=["file_1", "x" * 3000])
     for tried, observations, reread in (
         ((), (), None),

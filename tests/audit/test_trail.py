@@ -1,4 +1,4 @@
-"""What an entry that cannot be read leaves behind for the judgement of those after it."""
+"""What an entry that cannot be read leaves behind for those after it, and what is excused."""
 
 from __future__ import annotations
 
@@ -19,54 +19,89 @@ _PASS = {
     "fence": 1,
     "item": "itm_1",
 }
-_SEEN = [
-    {"class": "acknowledged", "step": "delete"},
-    {"class": "object_absent", "step": "after"},
-    {"class": "present", "step": "control"},
-]
+_CONTROL = {"class": "present", "step": "control"}
+_TRY = {"fence": 1, "item": "itm_1", "subject": "thr_1"}
 _INTENDED: dict[str, Any] = {
+    **_TRY,
     "before": {"class": "present"},
-    "fence": 1,
-    "item": "itm_1",
+    "children_confirmed": 0,
+    "children_found": 0,
+    "decision": {"outcome": "DUE"},
     "stage": "container",
-    "subject": "thr_1",
 }
+_ANSWERED = {**_TRY, "stage": "container", "observation": {"class": "acknowledged"}}
+_REREAD: dict[str, Any] = {
+    **_TRY,
+    "control": "good",
+    "observation": {"class": "object_absent", "at": "2026-11-01T00:00:00Z"},
+}
+_GRADED: dict[str, Any] = {
+    **_TRY,
+    "attempts": 1,
+    "external_id": "conv_1",
+    "grade": "confirmed",
+    "grader_version": 1,
+    "kind": "conversation",
+    "observations": [_CONTROL],
+    "owner": "team",
+    "passes": [_PASS],
+    "reread": None,
+}
+_STORY = [
+    ("delete.intended", _INTENDED),
+    ("delete.answered", _ANSWERED),
+    ("thread.reread", _REREAD),
+    ("thread.graded", _GRADED),
+]
 
 
-def _graded(*observations: Any) -> dict[str, Any]:
-    return {
-        "grade": "confirmed",
-        "grader_version": 1,
-        "kind": "conversation",
-        "observations": list(observations),
-        "passes": [_PASS],
-        "reread": None,
-        "subject": "thr_1",
-    }
+def _told(trail: Trail, *without: str) -> list[str]:
+    story = [(kind, body) for kind, body in _STORY if kind not in without]
+    return [what for at, (kind, body) in enumerate(story) for what in trail.feed(at, kind, 0, body)]
+
+
+def test_a_story_that_is_whole_leaves_nothing_to_say() -> None:
+    assert _told(Trail()) == []
 
 
 @pytest.mark.parametrize("broken", [None, {}, {"class": 1, "step": "after"}, {"class": "present", "step": 1}])
 def test_a_misshapen_grade_counts_for_nothing_wherever_it_breaks_off(broken: Any) -> None:
     """Else what a later grade may lean on would hang on the order in which observations are read."""
-    reports = []
-    for observations in ([*_SEEN, broken], [broken, *_SEEN]):
-        trail = Trail()
-        assert list(trail.feed("delete.intended", "0" * 32, _INTENDED)) == []
-        with pytest.raises(Misshapen):
-            list(trail.feed("thread.graded", "0" * 32, _graded(*observations)))
-        reports.append(list(trail.feed("thread.graded", "0" * 32, _graded(_SEEN[2]))))
-    assert (
-        reports[0]
-        == reports[1]
-        == [
-            "the grade confirmed leans on a read that no entry holds",
-            "the grade confirmed leans on an acknowledged DELETE that no entry holds",
-        ]
-    )
-
-
-def test_a_grade_that_can_be_read_leaves_what_it_saw() -> None:
     trail = Trail()
-    assert list(trail.feed("delete.intended", "0" * 32, _INTENDED)) == []
-    for observations in (_SEEN, [_SEEN[2]]):
-        assert list(trail.feed("thread.graded", "0" * 32, _graded(*observations))) == []
+    assert _told(trail, "thread.graded") == []
+    for observations in ([_CONTROL, broken], [broken, _CONTROL]):
+        with pytest.raises(Misshapen):
+            trail.feed(3, "thread.graded", 0, {**_GRADED, "observations": observations})
+    # It is not called deleted yet: a read that finds it present is one of the attempt's, and none of later.
+    present = {**_REREAD, "control": "none", "observation": {"class": "present"}}
+    assert list(trail.feed(4, "thread.reread", 0, present)) == []
+    assert list(trail.back()) == []
+    assert trail.feed(5, "thread.graded", 0, _GRADED) == [
+        "item itm_1, fence 1: the grade does not tell of a read that saw present, control none"
+    ]
+
+
+@pytest.mark.parametrize("at", ["", "yesterday", "2026-13-01T00:00:00Z"])
+def test_a_read_at_no_instant_is_misshapen(at: str) -> None:
+    seen = {"class": "object_absent", "at": at}
+    with pytest.raises(Misshapen, match="no instant"):
+        Trail().feed(0, "thread.reread", 0, {**_REREAD, "observation": seen})
+
+
+def test_what_may_lie_before_a_range_is_excused_until_the_thread_is_registered_in_it() -> None:
+    early = Trail(whole=False)
+    assert _told(early, "delete.intended", "thread.reread") == []
+    assert early.unbacked == 1
+    registered = Trail(whole=False)
+    registered.feed(0, "thread.registered", 0, {})
+    assert len(_told(registered, "delete.intended", "thread.reread")) > 1
+    assert registered.unbacked == 0
+
+
+def test_a_thread_some_of_whose_bodies_are_gone_is_excused_and_no_other() -> None:
+    trail = Trail()
+    trail.lose("delete.intended", 0)
+    assert _told(trail, "delete.intended") == []
+    assert trail.unbacked == 1
+    told = trail.feed(9, "delete.answered", 1, {**_ANSWERED, "subject": "thr_2"})
+    assert told == ["a DELETE was answered, and no intent stands before it"]

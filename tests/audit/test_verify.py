@@ -295,11 +295,12 @@ def test_a_body_without_its_form_is_told_and_never_raised(
     pseudonym: str,
     check: Callable[[bytes], Report],
 ) -> None:
-    body: dict[str, Any] = {**entries[4].body, field: value}
-    assert entries[4].type is EntryType.THREAD_GRADED
-    leaves = as_leaves([*entries[:4], replace(entries[4], body=body), *entries[5:]])
+    types = [one.type for one in entries]
+    at = types.index(EntryType.THREAD_GRADED)
+    body: dict[str, Any] = {**entries[at].body, field: value}
+    leaves = as_leaves([*entries[:at], replace(entries[at], body=body), *entries[at + 1 :]])
     report = check(_sealed_over(leaves, _members(whole), signer, pseudonym))
-    assert 4 in {one.index for one in report.problems}
+    assert at in {one.index for one in report.problems}
 
 
 def _sealed_over(leaves: Sequence[Leaf], members: Members, signer: Ed25519Signer, pseudonym: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A log of any size with the mix that deleting makes: registered, intended, answered, graded."""
+"""A log of any size, with all that a deletion leaves: from registered to graded, with read and control."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _GONE = Pass(
     answer=Class.ACKNOWLEDGED,
     afters=((Class.OBJECT_ABSENT, Control.GOOD),),
 )
-_PER_THREAD = 4
-_AT_ONCE = 20_000
+_PER_THREAD = 6
+_AT_ONCE = _PER_THREAD * 3000
 _SALT = b"0123456789abcdef"
 ORIGIN = "bench.example/retention"
 SIGNER = Ed25519Signer.from_seed(ORIGIN, b"\x07" * 32)
@@ -51,7 +51,7 @@ _FOREIGN = 10
 
 
 def entries(count: int, *, first: int = 0) -> Iterator[Entry]:
-    """Yield that many entries, four for each thread as Tenure appends them; ``first`` is a multiple."""
+    """Yield that many entries, six for each thread as Tenure appends them; ``first`` is a multiple."""
     made = 0
     number = first // _PER_THREAD
     while made < count:
@@ -86,7 +86,7 @@ def _story(number: int) -> list[Entry]:
             step=step,
             seen=seen,
             at=at + timedelta(seconds=1),
-            subject=thread.external_id,
+            subject=thread.external_id if step is not Step.CONTROL else f"conv_{number + 1:024x}",
             status=200 if seen is not Class.OBJECT_ABSENT else 404,
             request_id=f"req_{number:024x}",
             latency_ms=50,
@@ -129,6 +129,18 @@ def _story(number: int) -> list[Entry]:
         bodies.delete_intended(thread, intent, at=at, actor="worker tenure/0"),
         bodies.delete_answered(
             thread, item=item, fence=1, stage=Stage.CONTAINER, answer=answer, at=at, actor="worker tenure/0"
+        ),
+        bodies.thread_reread(
+            thread, item=item, fence=1, seen=after, control=Control.GOOD, at=at, actor="worker tenure/0"
+        ),
+        bodies.control_probed(
+            thread.project,
+            kind=thread.kind,
+            control=Control.GOOD,
+            seen=[control],
+            supports=[thread.id],
+            at=at,
+            actor="worker tenure/0",
         ),
         bodies.thread_graded(thread, graded, at=at, actor="worker tenure/0"),
     ]

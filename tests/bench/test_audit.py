@@ -54,8 +54,9 @@ def test_a_large_log_is_exported_and_verified(tmp_path: Path) -> None:
     verifications = [_run("-c", _VERIFY, str(bundle), SIGNER.vkey) for _ in range(RUNS)]
     section = Section(name="audit")
     section.say(
-        f"One project owns nine tenths of {ENTRIES:,} entries (registered, intended, answered, graded); the "
-        f"bundle has {bundle.stat().st_size / 1e6:.0f} MB. Medians of {RUNS} runs, each a process of its own."
+        f"One project owns nine tenths of {ENTRIES:,} entries (of each thread: registered, intended, "
+        f"answered, read again, its control, graded); the bundle has {bundle.stat().st_size / 1e6:.0f} MB. "
+        f"Medians of {RUNS} runs, each a process of its own."
     )
     told = (
         ("export, wall time", exports, _EXPORT_SECONDS),

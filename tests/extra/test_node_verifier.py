@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from tests.audit.mutations import Mutator, lines_of, pack, signed_again, unzip
-from tests.audit.test_lies import LIES
+from tests.audit.test_lies import LIES, under_another_pseudonym
 from tests.audit.test_ranges import beginning, own, single, write
 from worker.audit import bodies
+from worker.audit.checkpoint import Checkpoint, sign_checkpoint
 from worker.audit.entry import Entry
 from worker.audit.envelope import Leaf
 from worker.audit.gone import Gone
@@ -144,6 +145,29 @@ def test_it_refuses_foreign_bytes_around_the_archive_and_names_that_differ_in_ca
     assert node(whole + foreign)[0] == 6
     assert node(foreign + whole)[0] == 6
     assert node(signed_again({**unzip(whole), "Certificate.html": b"x"}, signer))[0] == 6
+
+
+@pytest.mark.parametrize("alias", ["confirmed", "nobody"])
+def test_it_holds_each_thread_to_one_pseudonym(
+    alias: str,
+    node: Callable[[bytes], Told],
+    entries: Sequence[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    bundled: Callable[[Sequence[Leaf]], bytes],
+) -> None:
+    told = node(bundled(under_another_pseudonym(entries, as_leaves, "absent", alias)[0]))[1]
+    assert {one["what"] for one in told["problems"]} == {"a pseudonym is of two threads, or a thread of two"}
+
+
+def test_it_compares_the_checkpoints_that_travel_along(
+    node: Callable[[bytes], Told], leaves: Sequence[Leaf], whole: bytes, signer: Ed25519Signer
+) -> None:
+    root = root_of(one.hash for one in leaves[:9])
+    other = Ed25519Signer.from_seed(f"{signer.name}/2", b"\x07" * 32)
+    for by, told_root, code in ((signer, root, 0), (signer, bytes(32), 6), (other, root, 6)):
+        note = sign_checkpoint(Checkpoint(origin=by.name, size=9, root=told_root), by)
+        members = {**unzip(whole), "anchors/a": note.encode()}
+        assert node(signed_again(members, signer))[0] == code
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:

@@ -30,6 +30,13 @@ from worker.store.engine import Database
 from worker.store.tables import audit_head, audit_leaf, audit_tile
 from worker.store.tiles import StoredTiles
 
+
+@pytest.fixture
+def world(any_world: World) -> World:
+    """A world whose log may hold leaves that tell of nothing."""
+    return any_world
+
+
 # One full tile of level 1, and a few leaves behind the last full one of level 0.
 MANY = 65_536 + 256 + 7
 

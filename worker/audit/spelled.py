@@ -86,11 +86,10 @@ _OWNED: Final = {
     "owner_commitment": _kept("owner_commitment"),
     "salt": _kept("salt"),
 }
-_TRY: Final = {"fence": _WHOLE, "item": _TEXT}
-_NAMED_TRY: Final = {"fence": _kept("fence", _WHOLE), "item": _kept("item")}
+_TRY: Final = {"fence": _kept("fence", _WHOLE), "item": _kept("item")}
 _AT: Final = {"organization": _TEXT, "provider_project": _TEXT}
 _ACCOUNT: Final = _object({**_AT, "base_url": _TEXT, "provider": _TEXT})
-_TAKEN: Final = {"at": _TEXT, "class": _kept("class"), "step": _TEXT}
+_TAKEN: Final = {"at": _kept("at"), "class": _kept("class"), "step": _TEXT}
 _OF_ANSWER: Final = {
     "body_sha256": _TEXT,
     "child": _kept("child"),
@@ -105,8 +104,13 @@ _OF_ANSWER: Final = {
 _OBSERVED: Final = _object(_TAKEN, _OF_ANSWER)
 _OBSERVATION: Final = re.compile(
     _members(
-        {**_TAKEN, "at": _kept("at"), "step": _kept("step")},
-        {**_OF_ANSWER, "request_id": _kept("request_id"), "status": _kept("status", _WHOLE)},
+        {**_TAKEN, "step": _kept("step")},
+        {
+            **_OF_ANSWER,
+            "request_id": _kept("request_id"),
+            "status": _kept("status", _WHOLE),
+            "subject": _kept("subject"),
+        },
     )
 )
 _DECISION: Final = _object(
@@ -114,7 +118,7 @@ _DECISION: Final = _object(
         "bundle": _TEXT,
         "decided_by": _maybe(_TEXT),
         "eligible_at": _maybe(_TEXT),
-        "outcome": _TEXT,
+        "outcome": _kept("outcome"),
         "rules": _many(_TEXT),
     },
     {"rules_count": _WHOLE, "rules_sha256": _TEXT},
@@ -141,19 +145,35 @@ _PASS: Final = re.compile(
 )
 
 
+_OBSERVATION_FIELDS: Final = ("at", "class", "child")
+_INTENT_NUMBERS: Final = ("fence", "children_found", "children_confirmed")
+# Between two texts of a list: no text holds a quotation mark.
+_BETWEEN: Final = r"\",\""
+
+
 def _as_it_is(texts: _Texts) -> Body:
     return texts
 
 
-def _answered(texts: _Texts) -> Body:
-    texts["observation"] = {"class": texts.pop("class"), "child": texts.pop("child")}
+def _observed(texts: _Texts) -> Body:
+    texts["observation"] = {name: texts.pop(name) for name in _OBSERVATION_FIELDS}
+    texts["fence"] = int(texts["fence"])
     return texts
 
 
 def _intended(texts: _Texts) -> Body:
-    texts["before"] = {"class": texts.pop("class"), "child": texts.pop("child")}
-    texts["fence"] = int(texts["fence"])
+    texts["before"] = {name: texts.pop(name) for name in _OBSERVATION_FIELDS}
+    texts["decision"] = {"outcome": texts.pop("outcome")}
+    for name in _INTENT_NUMBERS:
+        texts[name] = int(texts[name])
     return texts
+
+
+def _probed(texts: _Texts) -> Body | None:
+    observations, supports = _observations(texts["observations"]), texts["supports"]
+    texts["observations"] = observations
+    texts["supports"] = supports[2:-2].split(_BETWEEN) if supports else []
+    return texts if observations is not None else None
 
 
 def _graded(texts: _Texts) -> Body | None:
@@ -205,8 +225,9 @@ def _pattern(required: Mapping[str, str], optional: Mapping[str, str]) -> re.Pat
     return re.compile(rf'\{{"i": (0|[1-9][0-9]{{0,15}}+), "body": "{body}"\}}')
 
 
-_IDENTITY: Final = {**_OWNED, "account": _maybe(_ACCOUNT), "external_id": _TEXT, "kind": _TEXT}
-_ANSWERED: Final = _pattern({**_TRY, "observation": _OBSERVED, "stage": _TEXT}, {}), _answered
+_NAMED: Final = {**_OWNED, "external_id": _kept("external_id"), "kind": _kept("kind")}
+_IDENTITY: Final = {**_NAMED, "account": _maybe(_ACCOUNT)}
+_ANSWERED: Final = _pattern({**_TRY, "observation": _OBSERVED, "stage": _kept("stage")}, {}), _observed
 _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
     EntryType.THREAD_REGISTERED.value: (
         _pattern(
@@ -232,11 +253,11 @@ _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
         _pattern(
             {
                 **_IDENTITY,
-                **_NAMED_TRY,
+                **_TRY,
                 "attempt": _WHOLE,
                 "before": _OBSERVED,
-                "children_confirmed": _WHOLE,
-                "children_found": _WHOLE,
+                "children_confirmed": _kept("children_confirmed", _WHOLE),
+                "children_found": _kept("children_found", _WHOLE),
                 "decision": _DECISION,
                 "policy": _TEXT,
                 "protection_version": _WHOLE,
@@ -251,17 +272,30 @@ _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
     EntryType.DELETE_LATE_RESULT.value: _ANSWERED,
     EntryType.THREAD_PREREAD.value: (
         _pattern({**_TRY, "observation": _OBSERVED}, {}),
-        _answered,
+        _observed,
     ),
     EntryType.THREAD_REREAD.value: (
-        _pattern({**_TRY, "control": _TEXT, "observation": _OBSERVED}, {}),
-        _answered,
+        _pattern({**_TRY, "control": _kept("control"), "observation": _OBSERVED}, {}),
+        _observed,
+    ),
+    EntryType.CONTROL_PROBED.value: (
+        _pattern(
+            {
+                "control": _kept("control"),
+                "kind": _kept("kind"),
+                "observations": _unread("observations"),
+                "subject": _maybe(_kept("subject")),
+                "supports": rf"\[(?P<supports>{_TEXT}(?:,{_TEXT})*)?\]",
+            },
+            {"supports_count": _WHOLE, "supports_sha256": _TEXT},
+        ),
+        _probed,
     ),
     EntryType.THREAD_GRADED.value: (
         _pattern(
             {
-                **_OWNED,
-                **_NAMED_TRY,
+                **_NAMED,
+                **_TRY,
                 "account": _maybe(
                     _object({**_AT, "base_url": _kept("base_url"), "provider": _kept("provider")})
                 ),
@@ -271,10 +305,8 @@ _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
                 "credential": _kept("credential"),
                 "deletion_semantics": _kept("deletion_semantics"),
                 "eligible_at": _maybe(_kept("eligible_at")),
-                "external_id": _kept("external_id"),
                 "grade": _kept("grade"),
                 "grader_version": _kept("grader_version", _WHOLE),
-                "kind": _kept("kind"),
                 "observations": _unread("observations"),
                 "observations_made": _WHOLE,
                 "passes": _unread("passes"),

@@ -1,11 +1,12 @@
 """How each of a million threads stands, in bounded memory: one small number for each.
 
 A thread's state at the window's start and end, whether it was registered, and its newest grade in the
-window are packed into one integer. Equal integers are one object, so a thread costs its key and its place.
+window are packed into one integer of two bytes.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,32 +37,36 @@ class Standing:
 
 @dataclass(slots=True, kw_only=True)
 class Standings:
-    """The standings of all threads, each under the number that its pseudonym of 32 hex digits writes."""
+    """The standings of all threads, each under the number of its pseudonym (pseudonyms)."""
 
-    _packed: dict[int, int] = field(default_factory=dict)
-    _known: dict[int, int] = field(default_factory=dict)
+    _packed: array[int] = field(default_factory=lambda: array("H"))
 
     def enter(self, thread: int, state: str, *, early: bool, registered: bool) -> None:
         """Note the state that an entry leaves a thread in; ``early`` is before the window."""
-        packed = self._packed.get(thread, 0) & ~(_STATE_MASK << _STATE_BITS)
+        packed = self._of(thread) & ~(_STATE_MASK << _STATE_BITS)
         number = _STATE_NUMBERS[state]
         if early:
             packed = packed & ~_STATE_MASK | number
         packed |= number << _STATE_BITS
-        self._keep(thread, packed | _REGISTERED if registered else packed)
+        self._packed[thread] = packed | _REGISTERED if registered else packed
 
     def grade(self, thread: int, grade: str) -> None:
         """Note the newest grade in the window."""
         number = _GRADE_NUMBERS.get(grade, _GRADE_NUMBERS[UNKNOWN])
-        self._keep(thread, self._packed.get(thread, 0) & ((1 << _GRADE_SHIFT) - 1) | number << _GRADE_SHIFT)
+        self._packed[thread] = self._of(thread) & ((1 << _GRADE_SHIFT) - 1) | number << _GRADE_SHIFT
 
     def counted(self) -> Iterator[tuple[Standing, int]]:
         """Yield each standing that occurs and how many threads have it."""
-        for packed, count in Counter(self._packed.values()).items():
-            yield _unpack(packed), count
+        for packed, count in Counter(self._packed).items():
+            # Whatever nothing was noted of has been numbered only.
+            if packed:
+                yield _unpack(packed), count
 
-    def _keep(self, thread: int, packed: int) -> None:
-        self._packed[thread] = self._known.setdefault(packed, packed)
+    def _of(self, thread: int) -> int:
+        packed = self._packed
+        if thread >= len(packed):
+            packed.extend([0] * (thread + 1 - len(packed)))
+        return packed[thread]
 
 
 def _unpack(packed: int) -> Standing:

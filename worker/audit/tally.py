@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker.audit.entry import EntryType
+from worker.audit.pseudonyms import Pseudonyms
 from worker.audit.reading import Body, Envelope, mapping, text, text_or_none
 from worker.audit.standings import STATES, Standings
 from worker.model.evidence import Grade
@@ -60,6 +61,7 @@ class Tally:
     accounts: set[tuple[str, str]] = field(default_factory=set)
     controls: Counter[str] = field(default_factory=Counter)
     standings: Standings = field(default_factory=Standings)
+    pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
 
     def covers(self, t: str) -> bool:
         """Tell whether an envelope's time is in the window."""
@@ -73,9 +75,8 @@ class Tally:
         _, _, subject, t, kind = envelope
         if subject and kind in _CHANGING and t < self.end:
             state = _state(kind, body)
-            self.standings.enter(
-                int(subject, 16), state, early=t < self.start, registered=kind == _REGISTERED
-            )
+            thread = self.pseudonyms.number(subject)
+            self.standings.enter(thread, state, early=t < self.start, registered=kind == _REGISTERED)
         if body is None:
             self.gone += 1
         if not self.start <= t < self.end:
@@ -84,7 +85,7 @@ class Tally:
         if body is None:
             return True
         if kind == _GRADED and subject:
-            self._grade(int(subject, 16), index, t, body)
+            self._grade(self.pseudonyms.number(subject), index, t, body)
         elif kind == _PROBED:
             self._control(text(body, "control"))
         return True

@@ -108,7 +108,9 @@ def _walk(
     progress: Callable[[int, int], None],
 ) -> None:
     """Go through the entries once; compare the table on the way and the counts at the end."""
-    trail, table = Trail(whole=stated.first == 0), Table(archive, found)
+    # Single entries whose bodies are gone have left no envelope here that would say so.
+    whole = stated.first == 0 and (stated.scope == manifest.PROJECT or not stated.gone)
+    trail, table = Trail(whole=whole), Table(archive, found)
     walk = Walk(archive=archive, found=found, stated=stated, tally=tally, trail=trail, table=table)
     table.expect(deletions.line(deletions.HEADER))
     if stated.scope == manifest.PROJECT:

@@ -78,6 +78,7 @@ class Walk:
                 self._judge(index, raw, told)
         growing.close()
         tell(found.entries, last - first)
+        self._look_back()
         for index in self.gone.unexcused():
             found.add(manifest.ENVELOPES, "the body of an entry of this project is missing", index)
         for index in self.gone.overstated():
@@ -100,8 +101,16 @@ class Walk:
                     self._judge_epoch(index, raw, told, None)
                 else:
                     self._judge(index, raw, told)
+        self._look_back()
         for name in sorted(proofs):
             self.found.add(name, "the proof is of an entry whose body is not here")
+
+    def _look_back(self) -> None:
+        """Tell what only all entries together show."""
+        for index in self.tally.pseudonyms.doubled():
+            self._refuse(index, "a thread that had a pseudonym stands under another")
+        for index in self.trail.back():
+            self._refuse(index, "a thread that was called deleted was read present, and no grade says so")
 
     def _judge_epoch(self, index: int, raw: bytes, told: Told | None, before: Frontier | None) -> None:
         """Judge an epoch's first leaf; ``before`` is the tree before it, where it is known."""
@@ -135,17 +144,17 @@ class Walk:
         if envelope.project == self.stated.pseudonym:
             self.gone.miss(index)
             self.tally.feed(index, envelope, None)
-            self.trail.lose(envelope.type, envelope.subject)
+            subject = envelope.subject
+            self.trail.lose(envelope.type, self.tally.pseudonyms.number(subject) if subject else None)
 
     def _judge_body(self, index: int, envelope: Envelope, told: Told) -> None:
         """Judge a body by its envelope and by those before it; there may be a million."""
-        digest, project, subject, t, kind = envelope
         exact, fields = told
-        own = project == self.stated.pseudonym
+        own = envelope.project == self.stated.pseudonym
         if not own and not self._may_come_along(envelope):
             self._refuse(index, "the body belongs to an entry that is not of this project")
             return
-        if sha256(exact).hexdigest() != digest:
+        if sha256(exact).hexdigest() != envelope.body:
             self._refuse(index, "the body is not the one whose digest the envelope holds")
             return
         if fields is None:
@@ -154,12 +163,21 @@ class Walk:
             self._refuse(index, what)
         if says_gone(envelope):
             self.gone.excuse(index, fields)
-        if not own:
-            return
+        if own:
+            self._judge_own(index, envelope, fields)
+
+    def _judge_own(self, index: int, envelope: Envelope, fields: Body) -> None:
+        _, _, subject, t, kind = envelope
         self.gone.see(index)
         if self.tally.feed(index, envelope, fields) and kind == _GRADED:
             self.table.expect(deletions.line(deletions.row(index, t, fields)), index)
-        for what in self.trail.feed(kind, subject, fields):
+        thread = None
+        if subject:
+            thread = self.tally.pseudonyms.number(subject)
+            if not self.tally.pseudonyms.is_of(thread, text(fields, "subject"), index):
+                self._refuse(index, "the envelope has the pseudonym of another thread")
+                return
+        for what in self.trail.feed(index, kind, thread, fields):
             self._refuse(index, what)
 
     def _refuse(self, index: int, what: str) -> None:

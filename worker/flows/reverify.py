@@ -30,6 +30,7 @@ from worker.flows.patience import LeaseShort
 from worker.flows.rest import keep_rest
 from worker.flows.tools import Tools, asker_of, find_siblings, is_expected
 from worker.model.chosen import ChosenChild
+from worker.model.clock import parse_rfc3339
 from worker.model.evidence import Class, Control, Grade, Observation, Reread, Step, fold, grade
 from worker.model.thread import Thread, ThreadState
 from worker.pacing.base import CoolingDown, PacerUnavailable
@@ -44,6 +45,8 @@ from worker.telemetry import raise_alert
 _MOST = 100
 _MOST_TRIES = 5
 _TRY_AGAIN = timedelta(hours=6)
+SUSTAINED_AFTER = timedelta(hours=24)
+"""A later read sustains a grade no sooner than this (DESIGN: Evidence and grades)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +169,7 @@ def _passes(one: _Read) -> list[Tried]:
 def _settle(db: Connection, one: _Read, again_at: datetime, until: datetime) -> tuple[Grade, bool]:
     stored = one.taken.stored
     before = stored.grade or Grade.CONTROL_FAILED
-    graded = regrade(before, _passes(one), Reread(seen=one.seen.seen, control=one.support.control))
+    graded = before if _is_early(one) else _regraded(before, one)
     settled = graded in {Grade.SUSTAINED, Grade.STILL_PRESENT}
     again = None if settled or one.taken.tries + 1 >= _MOST_TRIES else again_at
     present = graded is Grade.STILL_PRESENT
@@ -182,6 +185,25 @@ def _settle(db: Connection, one: _Read, again_at: datetime, until: datetime) -> 
         reason=graded.value if present else None,
     )
     return graded, owned
+
+
+def _regraded(before: Grade, one: _Read) -> Grade:
+    return regrade(before, _passes(one), Reread(seen=one.seen.seen, control=one.support.control))
+
+
+def _is_early(one: _Read) -> bool:
+    """Whether an absent read came less than a day after the one that it is to sustain, as both are dated.
+
+    A clock was set: who reads the log sees the dates alone. It is read again later.
+    """
+    absent = [
+        parse_rfc3339(seen["at"])
+        for seen in one.taken.graded.get("observations", [])
+        if seen["class"] == Class.OBJECT_ABSENT
+    ]
+    return (
+        one.seen.seen is Class.OBJECT_ABSENT and bool(absent) and one.seen.at < absent[-1] + SUSTAINED_AFTER
+    )
 
 
 def regrade(before: Grade, tried: Sequence[Tried], reread: Reread) -> Grade:

@@ -1,0 +1,128 @@
+"""What the log recorded of one attempt: the intent, the answer, and every read of the thread under one claim.
+
+An attempt is known by thread, item, fence and stage. Here stand the states that it can be in; each is one
+object however many attempts share it, since most of a million threads were tried alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypeAlias
+
+from worker.model.evidence import Children, Class, Pass
+
+# A class and the control that supports it, as words.
+Read: TypeAlias = tuple[str, str]
+
+_UNRECORDED = frozenset({Class.NONE.value, Class.UNSENT.value})
+# A pre-read that says nothing leaves no entry.
+_SILENT = frozenset({Class.NONE.value, Class.THROTTLED.value})
+
+
+# Compared and hashed as the object that it is, which is quick and right: each way of arriving is kept.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recorded:
+    """What the entries of one attempt say so far, in the words of the log; empty where none says it.
+
+    ``before`` and ``children`` are those of the intent. Reads after a grade that may be called deleted are
+    ``later``, those before it ``afters``.
+    """
+
+    before: str = ""
+    children: str = ""
+    answer: str = ""
+    prereads: frozenset[str] = frozenset()
+    afters: frozenset[Read] = frozenset()
+    later: frozenset[Read] = frozenset()
+    proven: bool = False
+
+
+NOTHING = Recorded()
+
+
+def children_of(found: int, confirmed: int) -> str | None:
+    """Return how the children stand by an intent's two numbers; None where they cannot be."""
+    if confirmed > found:
+        return None
+    if not found:
+        return Children.NONE.value
+    return Children.ALL.value if confirmed == found else Children.SOME.value
+
+
+@lru_cache(maxsize=4096)
+def intended(known: Recorded, before: str, children: str) -> Recorded:
+    """Add an intent; one that could not leave in time is recorded again as the same attempt."""
+    return replace(known, before=before, children=children)
+
+
+@lru_cache(maxsize=4096)
+def answered(known: Recorded, word: str) -> Recorded:
+    """Add what came back to the DELETE."""
+    return replace(known, answer=word)
+
+
+@lru_cache(maxsize=4096)
+def preread(known: Recorded, word: str) -> Recorded:
+    """Add a read before any DELETE."""
+    return replace(known, prereads=known.prereads | {word})
+
+
+@lru_cache(maxsize=4096)
+def read(known: Recorded, word: str, control: str) -> Recorded:
+    """Add a read since the DELETE, or one of later."""
+    one = frozenset({(word, control)})
+    if known.proven:
+        return replace(known, later=known.later | one)
+    return replace(known, afters=known.afters | one)
+
+
+@lru_cache(maxsize=4096)
+def proven(known: Recorded) -> Recorded:
+    """Add that its thread was graded as what may be called deleted."""
+    return replace(known, proven=True)
+
+
+@lru_cache(maxsize=4096)
+def unlike(known: Recorded, saw: Pass, *, newest: bool) -> tuple[str, ...]:
+    """Return what a grade's pass says otherwise than the entries of its attempt, or without one.
+
+    Only of the ``newest`` pass all reads are told: of an earlier one they no longer decide anything.
+    """
+    return (*_before(known, saw), *_answer(known, saw), *_afters(known, saw, newest=newest))
+
+
+def _before(known: Recorded, saw: Pass) -> Iterator[str]:
+    before = saw.before.value
+    if saw.armed and not known.before:
+        yield "no intent stands before this grade"
+    elif saw.armed:
+        if known.before != before:
+            yield f"the intent saw {known.before}, the grade says {before}"
+        if known.children != saw.children.value:
+            yield f"the intent has {known.children} of the children gone, the grade {saw.children.value}"
+    elif known.before:
+        yield "an intent stands there, of which the grade does not tell"
+    elif before not in known.prereads and before not in _SILENT:
+        yield f"no entry holds the first read, which is told as {before}"
+    for word in sorted(known.prereads - {before}):
+        yield f"the first read saw {word}, the grade says {before}"
+
+
+def _answer(known: Recorded, saw: Pass) -> Iterator[str]:
+    answer = saw.answer.value
+    if known.answer and known.answer != answer:
+        yield f"the answer was {known.answer}, the grade says {answer}"
+    elif not known.answer and answer not in _UNRECORDED:
+        yield f"no entry holds the answer, which is told as {answer}"
+
+
+def _afters(known: Recorded, saw: Pass, *, newest: bool) -> Iterator[str]:
+    told = {(seen.value, control.value) for seen, control in saw.afters}
+    for word, control in sorted(told - known.afters):
+        yield f"no entry holds the read that is told as {word}, control {control}"
+    # Of several reads a grade may leave out those that cannot change it (observed.telling_passes).
+    if newest and len(saw.afters) <= 1:
+        for word, control in sorted(known.afters - told):
+            yield f"the grade does not tell of a read that saw {word}, control {control}"

@@ -1,0 +1,66 @@
+"""What a thread is by its entries: its kind and external id never change, its owner only by an entry."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from worker.audit.entry import EntryType
+from worker.audit.reading import Body, items, mapping, text, texts
+
+_CHANGED = EntryType.THREAD_CHANGED.value
+_WHO = texts("kind", "external_id", "owner")
+_CUT = "…"
+
+
+@dataclass(slots=True, kw_only=True)
+class Identities:
+    """Holds what entries tell of a thread against what those before them told.
+
+    Threads are numbers (pseudonyms). What is told is kept as a 64-bit hash under a secret of this process.
+    """
+
+    # By number; 0 where nothing was told yet.
+    _objects: array[int] = field(default_factory=lambda: array("q"))
+    _owners: array[int] = field(default_factory=lambda: array("q"))
+    # Of the few whose owner was changed: all that were told. None stands for any, where one was cut.
+    _more: dict[int, set[int] | None] = field(default_factory=dict)
+
+    def feed(self, kind: str, thread: int, body: Body) -> Iterable[str]:
+        """Take an entry about a thread and give what differs; raises Misshapen."""
+        if "external_id" not in body:
+            return ()
+        what, external_id, owner = _WHO(body)
+        if thread >= len(self._objects):
+            more = [0] * (thread + 1 - len(self._objects))
+            self._objects.extend(more)
+            self._owners.extend(more)
+        if kind == _CHANGED:
+            self._change(thread, body)
+        wrong = []
+        same = hash((what, external_id)) or 1
+        if same != (self._objects[thread] or same):
+            wrong.append("the kind or external id is another than before")
+        self._objects[thread] = same
+        told = hash(owner) or 1
+        if told != (self._owners[thread] or told) and not self._may_be(thread, told):
+            wrong.append("the owner is another than before, and no entry changed it")
+        # Entries of a claim may still tell the owner of before a change, so the first one stays.
+        self._owners[thread] = self._owners[thread] or told
+        return wrong
+
+    def _may_be(self, thread: int, told: int) -> bool:
+        more = self._more.get(thread, ())
+        return more is None or told in more
+
+    def _change(self, thread: int, body: Body) -> None:
+        for one in map(mapping, items(body, "changes")):
+            if text(one, "field") != "owner":
+                continue
+            pair = [text(one, "from"), text(one, "to")]
+            more = self._more.setdefault(thread, set())
+            if more is None or any(owner.endswith(_CUT) for owner in pair):
+                self._more[thread] = None
+            else:
+                more.update(hash(owner) or 1 for owner in pair)
