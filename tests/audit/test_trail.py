@@ -81,7 +81,7 @@ def test_a_misshapen_grade_counts_for_nothing_wherever_it_breaks_off(broken: Any
     ]
 
 
-@pytest.mark.parametrize("at", ["", "yesterday", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize("at", ["", "yesterday", "2026-13-01T00:00:00Z", "2026-11-01T00:00:00", "0001-01-01"])
 def test_a_read_at_no_instant_is_misshapen(at: str) -> None:
     seen = {"class": "object_absent", "at": at}
     with pytest.raises(Misshapen, match="no instant"):
@@ -105,3 +105,26 @@ def test_a_thread_some_of_whose_bodies_are_gone_is_excused_and_no_other() -> Non
     assert trail.unbacked == 1
     told = trail.feed(9, "delete.answered", 1, {**_ANSWERED, "subject": "thr_2"})
     assert told == ["a DELETE was answered, and no intent stands before it"]
+
+
+def test_no_word_that_is_none_is_remembered() -> None:
+    seen = {"class": "x" * 16_000, "at": "2026-11-01T00:00:00Z"}
+    for kind, body in (
+        ("delete.answered", {**_ANSWERED, "observation": seen}),
+        ("thread.preread", {**_TRY, "observation": seen}),
+        ("thread.reread", {**_REREAD, "observation": seen}),
+        ("thread.reread", {**_REREAD, "control": "x" * 16_000}),
+    ):
+        trail = Trail()
+        with pytest.raises(ValueError, match="is not a valid"):
+            trail.feed(0, kind, 0, body)
+        assert trail._attempts == {}
+
+
+def test_controls_of_threads_that_nobody_met_take_no_memory_without_end() -> None:
+    trail = Trail()
+    for number in range(100):
+        supports = [f"thr_{number}_{one}" for one in range(100)]
+        probe = {"control": "good", "kind": "conversation", "supports": supports}
+        trail.feed(number, "control.probed", None, probe)
+    assert len(trail._controls) == 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.world.crash import in_background
 from tests.world.world import ACTOR, POLICIES, PROJECT, World
@@ -14,8 +14,8 @@ from worker.flows.retry import retry
 from worker.flows.seal import seal
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
-from worker.store import stops
-from worker.store.tables import stopped_pair, thread
+from worker.store import stops, work
+from worker.store.tables import stopped_pair, thread, work_item
 from worker.store.threads import StoredThread
 
 DAY = timedelta(days=1)
@@ -215,6 +215,24 @@ def test_what_waits_by_a_clock_that_was_a_year_ahead_goes_on_with_the_next_tick(
     with world.database.read() as db:
         probe_at = db.execute(select(stopped_pair.c.probe_at)).scalar_one()
     assert probe_at <= world.clock.now() + HOUR
+
+
+def test_a_dead_workers_lease_that_a_clock_dated_ahead_ends_within_the_longest_that_there_is(
+    world: World,
+) -> None:
+    """The clock that leases run on was set back by a month; a lease of a living worker is not cut short."""
+    due = [world.register(kind=Kind.FILE) for _ in range(3)]
+    world.sweep()
+    now = database_time(world)
+    lengths = (29 * DAY, work.LONGEST_LEASE, timedelta(minutes=5))
+    with world.database.write() as db:
+        for one, lasts in zip(due, lengths, strict=True):
+            item = update(work_item).where(work_item.c.thread_id == one.thread.id)
+            db.execute(item.values(state=ItemState.CLAIMED, lease_until=now + lasts))
+    world.tick()
+    longest, as_it_was, short = (world.item(one).lease_until - now for one in due)
+    assert timedelta(0) <= longest - work.LONGEST_LEASE < timedelta(minutes=1)
+    assert (as_it_was, short) == lengths[1:]
 
 
 def database_time(world: World) -> datetime:

@@ -356,6 +356,22 @@ def test_how_long_a_comparison_counts_is_told_by_no_clock_that_is_set_wrong(kept
         assert why_not_armed(db, kept.world.clock.now()) is not None
 
 
+def test_a_comparison_does_not_count_for_longer_because_the_clock_of_leases_is_set_back(
+    kept: Restorable,
+) -> None:
+    kept.world.register()
+    kept.seal()
+    for back, counts in ((timedelta(seconds=30), True), (DAY, False)):
+        kept.world.clock.move(-back)
+        with kept.world.database.read() as db:
+            assert (why_not_armed(db, kept.world.clock.now()) is None) is counts
+        kept.world.clock.move(back)
+    kept.world.clock.move(-DAY)
+    kept.seal()
+    with kept.world.database.read() as db:
+        assert why_not_armed(db, kept.world.clock.now()) is None
+
+
 def test_somebody_with_other_anchors_cannot_lift_a_refusal(kept: Restorable, tmp_path: Path) -> None:
     kept.world.register()
     kept.seal()

@@ -12,6 +12,8 @@ from worker.audit.reading import Body, items, mapping, text, texts
 _CHANGED = EntryType.THREAD_CHANGED.value
 _WHO = texts("kind", "external_id", "owner")
 _CUT = "…"
+# There are not more fields that change (schemas); a hostile entry could name one over and over.
+_MOST_CHANGES = 8
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Identities:
         return more is None or told in more
 
     def _change(self, thread: int, body: Body) -> None:
-        for one in map(mapping, items(body, "changes")):
+        for one in map(mapping, items(body, "changes")[:_MOST_CHANGES]):
             if text(one, "field") != "owner":
                 continue
             pair = [text(one, "from"), text(one, "to")]

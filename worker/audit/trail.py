@@ -61,6 +61,11 @@ _CONTROL = "leans on a control that no entry holds"
 _REGISTERED, _LOST = 1, 2
 _DAY_SECONDS = 24 * 60 * 60
 _MOST_INTENTS = 2**16 - 1
+# Room for controls before any thread is met; each thread brings more.
+_ROOM = 1000
+# The words that may be remembered; a hostile text would take as much memory as it likes.
+_CLASSES = {one.value: one.value for one in Class}
+_CONTROLS = {one.value: one.value for one in Control}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,8 +137,7 @@ class Trail:
         return ()
 
     def _intend(self, _index: int, thread: int, body: Body) -> Sequence[str]:
-        word = text(mapping(body.get("before")), "class")
-        seen = _PRESENT if word == _PRESENT else Class(word).value
+        seen = _class(mapping(body.get("before")))
         outcome = text(mapping(body.get("decision")), "outcome")
         children = children_of(number(body, "children_found"), number(body, "children_confirmed"))
         stage = text(body, "stage")
@@ -159,7 +163,7 @@ class Trail:
             return ["the answer to the thread's own DELETE is told of a child"]
         key = _key(thread, body, stage)
         known = self._attempts.get(key, NOTHING)
-        word = text(mapping(body.get("observation")), "class")
+        word = _class(mapping(body.get("observation")))
         self._attempts[key] = answered(known, word)
         if not known.before and not self._is_excused(thread):
             return ["a DELETE was answered, and no intent stands before it"]
@@ -170,7 +174,7 @@ class Trail:
     def _preread(self, _index: int, thread: int, body: Body) -> Sequence[str]:
         seen = _of_thread(body, "observation")
         if seen is not None:
-            key, word = _key(thread, body), text(seen, "class")
+            key, word = _key(thread, body), _class(seen)
             if word == _ABSENT:
                 self._absent_at[thread] = _seconds(seen)
             self._attempts[key] = preread(self._attempts.get(key, NOTHING), word)
@@ -180,7 +184,8 @@ class Trail:
         seen = _of_thread(body, "observation")
         if seen is None:
             return ()
-        key, word, control = _key(thread, body), text(seen, "class"), text(body, "control")
+        key, word, control = _key(thread, body), _class(seen), text(body, "control")
+        control = _CONTROLS.get(control) or Control(control).value
         known = self._attempts.get(key, NOTHING)
         if word == _ABSENT:
             at = _seconds(seen)
@@ -197,10 +202,13 @@ class Trail:
         bit = _CONTROL_BITS.get(Control(text(body, "control")))
         if bit is None:
             return
-        kind = text(body, "kind")
+        kind, controls = text(body, "kind"), self._controls
+        # What supports a thread that is known; a hostile log could name others without end.
+        most = _ROOM + 2 * len(self._flags)
         for one in items(body, "supports"):
             key = hash((one, kind)) if isinstance(one, str) else 0
-            self._controls[key] = self._controls.get(key, 0) | bit
+            if key in controls or len(controls) < most:
+                controls[key] = controls.get(key, 0) | bit
 
     def _judge(self, _index: int, thread: int, body: Body) -> Sequence[str]:
         version = number(body, "grader_version")
@@ -293,9 +301,19 @@ def _of_thread(body: Body, name: str) -> Body | None:
     return None if seen.get("child") is not None else seen
 
 
+def _class(seen: Body) -> str:
+    """Return the class of an observation; raises Misshapen, ValueError for a word that is none."""
+    word = text(seen, "class")
+    return _CLASSES.get(word) or Class(word).value
+
+
 def _seconds(seen: Body) -> float:
+    """Return the instant of an observation in Unix seconds; raises Misshapen."""
     at = text(seen, "at")
     try:
-        return datetime.fromisoformat(at).timestamp()
+        found = datetime.fromisoformat(at)
     except ValueError as broken:
         raise Misshapen(f"{at!r} is no instant.") from broken
+    if found.tzinfo is None:
+        raise Misshapen(f"{at!r} is no instant in UTC.")
+    return found.timestamp()

@@ -25,6 +25,8 @@ from worker.telemetry import log, raise_alert
 
 COMPARED = "log.compared"
 FRESH = timedelta(minutes=10)
+# A comparison may be committed a moment after whoever arms has asked for the time.
+_BESIDE = timedelta(minutes=1)
 _REPAIR = (
     "Look for the newest copy of the database. If this one must do: place again the holds and orders that it "
     "lost, then `tenure audit epoch --reason TEXT`. If the anchor is another log's, mend TENURE_AUDIT_ORIGIN "
@@ -174,33 +176,37 @@ def _keep(
         seen = (told.get("epoch", 0), told.get("size", 0))
         if refused is None and seen > top:
             return LogRefused(told["problem"], repair=_REPAIR) if told["problem"] else None
-        until = lease_clock(db, now) + known.fresh
-        keys.note_fact(db, COMPARED, _fact(max(top, seen), refused, until), now)
+        begun = lease_clock(db, now)
+        keys.note_fact(db, COMPARED, _fact(max(top, seen), refused, begun, known.fresh), now)
     if refused is not None and told.get("problem") != refused.problem:
         raise_alert("log.refused", code=refused.code, problem=refused.problem, repair=refused.repair)
     return refused
 
 
-def _fact(top: tuple[int, int], refused: LogRefused | None, until: datetime) -> dict[str, object]:
+def _fact(
+    top: tuple[int, int], refused: LogRefused | None, begun: datetime, lasts: timedelta
+) -> dict[str, object]:
     return {
         "code": refused.code if refused else "",
         "problem": refused.problem if refused else "",
         "epoch": top[0],
         "size": top[1],
-        "until": rfc3339(until),
+        "from": rfc3339(begun),
+        "until": rfc3339(begun + lasts),
     }
 
 
 def forget(db: Connection, now: datetime) -> None:
     """Let what was compared before count no more: a person has looked. Belongs to opening an epoch."""
-    keys.note_fact(db, COMPARED, _fact((0, 0), None, lease_clock(db, now) + FRESH), now)
+    keys.note_fact(db, COMPARED, _fact((0, 0), None, lease_clock(db, now), FRESH), now)
 
 
 def why_not_armed(db: Connection, now: datetime) -> str | None:
     """Return why no DELETE may leave: the log is refused, or nobody compared it lately; None if one may.
 
     A database that nobody ever compared has no fact: no process of it has anchors, or none has begun yet. How
-    long a comparison counts is told by the clock that leases run on, so that no wrong one makes it last.
+    long a comparison counts is told by the clock that leases run on, so that no wrong one makes it last; nor
+    does that clock, should it be set back.
     """
     fact = keys.read_fact(db, COMPARED)
     if fact is None:
@@ -208,6 +214,9 @@ def why_not_armed(db: Connection, now: datetime) -> str | None:
     told = fact[0]
     if told["problem"]:
         return f"the log is refused: {told['problem']}"
-    if lease_clock(db, now) > parse_rfc3339(told["until"]):
+    clock, until = lease_clock(db, now), parse_rfc3339(told["until"])
+    # One that lies ahead was dated before a clock was set back, and would count for longer than it may.
+    begun = parse_rfc3339(told["from"]) if "from" in told else until - FRESH
+    if not begun - _BESIDE <= clock <= until:
         return f"the log was last compared with its anchors at {rfc3339(fact[1])}; beat does it"
     return None

@@ -28,6 +28,9 @@ from worker.store.tables import attempt, protection, stopped_pair, work_item
 LONGEST_WAIT = timedelta(hours=25)
 """Longer than any item waits: a provider that asks for more than a day is asked again after a day."""
 
+LONGEST_LEASE = timedelta(hours=1)
+"""No lease is longer (settings: `lease_seconds`)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierAttempt:
@@ -147,9 +150,10 @@ def end_leases(db: Connection, now: datetime) -> int:
 
 
 def mend(db: Connection, credentials: Collection[str], now: datetime) -> int:
-    """Let no item wait longer than anything does; returns how many were dated by a clock that was ahead.
+    """Let no item wait, and no lease last, longer than any does; returns how many a clock had dated ahead.
 
-    On SQLite the clock is the process's own, and may be set back while items wait.
+    On SQLite the clock is the process's own, and may be set back while items wait. A lease that is cut so
+    ends no earlier than its holder counts: it was as long as this at most, and counts from before now.
     """
     now = lease_clock(db, now)
     dated_wrong = (
@@ -157,7 +161,15 @@ def mend(db: Connection, credentials: Collection[str], now: datetime) -> int:
         work_item.c.state.in_((ItemState.PLANNED, ItemState.WAITING)),
         work_item.c.next_at > now + LONGEST_WAIT,
     )
-    return changed(db, update(work_item).where(*dated_wrong).values(next_at=now))
+    leased_wrong = (
+        work_item.c.credential.in_(sorted(credentials)),
+        work_item.c.state == ItemState.CLAIMED,
+        work_item.c.lease_until > now + LONGEST_LEASE,
+    )
+    mended = changed(db, update(work_item).where(*dated_wrong).values(next_at=now))
+    return mended + changed(
+        db, update(work_item).where(*leased_wrong).values(lease_until=now + LONGEST_LEASE)
+    )
 
 
 def _probes(db: Connection, credential: str, now: datetime) -> list[Row[Any]]:
