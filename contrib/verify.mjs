@@ -204,7 +204,7 @@ function judge(index, raw, body, stated, before = null) {
   if (!own && !along) return add("bodies.jsonl.gz", "the body belongs to an entry that is not of this project", index);
   if (sha256(body).toString("hex") !== digest) return add("bodies.jsonl.gz", "the body is not the one whose digest the envelope holds", index);
   const fields = JSON.parse(body);
-  if (fields.type !== type || (own && fields.project !== stated.project)) add("bodies.jsonl.gz", "body and envelope differ", index);
+  if (fields.type !== type || !fields.subject !== !subject || (own && fields.project !== stated.project)) add("bodies.jsonl.gz", "body and envelope differ", index);
   if (own && subject) for (const [one, other] of [[subject, fields.subject], [`of ${fields.subject}`, subject]])
     if (other !== (state.names.get(one) ?? state.names.set(one, other).get(one))) add("bodies.jsonl.gz", "a pseudonym is of two threads, or a thread of two", index);
   if (["log.pruned", "body.shredded"].includes(type))

@@ -124,7 +124,7 @@ LIES: dict[str, tuple[Rewrite, str]] = {
     ),
     "an absent read of a child": (
         _of(REREAD, "confirmed", _seen("observation", child="msg_1")),
-        "no entry holds the read",
+        "told of a child",
     ),
     "a read that was otherwise": (
         _of(REREAD, "confirmed", _seen("observation", **{"class": "present"})),

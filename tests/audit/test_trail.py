@@ -9,7 +9,7 @@ import pytest
 from worker.audit.reading import Misshapen
 from worker.audit.trail import Trail
 
-_PASS = {
+_PASS: dict[str, Any] = {
     "afters": [["object_absent", "good"]],
     "answer": "acknowledged",
     "armed": True,
@@ -19,7 +19,8 @@ _PASS = {
     "fence": 1,
     "item": "itm_1",
 }
-_CONTROL = {"class": "present", "step": "control"}
+_CONTROL = {"class": "present", "step": "control", "subject": "conv_2"}
+_PROBE = {"control": "good", "kind": "conversation", "observations": [_CONTROL], "supports": ["thr_1"]}
 _TRY = {"fence": 1, "item": "itm_1", "subject": "thr_1"}
 _INTENDED: dict[str, Any] = {
     **_TRY,
@@ -45,6 +46,7 @@ _GRADED: dict[str, Any] = {
     "observations": [_CONTROL],
     "owner": "team",
     "passes": [_PASS],
+    "passes_made": 1,
     "reread": None,
 }
 _STORY = [
@@ -56,8 +58,9 @@ _STORY = [
 
 
 def _told(trail: Trail, *without: str) -> list[str]:
+    trail.feed(0, "control.probed", None, _PROBE)
     story = [(kind, body) for kind, body in _STORY if kind not in without]
-    return [what for at, (kind, body) in enumerate(story) for what in trail.feed(at, kind, 0, body)]
+    return [what for at, (kind, body) in enumerate(story, 1) for what in trail.feed(at, kind, 0, body)]
 
 
 def test_a_story_that_is_whole_leaves_nothing_to_say() -> None:
@@ -76,7 +79,8 @@ def test_a_misshapen_grade_counts_for_nothing_wherever_it_breaks_off(broken: Any
     present = {**_REREAD, "control": "none", "observation": {"class": "present"}}
     assert list(trail.feed(4, "thread.reread", 0, present)) == []
     assert list(trail.back()) == []
-    assert trail.feed(5, "thread.graded", 0, _GRADED) == [
+    trail.feed(5, "control.probed", None, _PROBE)
+    assert list(trail.feed(6, "thread.graded", 0, _GRADED)) == [
         "item itm_1, fence 1: the grade does not tell of a read that saw present, control none"
     ]
 
@@ -91,7 +95,7 @@ def test_a_read_at_no_instant_is_misshapen(at: str) -> None:
 def test_what_may_lie_before_a_range_is_excused_until_the_thread_is_registered_in_it() -> None:
     early = Trail(whole=False)
     assert _told(early, "delete.intended", "thread.reread") == []
-    assert early.unbacked == 1
+    assert early.unbacked == 2  # the answer, and the grade
     registered = Trail(whole=False)
     registered.feed(0, "thread.registered", 0, {})
     assert len(_told(registered, "delete.intended", "thread.reread")) > 1
@@ -102,9 +106,9 @@ def test_a_thread_some_of_whose_bodies_are_gone_is_excused_and_no_other() -> Non
     trail = Trail()
     trail.lose("delete.intended", 0)
     assert _told(trail, "delete.intended") == []
-    assert trail.unbacked == 1
+    assert trail.unbacked == 3  # the answer, the read since, and the grade
     told = trail.feed(9, "delete.answered", 1, {**_ANSWERED, "subject": "thr_2"})
-    assert told == ["a DELETE was answered, and no intent stands before it"]
+    assert list(told) == ["a DELETE was answered, and no intent stands before it"]
 
 
 def test_no_word_that_is_none_is_remembered() -> None:
@@ -125,6 +129,192 @@ def test_controls_of_threads_that_nobody_met_take_no_memory_without_end() -> Non
     trail = Trail()
     for number in range(100):
         supports = [f"thr_{number}_{one}" for one in range(100)]
-        probe = {"control": "good", "kind": "conversation", "supports": supports}
-        trail.feed(number, "control.probed", None, probe)
+        trail.feed(number, "control.probed", None, {**_PROBE, "supports": supports})
     assert len(trail._controls) == 1000
+
+
+def _changed(kind: str, **changes: Any) -> tuple[str, dict[str, Any]]:
+    """Return the story's entry of this type, changed."""
+    return kind, {**dict(_STORY)[kind], **changes}
+
+
+_BEFORE = {**_TRY, "observation": {"class": "present"}}
+_IS_BACK = {"control": "none", "observation": {"class": "present"}}
+_A_DAY_LATER = {"observation": {"class": "object_absent", "at": "2026-11-02T00:00:00Z"}}
+_AGAIN = {"class": "object_absent", "control": "good"}
+_SUSTAINED = _changed("thread.graded", grade="sustained", reread=_AGAIN)
+_REFUTED = _changed("thread.graded", grade="still_present", reread={"class": "present", "control": "none"})
+_FIVE_DAYS_BEFORE = {"class": "object_absent", "at": "2026-10-27T00:00:00Z"}
+_BY_FENCE_2 = {**_PASS, "fence": 2}
+_SECOND = [
+    _changed("delete.intended", fence=2),
+    _changed("delete.answered", fence=2, observation={"class": "denied"}),
+    _changed("thread.reread", fence=2, **_IS_BACK),
+]
+
+# What stands behind a whole story (or in place of it), and what is said of it.
+ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
+    "a later claim that saw it": (
+        [*_STORY[:3], ("thread.preread", {**_BEFORE, "fence": 2}), _STORY[3]],
+        "an entry of another attempt stands between",
+    ),
+    "a later attempt that is not told": (
+        [*_STORY[:3], *_SECOND, _changed("thread.graded", attempts=2, passes_made=2)],
+        "an entry of another attempt stands between",
+    ),
+    "two attempts in another order": (
+        [
+            *_STORY[:3],
+            *_SECOND,
+            _changed("thread.graded", attempts=2, passes=[_BY_FENCE_2, _PASS], passes_made=2),
+        ],
+        "not stand in the order of their intents",
+    ),
+    "an earlier attempt that is not told": (
+        [
+            *_STORY[:2],
+            ("thread.preread", {**_TRY, "fence": 2, "observation": _FIVE_DAYS_BEFORE}),
+            _changed(
+                "thread.graded",
+                fence=2,
+                grade="absent",
+                passes=[{**_PASS, "armed": False, "answer": "none", "before": "object_absent", "fence": 2}],
+            ),
+        ],
+        "passes are said to have been made",
+    ),
+    "an attempt before the told ones": (
+        [
+            _STORY[0],
+            _changed("delete.intended", fence=2),
+            _changed("delete.answered", fence=2),
+            _changed("thread.reread", fence=2),
+            _changed("thread.graded", attempts=2, fence=2, passes=[_PASS, _BY_FENCE_2][1:], passes_made=1),
+        ],
+        "passes are said to have been made",
+    ),
+    "a read before the intent": (
+        [_STORY[2], *_STORY[:2], _STORY[3]],
+        "a read since the DELETE stands there, and no intent before it",
+    ),
+    "a read before the answer": (
+        [_STORY[0], _STORY[2], _STORY[1], _STORY[3]],
+        "a DELETE was answered behind a read that followed it",
+    ),
+    "an answer behind the grade": (
+        [*_STORY, _STORY[1]],
+        "a DELETE was answered behind a read that followed it, or behind its grade",
+    ),
+    "a first read behind the answer": (
+        [*_STORY[:3], ("thread.preread", _BEFORE), _STORY[3]],
+        "a first read stands behind the answer",
+    ),
+    "the same grade again": ([*_STORY, _STORY[3]], "the claim was graded before"),
+    "a grade after it was back": (
+        [*_STORY, _changed("thread.reread", **_IS_BACK), _REFUTED, _STORY[3]],
+        "the claim was graded before",
+    ),
+    "sustained after it was back": (
+        [
+            *_STORY,
+            _changed("thread.reread", **_A_DAY_LATER),
+            _changed("thread.reread", **_IS_BACK),
+            _REFUTED,
+            _SUSTAINED,
+        ],
+        "the claim was graded before",
+    ),
+    "another claim's read, dated back": (
+        [
+            *_STORY,
+            ("thread.preread", {**_TRY, "item": "itm_2", "observation": _FIVE_DAYS_BEFORE}),
+            _changed("thread.reread", observation={"class": "object_absent", "at": "2026-11-01T00:00:01Z"}),
+            _SUSTAINED,
+        ],
+        "no entry holds the later read",
+    ),
+    "a later read without a control of its own": (
+        [*_STORY, _changed("thread.reread", **_A_DAY_LATER), _SUSTAINED],
+        "leans on a control that no entry holds",
+    ),
+    "a fence with the same hash": (
+        [
+            *_STORY[:3],
+            _changed("thread.graded", fence=2**61, passes=[{**_PASS, "fence": 2**61}]),
+        ],
+        "no intent stands before this grade",
+    ),
+    "an intent that saw a child": (
+        [_changed("delete.intended", before={"class": "present", "child": "msg_1"}), *_STORY[1:]],
+        "or is of a child",
+    ),
+    "an intent told again, otherwise": (
+        [_changed("delete.intended", children_found=3), *_STORY],
+        "intended twice, and each time otherwise",
+    ),
+    "an answer told again": ([*_STORY[:2], *_STORY[1:]], "answered twice"),
+    "a read told twice": (
+        [*_STORY[:3], _changed("thread.graded", passes=[{**_PASS, "afters": [*_PASS["afters"]] * 2}])],
+        "stands there twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_story_whose_entries_contradict_each_other_is_found(order: str) -> None:
+    story, what = ORDERS[order]
+    trail, told = Trail(), list[str]()
+    trail.feed(0, "control.probed", None, _PROBE)
+    for at, (kind, body) in enumerate(story, 1):
+        told += trail.feed(at, kind, 0, body)
+    assert any(what in one for one in told), told
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        _changed("thread.reread", **_IS_BACK),
+        _changed("thread.reread", fence=2, **_IS_BACK),
+        ("thread.preread", {**_BEFORE, "fence": 2}),
+        _changed("delete.intended", fence=2),
+    ],
+)
+def test_whatever_sees_a_deleted_thread_again_has_to_be_graded(entry: tuple[str, dict[str, Any]]) -> None:
+    trail = Trail()
+    assert _told(trail) == []
+    trail.feed(7, entry[0], 0, entry[1])
+    trail.lose("thread.accepted", 0)
+    assert list(trail.back()) == [7]
+    # A body that is gone behind it may be the one that says so.
+    trail.lose("thread.graded", 0)
+    assert list(trail.back()) == []
+
+
+def test_what_entries_contradict_is_excused_by_no_body_that_is_gone() -> None:
+    trail = Trail()
+    trail.lose("thread.accepted", 0)
+    assert _told(trail, "thread.graded", "delete.answered") == []
+    denied = {**_ANSWERED, "observation": {"class": "denied"}}
+    trail = Trail()
+    trail.lose("thread.accepted", 0)
+    story = [_STORY[0], ("delete.answered", denied), _STORY[2], _STORY[3]]
+    told = [what for at, (kind, body) in enumerate(story) for what in trail.feed(at, kind, 0, body)]
+    assert told == ["item itm_1, fence 1: the answer was denied, the grade says acknowledged"]
+
+
+@pytest.mark.parametrize("kind", ["thread.graded", "delete.intended", "thread.reread"])
+def test_an_entry_about_a_deletion_is_about_a_thread(kind: str) -> None:
+    assert list(Trail().feed(0, kind, None, {})) == ["the entry is about no thread"]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        [],
+        [{"class": "denied", "step": "control", "subject": "conv_2"}],
+    ],
+)
+def test_a_control_that_saw_nothing_supports_nothing(seen: list[dict[str, Any]]) -> None:
+    trail = Trail()
+    trail.feed(0, "control.probed", None, {**_PROBE, "observations": seen})
+    assert trail._controls == {}

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.flows.going import DAY, ended, exported, is_sound, kept, shredded, verified
+from tests.flows.going import DAY, VKEY, ended, exported, is_sound, kept, shredded, sibling, verified
 from tests.world.world import ACTOR, PROJECT, World
 from worker.audit import bodies
+from worker.audit.verify import verify_bundle
 from worker.flows import shred as flow
 from worker.flows.accept import accept
 from worker.flows.attest import attest
+from worker.flows.change import Change, change
 from worker.flows.erase import order_erasure
 from worker.flows.failures import list_failures
 from worker.flows.hold import release_hold
 from worker.flows.prove import prove
+from worker.flows.retry import retry
 from worker.flows.shred import BodiesNeeded
 from worker.model.decision import HoldScope, TagSelector
 from worker.model.errors import Invalid, NotFound
 from worker.model.thread import Kind, ThreadState
 from worker.store import gone, log, references, threads
 from worker.store.tables import thread as thread_table
+from worker.store.threads import StoredThread
 
 OWNER = "data-subject-81"
 
@@ -338,3 +343,55 @@ def test_no_envelope_names_an_owner_a_project_or_a_thread(world: World) -> None:
         leaves = b"".join(log.envelopes(db, log.read_head(db).size))
     for name in (OWNER, PROJECT, own.thread.id, own.thread.external_id, "keeper"):
         assert name.encode() not in leaves
+
+
+def test_the_answer_to_one_owner_verifies_where_a_former_owner_was_shredded(
+    world: World, tmp_path: Path
+) -> None:
+    """What the former owner's entries told of the thread is gone, and single entries leave no trace of it."""
+    one = world.register(kind=Kind.RESPONSE, owner=OWNER)
+    sibling(world)
+    give(world, one, "former")
+    world.faults("forbidden@delete")
+    world.sweep()
+    world.drain()
+    with world.database.read() as db:
+        (failure,) = list_failures(db, accepted=False)
+    retry(world.database, failure.fingerprint, reason="asked", actor=ACTOR, clock=world.clock)
+    world.faults()
+    give(world, one, OWNER)
+    world.sweep()
+    world.drain()
+    world.clock.move(DAY + timedelta(minutes=1))
+    world.drain()
+    assert world.grade(one) == "sustained"
+    shredded(world, "former")
+    window = (world.clock.now() - 400 * DAY, world.clock.now() + DAY)
+    out = tmp_path / "answer.zip"
+    attest(
+        world.database,
+        world.sealer,
+        project=PROJECT,
+        owner=OWNER,
+        window=window,
+        out=out,
+        actor=ACTOR,
+        clock=world.clock,
+    )
+    report = verify_bundle(out, keys=[VKEY])
+    assert report.problems == ()
+    assert any("lean on others that are not here" in note for note in report.notes)
+    assert exported(world, tmp_path / "project.zip").problems == ()
+
+
+def give(world: World, stored: StoredThread, owner: str) -> None:
+    wanted = Change(owner=owner, given=frozenset({"owner"}))
+    change(
+        world.database,
+        stored.thread.id,
+        wanted,
+        versions=None,
+        actor=ACTOR,
+        clock=world.clock,
+        lease=world.lease,
+    )

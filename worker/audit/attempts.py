@@ -1,7 +1,8 @@
 """What the log recorded of one attempt: the intent, the answer, and every read of the thread under one claim.
 
 An attempt is known by thread, item, fence and stage. Here stand the states that it can be in; each is one
-object however many attempts share it, since most of a million threads were tried alike.
+object however many attempts share it, since most of a million threads were tried alike. Whoever calls hands
+in words that are known: what a log says at will would be remembered for ever.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ _SILENT = frozenset({Class.NONE.value, Class.THROTTLED.value})
 class Recorded:
     """What the entries of one attempt say so far, in the words of the log; empty where none says it.
 
-    ``before`` and ``children`` are those of the intent. Reads after a grade that may be called deleted are
-    ``later``, those before it ``afters``.
+    ``before`` and ``children`` are those of the intent, which is the ``order``-th of its thread. Reads after
+    a grade that may be called deleted (``proven``) are ``later``, those before it ``afters``; ``over`` says
+    that the claim was graded as anything else.
     """
 
     before: str = ""
     children: str = ""
+    order: int = 0
     answer: str = ""
     prereads: frozenset[str] = frozenset()
     afters: frozenset[Read] = frozenset()
     later: frozenset[Read] = frozenset()
     proven: bool = False
+    over: bool = False
 
 
 NOTHING = Recorded()
@@ -44,7 +48,7 @@ NOTHING = Recorded()
 
 def children_of(found: int, confirmed: int) -> str | None:
     """Return how the children stand by an intent's two numbers; None where they cannot be."""
-    if confirmed > found:
+    if not 0 <= confirmed <= found:
         return None
     if not found:
         return Children.NONE.value
@@ -52,9 +56,9 @@ def children_of(found: int, confirmed: int) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def intended(known: Recorded, before: str, children: str) -> Recorded:
+def intended(known: Recorded, before: str, children: str, order: int) -> Recorded:
     """Add an intent; one that could not leave in time is recorded again as the same attempt."""
-    return replace(known, before=before, children=children)
+    return replace(known, before=before, children=children, order=known.order or order)
 
 
 @lru_cache(maxsize=4096)
@@ -79,50 +83,57 @@ def read(known: Recorded, word: str, control: str) -> Recorded:
 
 
 @lru_cache(maxsize=4096)
-def proven(known: Recorded) -> Recorded:
-    """Add that its thread was graded as what may be called deleted."""
-    return replace(known, proven=True)
+def graded(known: Recorded, *, deleted: bool) -> Recorded:
+    """Add that its claim was graded, as what may be called deleted or as anything else."""
+    return replace(known, proven=deleted, over=not deleted)
+
+
+@lru_cache(maxsize=4096)
+def missing(known: Recorded, saw: Pass) -> tuple[str, ...]:
+    """Return what a grade's pass says and no entry of its attempt does."""
+    return tuple(_missing(known, saw))
+
+
+def _missing(known: Recorded, saw: Pass) -> Iterator[str]:
+    before, answer = saw.before.value, saw.answer.value
+    if saw.armed and not known.before:
+        yield "no intent stands before this grade"
+    elif not saw.armed and before not in known.prereads and before not in _SILENT:
+        yield f"no entry holds the first read, which is told as {before}"
+    if not known.answer and answer not in _UNRECORDED:
+        yield f"no entry holds the answer, which is told as {answer}"
+    for word, control in sorted(_told(saw) - known.afters):
+        yield f"no entry holds the read that is told as {word}, control {control}"
 
 
 @lru_cache(maxsize=4096)
 def unlike(known: Recorded, saw: Pass, *, newest: bool) -> tuple[str, ...]:
-    """Return what a grade's pass says otherwise than the entries of its attempt, or without one.
+    """Return what the entries of an attempt say, and a grade's pass says otherwise or not at all.
 
     Only of the ``newest`` pass all reads are told: of an earlier one they no longer decide anything.
     """
-    return (*_before(known, saw), *_answer(known, saw), *_afters(known, saw, newest=newest))
+    return tuple(_unlike(known, saw, newest=newest))
 
 
-def _before(known: Recorded, saw: Pass) -> Iterator[str]:
-    before = saw.before.value
-    if saw.armed and not known.before:
-        yield "no intent stands before this grade"
-    elif saw.armed:
+def _unlike(known: Recorded, saw: Pass, *, newest: bool) -> Iterator[str]:
+    before, answer, told = saw.before.value, saw.answer.value, _told(saw)
+    if known.before and not saw.armed:
+        yield "an intent stands there, of which the grade does not tell"
+    elif known.before:
         if known.before != before:
             yield f"the intent saw {known.before}, the grade says {before}"
         if known.children != saw.children.value:
             yield f"the intent has {known.children} of the children gone, the grade {saw.children.value}"
-    elif known.before:
-        yield "an intent stands there, of which the grade does not tell"
-    elif before not in known.prereads and before not in _SILENT:
-        yield f"no entry holds the first read, which is told as {before}"
     for word in sorted(known.prereads - {before}):
         yield f"the first read saw {word}, the grade says {before}"
-
-
-def _answer(known: Recorded, saw: Pass) -> Iterator[str]:
-    answer = saw.answer.value
     if known.answer and known.answer != answer:
         yield f"the answer was {known.answer}, the grade says {answer}"
-    elif not known.answer and answer not in _UNRECORDED:
-        yield f"no entry holds the answer, which is told as {answer}"
-
-
-def _afters(known: Recorded, saw: Pass, *, newest: bool) -> Iterator[str]:
-    told = {(seen.value, control.value) for seen, control in saw.afters}
-    for word, control in sorted(told - known.afters):
-        yield f"no entry holds the read that is told as {word}, control {control}"
-    # Of several reads a grade may leave out those that cannot change it (observed.telling_passes).
-    if newest and len(saw.afters) <= 1:
+    if newest:
         for word, control in sorted(known.afters - told):
             yield f"the grade does not tell of a read that saw {word}, control {control}"
+        if len(told) != len(saw.afters):
+            yield "a read stands there twice"
+
+
+def _told(saw: Pass) -> frozenset[Read]:
+    return frozenset((seen.value, control.value) for seen, control in saw.afters)

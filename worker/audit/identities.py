@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from worker.audit.entry import EntryType
@@ -12,6 +12,7 @@ from worker.audit.reading import Body, items, mapping, text, texts
 _CHANGED = EntryType.THREAD_CHANGED.value
 _WHO = texts("kind", "external_id", "owner")
 _CUT = "…"
+_SAME: tuple[Sequence[str], Sequence[str]] = (), ()
 # There are not more fields that change (schemas); a hostile entry could name one over and over.
 _MOST_CHANGES = 8
 
@@ -29,10 +30,13 @@ class Identities:
     # Of the few whose owner was changed: all that were told. None stands for any, where one was cut.
     _more: dict[int, set[int] | None] = field(default_factory=dict)
 
-    def feed(self, kind: str, thread: int, body: Body) -> Iterable[str]:
-        """Take an entry about a thread and give what differs; raises Misshapen."""
+    def feed(self, kind: str, thread: int, body: Body) -> tuple[Sequence[str], Sequence[str]]:
+        """Take an entry about a thread and give what differs of itself, and of its owner; raises Misshapen.
+
+        An entry that changed the owner may be missing, so the second may be excused.
+        """
         if "external_id" not in body:
-            return ()
+            return _SAME
         what, external_id, owner = _WHO(body)
         if thread >= len(self._objects):
             more = [0] * (thread + 1 - len(self._objects))
@@ -40,17 +44,18 @@ class Identities:
             self._owners.extend(more)
         if kind == _CHANGED:
             self._change(thread, body)
-        wrong = []
-        same = hash((what, external_id)) or 1
-        if same != (self._objects[thread] or same):
-            wrong.append("the kind or external id is another than before")
-        self._objects[thread] = same
-        told = hash(owner) or 1
-        if told != (self._owners[thread] or told) and not self._may_be(thread, told):
-            wrong.append("the owner is another than before, and no entry changed it")
+        same, told = hash((what, external_id)) or 1, hash(owner) or 1
         # Entries of a claim may still tell the owner of before a change, so the first one stays.
-        self._owners[thread] = self._owners[thread] or told
-        return wrong
+        before = self._objects[thread] or same, self._owners[thread] or told
+        self._objects[thread], self._owners[thread] = before
+        if before == (same, told):
+            return _SAME
+        return (
+            () if before[0] == same else ("the kind or external id is another than before",),
+            ()
+            if before[1] == told or self._may_be(thread, told)
+            else ("the owner is another than before, and no entry changed it",),
+        )
 
     def _may_be(self, thread: int, told: int) -> bool:
         more = self._more.get(thread, ())

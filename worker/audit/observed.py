@@ -21,7 +21,7 @@ from worker.model.evidence import Children, Class, Control, Observation, Pass, R
 
 MAX_OBSERVATIONS = 12
 MAX_PASSES = 12
-_LONG, _SHORT = 80, 64
+MOST_CHARACTERS, _SHORT = 80, 64
 # Printable ASCII of which JSON writes every character as one byte.
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")
 _PAIR = 2
@@ -44,16 +44,16 @@ def observation_body(one: Observation) -> dict[str, Json]:
     fields: dict[str, Json] = {
         "at": rfc3339(one.at),
         "body_sha256": one.body_sha256,
-        "child": cut(one.child, _LONG),
+        "child": cut(one.child, MOST_CHARACTERS),
         "class": one.seen.value,
-        "detail": cut(one.detail, _LONG),
+        "detail": cut(one.detail, MOST_CHARACTERS),
         "latency_ms": one.latency_ms,
         "provider_created_at": rfc3339(one.provider_created_at) if one.provider_created_at else None,
         "provider_date": cut(one.provider_date, _SHORT),
         "request_id": cut(one.request_id, _SHORT),
         "status": one.status,
         "step": one.step.value,
-        "subject": cut(one.subject, _LONG) or None,
+        "subject": cut(one.subject, MOST_CHARACTERS) or None,
     }
     return {key: value for key, value in fields.items() if value is not None}
 

@@ -186,7 +186,7 @@ def _graded(texts: _Texts) -> Body | None:
     texts["account"] = None if account["provider"] is None else account
     texts["reread"] = None if reread["class"] is None else reread
     texts["attempts"], texts["fence"] = int(texts["attempts"]), int(texts["fence"])
-    texts["grader_version"] = int(texts["grader_version"])
+    texts["grader_version"], texts["passes_made"] = int(texts["grader_version"]), int(texts["passes_made"])
     return texts
 
 
@@ -310,7 +310,7 @@ _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
                 "observations": _unread("observations"),
                 "observations_made": _WHOLE,
                 "passes": _unread("passes"),
-                "passes_made": _WHOLE,
+                "passes_made": _kept("passes_made", _WHOLE),
                 "policy": _kept("policy"),
                 "reread": _maybe(
                     _object({"class": _kept("reread_class"), "control": _kept("reread_control")})

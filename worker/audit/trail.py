@@ -8,57 +8,39 @@ then, so order is the order of leaves alone; but a later read has to be a day af
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from typing import TypeAlias
 
 from worker.audit.attempts import (
     NOTHING,
     Recorded,
     answered,
     children_of,
+    graded,
     intended,
+    missing,
     preread,
-    proven,
     read,
     unlike,
 )
 from worker.audit.entry import EntryType
+from worker.audit.grades import GRADERS, NEWEST, Tried, is_other, lacking_later, misstated
 from worker.audit.identities import Identities
 from worker.audit.observed import read_pass, read_reread
 from worker.audit.reading import Body, Misshapen, items, mapping, number, text
 from worker.model.decision import Outcome
-from worker.model.evidence import Class, Control, Grade, Pass, Reread, Step, fold, grade
+from worker.model.evidence import Class, Control, Grade, Reread
 from worker.model.work import Stage
 
-# The grade, and the control that it leans on.
-Judged: TypeAlias = tuple[Grade, Control]
-Grader: TypeAlias = Callable[[tuple[Pass, ...], Reread | None], Judged]
-
-
-# Most threads were tried alike, and a verifier grades a million.
-@lru_cache(maxsize=4096)
-def _grader_1(passes: tuple[Pass, ...], reread: Reread | None) -> Judged:
-    evidence = fold(passes, reread=reread)
-    graded = grade(evidence)
-    if graded is Grade.SUSTAINED and reread is not None:
-        return graded, reread.control
-    return graded, evidence.control
-
-
-# A grade is judged by the version that it names. One that was ever written here stays.
-GRADERS: Mapping[int, Grader] = {1: _grader_1}
-
 _NEEDS_CONTROL = frozenset({Grade.CONFIRMED, Grade.SUSTAINED, Grade.INFERRED, Grade.ABSENT})
-_CONTAINER, _OF_CONTROL = Stage.CONTAINER.value, Step.CONTROL.value
+_CONTAINER = Stage.CONTAINER.value
 _PRESENT, _ABSENT = Class.PRESENT.value, Class.OBJECT_ABSENT.value
 _DUE = Outcome.DUE.value
 _CONTROL_BITS = {Control.GOOD: 1, Control.ROUTE_ONLY: 2}
-_CONTROL = "leans on a control that no entry holds"
-_REGISTERED, _LOST = 1, 2
+_REGISTERED, _LOST, _DELETED = 1, 2, 4
 _DAY_SECONDS = 24 * 60 * 60
 _MOST_INTENTS = 2**16 - 1
 # Room for controls before any thread is met; each thread brings more.
@@ -66,6 +48,8 @@ _ROOM = 1000
 # The words that may be remembered; a hostile text would take as much memory as it likes.
 _CLASSES = {one.value: one.value for one in Class}
 _CONTROLS = {one.value: one.value for one in Control}
+_STAGES = {one.value: one.value for one in Stage}
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,132 +59,178 @@ class Trail:
     Threads are numbers (pseudonyms). Other keys are 64-bit hashes under a secret of this process, so that
     the trails of a million threads fit in memory. ``whole`` says that the range begins at leaf 0; in one that
     begins later, a thread that was registered before it may lean on entries that are not there, and so may
-    one of whose bodies some are gone: such grades are counted in ``unbacked`` and are no defect.
+    one of whose bodies some are gone. What such a thread lacks is counted in ``unbacked`` and is no defect;
+    what its entries say otherwise is. ``single`` entries come without those of controls, and of ``partial``
+    ones nobody knows which are gone.
     """
 
     whole: bool = True
+    single: bool = False
+    partial: bool = False
     unbacked: int = 0
     _identities: Identities = field(default_factory=Identities)
     # By thread, item, fence and stage.
     _attempts: dict[int, Recorded] = field(default_factory=dict)
-    # By thread: flags, how often a DELETE was intended, and when it was last read absent (Unix seconds).
+    # By thread: flags, how often a DELETE was intended, when it was last read absent (Unix seconds) up to the
+    # grade that called it deleted, and the newest attempt that an entry is of.
     _flags: array[int] = field(default_factory=lambda: array("B"))
     _intents: array[int] = field(default_factory=lambda: array("H"))
     _absent_at: array[float] = field(default_factory=lambda: array("d"))
+    _newest: array[int] = field(default_factory=lambda: array("q"))
     # By thread id and kind, from a control to the grade that it supports.
     _controls: dict[int, int] = field(default_factory=dict)
     # Threads that were read present after they were called deleted, and at which leaf.
     _back: dict[int, int] = field(default_factory=dict)
-    _control_lost: bool = False
+    _controls_lost: int = 0
 
     def lose(self, kind: str, thread: int | None) -> None:
         """Note that a body of this type, about this thread or about none, is not there."""
-        if kind == EntryType.CONTROL_PROBED:
-            self._control_lost = True
+        if kind == _PROBED:
+            self._controls_lost += 1
         if thread is not None:
             self._make_room(thread)
             self._flags[thread] |= _LOST
+            if kind == _GRADED:
+                # It may be the grade that says so.
+                self._back.pop(thread, None)
 
     def feed(self, index: int, kind: str, thread: int | None, body: Body) -> Sequence[str]:
         """Take the next own entry and give what is wrong with it; raises Misshapen, ValueError.
 
-        Of an entry that is misshapen nothing is remembered.
+        Of an entry that is misshapen no attempt remembers anything.
         """
+        take = _TAKING.get(kind)
         if thread is None:
             if kind == _PROBED:
                 self._probe(body)
-            return ()
+            return () if take is None else ("the entry is about no thread",)
         self._make_room(thread)
-        take = _TAKING.get(kind)
+        other, owner = self._identities.feed(kind, thread, body)
         wrong = take(self, index, thread, body) if take else ()
-        other = self._identities.feed(kind, thread, body)
-        return (*wrong, *other) if other and not self._is_excused(thread) else wrong
+        return (*wrong, *other, *self._unless_excused(thread, owner)) if other or owner else wrong
 
     def back(self) -> Iterator[int]:
         """Yield the leaves of later reads that found a thread present where no grade says so."""
-        yield from sorted(leaf for thread, leaf in self._back.items() if not self._is_excused(thread))
+        if self.partial:
+            self.unbacked += len(self._back)
+        else:
+            yield from sorted(self._back.values())
 
     def _make_room(self, thread: int) -> None:
         if thread >= len(self._flags):
             more = [0] * (thread + 1 - len(self._flags))
-            self._flags.extend(more)
-            self._intents.extend(more)
+            for one in (self._flags, self._intents, self._newest):
+                one.extend(more)
             self._absent_at.extend(more)
 
-    def _is_excused(self, thread: int) -> bool:
-        """Tell whether entries of a thread may be missing: some are gone, or the range begins after them."""
+    def _unless_excused(self, thread: int, lacking: Sequence[str]) -> Sequence[str]:
+        """Return what is lacking, unless entries of the thread may be missing; then it is only counted."""
         flags = self._flags[thread]
-        return bool(flags & _LOST) or not (self.whole or flags & _REGISTERED)
+        complete = (self.whole or flags & _REGISTERED) and not self.partial and not flags & _LOST
+        if complete or not lacking:
+            return lacking
+        self.unbacked += 1
+        return ()
 
     def _register(self, _index: int, thread: int, _body: Body) -> Sequence[str]:
         self._flags[thread] |= _REGISTERED
         return ()
 
-    def _intend(self, _index: int, thread: int, body: Body) -> Sequence[str]:
-        seen = _class(mapping(body.get("before")))
+    def _intend(self, index: int, thread: int, body: Body) -> Sequence[str]:
+        before = mapping(body.get("before"))
+        seen = _class(before)
         outcome = text(mapping(body.get("decision")), "outcome")
         children = children_of(number(body, "children_found"), number(body, "children_confirmed"))
-        stage = text(body, "stage")
+        stage = _stage(body)
         key = _key(thread, body, stage)
         known = self._attempts.get(key, NOTHING)
-        if stage == _CONTAINER and not known.before:
-            self._intents[thread] = min(self._intents[thread] + 1, _MOST_INTENTS)
-        self._attempts[key] = intended(known, seen, children or "")
-        if seen == _PRESENT and outcome == _DUE and children:
-            return ()
+        if stage == _CONTAINER:
+            self._intents[thread] = min(self._intents[thread] + (not known.before), _MOST_INTENTS)
+            self._touch(thread, key, seen, index)
+        order = self._intents[thread] if stage == _CONTAINER else 0
+        self._attempts[key] = intended(known, seen, children or "", order)
         wrong = []
-        if seen != _PRESENT:
-            wrong.append(f"a DELETE was intended although the read before it says {seen}")
+        if seen != _PRESENT or before.get("child") is not None:
+            wrong.append(f"a DELETE was intended although the read before it says {seen}, or is of a child")
         if outcome != _DUE:
             wrong.append(f"a DELETE was intended although the decision was {outcome}")
         if not children:
             wrong.append("more children are told to be gone than were found")
+        if stage == _CONTAINER and known.before and (known.before, known.children) != (seen, children):
+            wrong.append("an attempt was intended twice, and each time otherwise")
         return wrong
 
     def _answer(self, _index: int, thread: int, body: Body) -> Sequence[str]:
-        seen, stage = _of_thread(body, "observation"), text(body, "stage")
-        if seen is None and stage == _CONTAINER:
-            return ["the answer to the thread's own DELETE is told of a child"]
-        key = _key(thread, body, stage)
+        seen, stage = mapping(body.get("observation")), _stage(body)
+        key, word = _key(thread, body, stage), _class(seen)
         known = self._attempts.get(key, NOTHING)
-        word = _class(mapping(body.get("observation")))
         self._attempts[key] = answered(known, word)
-        if not known.before and not self._is_excused(thread):
-            return ["a DELETE was answered, and no intent stands before it"]
-        if stage == _CONTAINER and known.answer not in {"", word}:
-            return [f"a DELETE was answered twice, with {known.answer} and with {word}"]
-        return ()
+        wrong: list[str] = []
+        if not known.before:
+            wrong += self._unless_excused(thread, ["a DELETE was answered, and no intent stands before it"])
+        if stage == _CONTAINER and seen.get("child") is not None:
+            wrong.append("the answer to the thread's own DELETE is told of a child")
+        if stage == _CONTAINER and known.answer:
+            wrong.append(f"a DELETE was answered twice, with {known.answer} and with {word}")
+        if known.afters or known.proven or known.over:
+            wrong.append("a DELETE was answered behind a read that followed it, or behind its grade")
+        return wrong
 
-    def _preread(self, _index: int, thread: int, body: Body) -> Sequence[str]:
-        seen = _of_thread(body, "observation")
-        if seen is not None:
-            key, word = _key(thread, body), _class(seen)
-            if word == _ABSENT:
-                self._absent_at[thread] = _seconds(seen)
-            self._attempts[key] = preread(self._attempts.get(key, NOTHING), word)
-        return ()
+    def _preread(self, index: int, thread: int, body: Body) -> Sequence[str]:
+        seen = mapping(body.get("observation"))
+        key, word = _key(thread, body), _class(seen)
+        known = self._attempts.get(key, NOTHING)
+        self._see(thread, word, seen)
+        self._attempts[key] = preread(known, word)
+        self._touch(thread, key, word, index)
+        if known.answer or known.afters or known.proven or known.over:
+            return ["a first read stands behind the answer, a later read or the grade of its claim"]
+        return _OF_A_CHILD if seen.get("child") is not None else ()
 
     def _read(self, index: int, thread: int, body: Body) -> Sequence[str]:
-        seen = _of_thread(body, "observation")
-        if seen is None:
-            return ()
+        seen = mapping(body.get("observation"))
         key, word, control = _key(thread, body), _class(seen), text(body, "control")
         control = _CONTROLS.get(control) or Control(control).value
         known = self._attempts.get(key, NOTHING)
-        if word == _ABSENT:
-            at = _seconds(seen)
-            if not known.proven:
-                self._absent_at[thread] = at
-            elif at < self._absent_at[thread] + _DAY_SECONDS:
-                return ()  # too early to sustain anything
-        elif word == _PRESENT and known.proven:
+        early = self._see(thread, word, seen)
+        # Too early to sustain anything: no later read.
+        if not (known.proven and early):
+            self._attempts[key] = read(known, word, control)
+        if known.proven:
+            self._note_back(thread, word, index)
+        else:
+            self._touch(thread, key, word, index)
+        wrong: Sequence[str] = _OF_A_CHILD if seen.get("child") is not None else ()
+        if known.over:
+            return (*wrong, "a read stands behind the grade of its claim")
+        if not known.before:
+            lacking = ["a read since the DELETE stands there, and no intent before it"]
+            return (*wrong, *self._unless_excused(thread, lacking))
+        return wrong
+
+    def _see(self, thread: int, word: str, seen: Body) -> bool:
+        """Note when a thread was read absent; tells whether that is less than a day after it was before."""
+        if word != _ABSENT:
+            return False
+        at = _seconds(seen)
+        if self._flags[thread] & _DELETED:
+            return at < self._absent_at[thread] + _DAY_SECONDS
+        self._absent_at[thread] = at
+        return True
+
+    def _touch(self, thread: int, key: int, word: str, index: int) -> None:
+        """Note that an entry of an attempt stands here, before its grade."""
+        self._newest[thread] = key
+        self._note_back(thread, word, index)
+
+    def _note_back(self, thread: int, word: str, index: int) -> None:
+        if word == _PRESENT and self._flags[thread] & _DELETED:
             self._back.setdefault(thread, index)
-        self._attempts[key] = read(known, word, control)
-        return ()
 
     def _probe(self, body: Body) -> None:
         bit = _CONTROL_BITS.get(Control(text(body, "control")))
-        if bit is None:
+        seen = [text(mapping(one), "class") for one in items(body, "observations")]
+        if bit is None or _PRESENT not in seen:
             return
         kind, controls = text(body, "kind"), self._controls
         # What supports a thread that is known; a hostile log could name others without end.
@@ -218,87 +248,113 @@ class Trail:
         stated, reread = text(body, "grade"), read_reread(body.get("reread"))
         tried = [read_pass(one) for one in items(body, "passes")]
         found, control = grader(tuple([saw for saw, _, _ in tried]), reread)
-        keys = [hash((thread, item, fence, _CONTAINER)) for _, item, fence in tried]
-        lacking = [*self._compare(thread, body, tried, keys), *self._compare_later(keys, reread)]
-        # Asked of every grade, so that no control outlives the grade that it supports.
-        if not self._is_controlled(body, control) and found in _NEEDS_CONTROL:
-            lacking.append(f"the grade {found.value} {_CONTROL}")
-        self._remember(thread, keys, found)
-        wrong = []
+        keys = [_key_of(thread, item, fence) for _, item, fence in tried]
+        known = [self._attempts.get(key, NOTHING) for key in keys]
+        wrong = [*misstated(body, tried, reread), *self._otherwise(thread, keys, known, tried, reread)]
         if found.value != stated:
             wrong.append(f"the grade is stated as {stated}, but what was seen supports {found.value}")
-        if not lacking:
-            return wrong
-        # A control stands in an entry of its own, about no thread: it may be older than what leans on it.
-        if self._is_excused(thread) or (self._control_lost and all(_CONTROL in one for one in lacking)):
-            self.unbacked += 1
-            return wrong
-        return [*wrong, *lacking]
+        lacking = [*self._lacking(thread, known, tried, body), *lacking_later(known, reread)]
+        # Asked of every grade, so that no control outlives the grade that it supports.
+        if not self._is_controlled(body, tried, reread, control) and found in _NEEDS_CONTROL:
+            if self._controls_lost:
+                self._controls_lost -= 1
+                self.unbacked += not lacking
+            else:
+                lacking.append(f"the grade {found.value} leans on a control that no entry holds")
+        self._remember(thread, keys, found)
+        return (*wrong, *self._unless_excused(thread, lacking)) if wrong or lacking else ()
 
-    def _compare(
-        self, thread: int, body: Body, tried: Sequence[tuple[Pass, str, int]], keys: Sequence[int]
+    def _otherwise(
+        self,
+        thread: int,
+        keys: Sequence[int],
+        known: Sequence[Recorded],
+        tried: Sequence[Tried],
+        reread: Reread | None,
     ) -> Iterator[str]:
-        """Give what the passes say otherwise than the entries of their attempts."""
-        told, count, last = number(body, "attempts"), self._intents[thread], len(keys) - 1
-        if told != count:
-            yield f"the grade tells of {told} DELETEs, and {count} were intended before it"
-        own = (text(body, "item"), number(body, "fence"))
-        if tried and tried[-1][1:] != own:
-            yield "the newest pass is not of the claim that the grade names"
+        """Give what entries say of these attempts, and the grade otherwise or not at all."""
+        for at, (one, (saw, item, fence)) in enumerate(zip(known, tried, strict=True)):
+            for what in unlike(one, saw, newest=at == len(tried) - 1):
+                yield f"item {item}, fence {fence}: {what}"
         if len(set(keys)) != len(keys):
             yield "an attempt stands there twice"
-        for at, (saw, item, fence) in enumerate(tried):
-            known = self._attempts.get(keys[at], NOTHING)
-            for what in unlike(known, saw, newest=at == last):
-                yield f"item {item}, fence {fence}: {what}"
-
-    def _compare_later(self, keys: Sequence[int], reread: Reread | None) -> Iterator[str]:
-        if reread is None:
+        orders = [one.order for one in known if one.order]
+        if orders != sorted(orders):
+            yield "the passes do not stand in the order of their intents"
+        if not known:
             return
-        word, control = reread.seen.value, reread.control.value
-        known = self._attempts.get(keys[-1], NOTHING) if keys else NOTHING
-        if (word, control) not in known.later:
-            yield f"no entry holds the later read, which is told as {word}, control {control}"
+        if self._newest[thread] not in {0, keys[-1]}:
+            yield "an entry of another attempt stands between the newest pass and the grade"
+        if known[-1].over or (known[-1].proven and reread is None):
+            yield "the claim was graded before"
 
-    def _is_controlled(self, body: Body, control: Control) -> bool:
-        """Tell whether the control that a grade leans on is recorded: in an entry, or beside the grade."""
-        wanted = _CONTROL_BITS.get(control, 0)
+    def _lacking(
+        self, thread: int, known: Sequence[Recorded], tried: Sequence[Tried], body: Body
+    ) -> Iterator[str]:
+        """Give what the passes say and no entry does."""
+        for one, (saw, item, fence) in zip(known, tried, strict=True):
+            for what in missing(one, saw):
+                yield f"item {item}, fence {fence}: {what}"
+        told, count = number(body, "attempts"), self._intents[thread]
+        newest = [one.order for one in known[-NEWEST:] if one.order]
+        if told != count:
+            yield f"the grade tells of {told} DELETEs, and {count} were intended before it"
+        elif newest != list(range(count - len(newest) + 1, count + 1)):
+            yield "a DELETE was intended that no pass tells of"
+
+    def _is_controlled(
+        self, body: Body, tried: Sequence[Tried], reread: Reread | None, control: Control
+    ) -> bool:
+        """Tell whether the control that a grade leans on is recorded.
+
+        That of a read since the DELETE has an entry of its own; that of a first read, and any where entries
+        come singly, stands beside the grade.
+        """
         probed = self._controls.pop(hash((text(body, "subject"), text(body, "kind"))), 0)
         external_id = text(body, "external_id")
-        beside = False
-        for one in map(mapping, items(body, "observations")):
-            step, word = text(one, "step"), text(one, "class")
-            # Nothing is its own control.
-            if step == _OF_CONTROL and word == _PRESENT and one.get("subject") != external_id:
-                beside = True
-        return beside or bool(probed & wanted)
+        # Each is looked at, so that a misshapen one is found wherever it stands.
+        others = [is_other(mapping(one), external_id) for one in items(body, "observations")]
+        afters = tried[-1][0].afters if tried else ()
+        if (reread is not None or (Class.OBJECT_ABSENT, control) in afters) and not self.single:
+            return bool(probed & _CONTROL_BITS.get(control, 0))
+        return any(others)
 
     def _remember(self, thread: int, keys: Sequence[int], found: Grade) -> None:
-        if found.deleted and keys:
-            self._attempts[keys[-1]] = proven(self._attempts.get(keys[-1], NOTHING))
-        elif found is Grade.STILL_PRESENT:
+        if keys:
+            known = self._attempts.get(keys[-1], NOTHING)
+            self._attempts[keys[-1]] = graded(known, deleted=found.deleted)
+        if found.deleted:
+            self._flags[thread] |= _DELETED
+        else:
+            self._flags[thread] &= ~_DELETED
+        if found is Grade.STILL_PRESENT:
             self._back.pop(thread, None)
 
 
-_PROBED = EntryType.CONTROL_PROBED.value
+_PROBED, _GRADED = EntryType.CONTROL_PROBED.value, EntryType.THREAD_GRADED.value
+_OF_A_CHILD = ("the read of a thread is told of a child",)
 _TAKING: Mapping[str, Callable[[Trail, int, int, Body], Sequence[str]]] = {
     EntryType.THREAD_REGISTERED.value: Trail._register,  # noqa: SLF001 - the class's own table
     EntryType.DELETE_INTENDED.value: Trail._intend,  # noqa: SLF001
     EntryType.DELETE_ANSWERED.value: Trail._answer,  # noqa: SLF001
     EntryType.THREAD_PREREAD.value: Trail._preread,  # noqa: SLF001
     EntryType.THREAD_REREAD.value: Trail._read,  # noqa: SLF001
-    EntryType.THREAD_GRADED.value: Trail._judge,  # noqa: SLF001
+    _GRADED: Trail._judge,  # noqa: SLF001
 }
 
 
 def _key(thread: int, body: Body, stage: str = _CONTAINER) -> int:
-    return hash((thread, text(body, "item"), number(body, "fence"), stage))
+    return _key_of(thread, text(body, "item"), number(body, "fence"), stage)
 
 
-def _of_thread(body: Body, name: str) -> Body | None:
-    """Return what was seen of the thread itself; None where it was seen of a child."""
-    seen = mapping(body.get(name))
-    return None if seen.get("child") is not None else seen
+def _key_of(thread: int, item: str, fence: int, stage: str = _CONTAINER) -> int:
+    # As text: the hashes of two integers may be equal whatever the process's secret is.
+    return hash((thread, item, str(fence), stage))
+
+
+def _stage(body: Body) -> str:
+    word = text(body, "stage")
+    return _STAGES.get(word) or Stage(word).value
 
 
 def _class(seen: Body) -> str:
@@ -311,9 +367,8 @@ def _seconds(seen: Body) -> float:
     """Return the instant of an observation in Unix seconds; raises Misshapen."""
     at = text(seen, "at")
     try:
-        found = datetime.fromisoformat(at)
-    except ValueError as broken:
-        raise Misshapen(f"{at!r} is no instant.") from broken
-    if found.tzinfo is None:
-        raise Misshapen(f"{at!r} is no instant in UTC.")
-    return found.timestamp()
+        if _INSTANT.fullmatch(at):
+            return datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        pass
+    raise Misshapen(f"{at!r} is no instant.")

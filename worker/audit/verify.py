@@ -108,9 +108,10 @@ def _walk(
     progress: Callable[[int, int], None],
 ) -> None:
     """Go through the entries once; compare the table on the way and the counts at the end."""
+    single = stated.scope != manifest.PROJECT
     # Single entries whose bodies are gone have left no envelope here that would say so.
-    whole = stated.first == 0 and (stated.scope == manifest.PROJECT or not stated.gone)
-    trail, table = Trail(whole=whole), Table(archive, found)
+    trail = Trail(whole=stated.first == 0, single=single, partial=single and bool(stated.gone))
+    table = Table(archive, found)
     walk = Walk(archive=archive, found=found, stated=stated, tally=tally, trail=trail, table=table)
     table.expect(deletions.line(deletions.HEADER))
     if stated.scope == manifest.PROJECT:
@@ -127,8 +128,8 @@ def _walk(
     for what in stated.disagreements(tally):
         found.add(manifest.MANIFEST, what)
     if trail.unbacked:
-        lean = f"{trail.unbacked} grades lean on entries that are not here: from before leaf {stated.first},"
-        found.notes.append(f"{lean} or with a body that is gone. They follow from what they state.")
+        lean = f"{trail.unbacked} entries lean on others that are not here: from before leaf {stated.first},"
+        found.notes.append(f"{lean} or with a body that is gone. Nothing that is here says otherwise.")
 
 
 def _compare_root(found: Findings, growing: Growing, checkpoint: Checkpoint | None) -> None:
