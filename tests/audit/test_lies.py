@@ -83,6 +83,15 @@ def _own_control(entry: Entry) -> Entry | None:
     return _graded(change)(entry)
 
 
+def _changed_by_a_stranger(entry: Entry) -> Entry:
+    """Turn a first read into a change of owner by somebody who was none."""
+    if entry.type is not EntryType.THREAD_REREAD or entry.subject != "thr_confirmed":
+        return entry
+    identity = {"account": None, "external_id": "conv_confirmed", "kind": "conversation", "owner": "stranger"}
+    changes = [{"field": "owner", "from": "stranger", "to": "x…"}]
+    return replace(entry, type=EntryType.THREAD_CHANGED, body={**identity, "changes": changes})
+
+
 ANSWERED, INTENDED, REREAD, PREREAD, GRADED = (
     EntryType.DELETE_ANSWERED,
     EntryType.DELETE_INTENDED,
@@ -211,6 +220,7 @@ LIES: dict[str, tuple[Rewrite, str]] = {
         "external id is another",
     ),
     "another kind": (_of(GRADED, "absent", lambda body: body.update(kind="file")), "external id is another"),
+    "an owner who was changed from a stranger": (_changed_by_a_stranger, "the owner is another"),
     "another owner": (
         _of(GRADED, "absent", lambda body: body.update(owner="somebody")),
         "the owner is another than before",

@@ -24,7 +24,7 @@ _PROBE = {"control": "good", "kind": "conversation", "observations": [_CONTROL],
 _TRY = {"fence": 1, "item": "itm_1", "subject": "thr_1"}
 _INTENDED: dict[str, Any] = {
     **_TRY,
-    "before": {"class": "present"},
+    "before": {"class": "present", "step": "before"},
     "children_confirmed": 0,
     "children_found": 0,
     "decision": {"outcome": "DUE"},
@@ -245,8 +245,19 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
         "no intent stands before this grade",
     ),
     "an intent that saw a child": (
-        [_changed("delete.intended", before={"class": "present", "child": "msg_1"}), *_STORY[1:]],
+        [
+            _changed("delete.intended", before={"class": "present", "child": "msg_1", "step": "before"}),
+            *_STORY[1:],
+        ],
         "or is of a child",
+    ),
+    "an intent that leans on a control": (
+        [_changed("delete.intended", before={"class": "present", "step": "control"}), *_STORY[1:]],
+        "or is of a child",
+    ),
+    "a thread that was withdrawn": (
+        [("thread.withdrawn", {}), *_STORY],
+        "the thread had been withdrawn",
     ),
     "an intent told again, otherwise": (
         [_changed("delete.intended", children_found=3), *_STORY],
@@ -305,6 +316,14 @@ def test_what_entries_contradict_is_excused_by_no_body_that_is_gone() -> None:
 @pytest.mark.parametrize("kind", ["thread.graded", "delete.intended", "thread.reread"])
 def test_an_entry_about_a_deletion_is_about_a_thread(kind: str) -> None:
     assert list(Trail().feed(0, kind, None, {})) == ["the entry is about no thread"]
+
+
+def test_no_entry_makes_a_thread_its_own_control() -> None:
+    trail = Trail()
+    itself = [{**_CONTROL, "subject": "conv_1"}]
+    trail.feed(0, "control.probed", None, {**_PROBE, "observations": itself})
+    told = [what for at, (kind, body) in enumerate(_STORY, 1) for what in trail.feed(at, kind, 0, body)]
+    assert told == ["the grade confirmed leans on a control that no entry holds"]
 
 
 @pytest.mark.parametrize(

@@ -64,4 +64,9 @@ def is_other(seen: Body, external_id: str) -> bool:
     step, word, subject = text(seen, "step"), text(seen, "class"), seen.get("subject")
     if step != _OF_CONTROL or word != _PRESENT or not isinstance(subject, str):
         return False
-    return subject != external_id or len(subject) >= MOST_CHARACTERS or "?" in subject
+    return subject != external_id or not is_comparable(external_id)
+
+
+def is_comparable(external_id: str) -> bool:
+    """Tell whether an observation's subject that reads so is surely this object."""
+    return len(external_id) < MOST_CHARACTERS and external_id.isascii() and "?" not in external_id

@@ -42,18 +42,17 @@ class Identities:
             more = [0] * (thread + 1 - len(self._objects))
             self._objects.extend(more)
             self._owners.extend(more)
-        if kind == _CHANGED:
-            self._change(thread, body)
+        stranger = self._change(thread, body) if kind == _CHANGED else False
         same, told = hash((what, external_id)) or 1, hash(owner) or 1
         # Entries of a claim may still tell the owner of before a change, so the first one stays.
         before = self._objects[thread] or same, self._owners[thread] or told
         self._objects[thread], self._owners[thread] = before
-        if before == (same, told):
+        if before == (same, told) and not stranger:
             return _SAME
         return (
             () if before[0] == same else ("the kind or external id is another than before",),
             ()
-            if before[1] == told or self._may_be(thread, told)
+            if not stranger and (before[1] == told or self._may_be(thread, told))
             else ("the owner is another than before, and no entry changed it",),
         )
 
@@ -61,13 +60,19 @@ class Identities:
         more = self._more.get(thread, ())
         return more is None or told in more
 
-    def _change(self, thread: int, body: Body) -> None:
+    def _change(self, thread: int, body: Body) -> bool:
+        """Take a change of owner; tells whether it is from somebody who was not the owner."""
+        stranger = False
         for one in map(mapping, items(body, "changes")[:_MOST_CHANGES]):
             if text(one, "field") != "owner":
                 continue
             pair = [text(one, "from"), text(one, "to")]
+            former = hash(pair[0]) or 1
+            known = self._owners[thread] in {0, former} or self._may_be(thread, former)
+            stranger = stranger or not (known or pair[0].endswith(_CUT))
             more = self._more.setdefault(thread, set())
             if more is None or any(owner.endswith(_CUT) for owner in pair):
                 self._more[thread] = None
             else:
                 more.update(hash(owner) or 1 for owner in pair)
+        return stranger

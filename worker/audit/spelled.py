@@ -89,7 +89,7 @@ _OWNED: Final = {
 _TRY: Final = {"fence": _kept("fence", _WHOLE), "item": _kept("item")}
 _AT: Final = {"organization": _TEXT, "provider_project": _TEXT}
 _ACCOUNT: Final = _object({**_AT, "base_url": _TEXT, "provider": _TEXT})
-_TAKEN: Final = {"at": _kept("at"), "class": _kept("class"), "step": _TEXT}
+_TAKEN: Final = {"at": _kept("at"), "class": _kept("class"), "step": _kept("step")}
 _OF_ANSWER: Final = {
     "body_sha256": _TEXT,
     "child": _kept("child"),
@@ -104,7 +104,7 @@ _OF_ANSWER: Final = {
 _OBSERVED: Final = _object(_TAKEN, _OF_ANSWER)
 _OBSERVATION: Final = re.compile(
     _members(
-        {**_TAKEN, "step": _kept("step")},
+        _TAKEN,
         {
             **_OF_ANSWER,
             "request_id": _kept("request_id"),
@@ -145,7 +145,7 @@ _PASS: Final = re.compile(
 )
 
 
-_OBSERVATION_FIELDS: Final = ("at", "class", "child")
+_OBSERVATION_FIELDS: Final = ("at", "class", "child", "step")
 _INTENT_NUMBERS: Final = ("fence", "children_found", "children_confirmed")
 # Between two texts of a list: no text holds a quotation mark.
 _BETWEEN: Final = r"\",\""

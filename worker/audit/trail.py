@@ -27,22 +27,24 @@ from worker.audit.attempts import (
     unlike,
 )
 from worker.audit.entry import EntryType
-from worker.audit.grades import GRADERS, NEWEST, Tried, is_other, lacking_later, misstated
+from worker.audit.grades import GRADERS, NEWEST, Tried, is_comparable, is_other, lacking_later, misstated
 from worker.audit.identities import Identities
 from worker.audit.observed import read_pass, read_reread
 from worker.audit.reading import Body, Misshapen, items, mapping, number, text
 from worker.model.decision import Outcome
-from worker.model.evidence import Class, Control, Grade, Reread
+from worker.model.evidence import Class, Control, Grade, Reread, Step
 from worker.model.work import Stage
 
 _NEEDS_CONTROL = frozenset({Grade.CONFIRMED, Grade.SUSTAINED, Grade.INFERRED, Grade.ABSENT})
 _CONTAINER = Stage.CONTAINER.value
 _PRESENT, _ABSENT = Class.PRESENT.value, Class.OBJECT_ABSENT.value
-_DUE = Outcome.DUE.value
+_DUE, _BEFORE = Outcome.DUE.value, Step.BEFORE.value
 _CONTROL_BITS = {Control.GOOD: 1, Control.ROUTE_ONLY: 2}
-_REGISTERED, _LOST, _DELETED = 1, 2, 4
+_REGISTERED, _LOST, _DELETED, _WITHDRAWN = 1, 2, 4, 8
 _DAY_SECONDS = 24 * 60 * 60
 _MOST_INTENTS = 2**16 - 1
+_NO_CONTROLS: frozenset[tuple[int, int]] = frozenset()
+_MOST_CONTROLS = 8
 # Room for controls before any thread is met; each thread brings more.
 _ROOM = 1000
 # The words that may be remembered; a hostile text would take as much memory as it likes.
@@ -77,8 +79,8 @@ class Trail:
     _intents: array[int] = field(default_factory=lambda: array("H"))
     _absent_at: array[float] = field(default_factory=lambda: array("d"))
     _newest: array[int] = field(default_factory=lambda: array("q"))
-    # By thread id and kind, from a control to the grade that it supports.
-    _controls: dict[int, int] = field(default_factory=dict)
+    # By thread id and kind, from controls to the grade that they support: what each is, and of which object.
+    _controls: dict[int, frozenset[tuple[int, int]]] = field(default_factory=dict)
     # Threads that were read present after they were called deleted, and at which leaf.
     _back: dict[int, int] = field(default_factory=dict)
     _controls_lost: int = 0
@@ -136,6 +138,10 @@ class Trail:
         self._flags[thread] |= _REGISTERED
         return ()
 
+    def _withdraw(self, _index: int, thread: int, _body: Body) -> Sequence[str]:
+        self._flags[thread] |= _WITHDRAWN
+        return ()
+
     def _intend(self, index: int, thread: int, body: Body) -> Sequence[str]:
         before = mapping(body.get("before"))
         seen = _class(before)
@@ -150,8 +156,10 @@ class Trail:
         order = self._intents[thread] if stage == _CONTAINER else 0
         self._attempts[key] = intended(known, seen, children or "", order)
         wrong = []
-        if seen != _PRESENT or before.get("child") is not None:
+        if seen != _PRESENT or before.get("child") is not None or text(before, "step") != _BEFORE:
             wrong.append(f"a DELETE was intended although the read before it says {seen}, or is of a child")
+        if self._flags[thread] & _WITHDRAWN:
+            wrong.append("a DELETE was intended although the thread had been withdrawn")
         if outcome != _DUE:
             wrong.append(f"a DELETE was intended although the decision was {outcome}")
         if not children:
@@ -229,16 +237,19 @@ class Trail:
 
     def _probe(self, body: Body) -> None:
         bit = _CONTROL_BITS.get(Control(text(body, "control")))
-        seen = [text(mapping(one), "class") for one in items(body, "observations")]
-        if bit is None or _PRESENT not in seen:
+        observations = [mapping(one) for one in items(body, "observations")]
+        present = [one for one in observations if text(one, "class") == _PRESENT]
+        if bit is None or not present:
             return
         kind, controls = text(body, "kind"), self._controls
+        probe = bit, hash(present[-1].get("subject"))
         # What supports a thread that is known; a hostile log could name others without end.
         most = _ROOM + 2 * len(self._flags)
         for one in items(body, "supports"):
             key = hash((one, kind)) if isinstance(one, str) else 0
-            if key in controls or len(controls) < most:
-                controls[key] = controls.get(key, 0) | bit
+            known = controls.get(key, _NO_CONTROLS)
+            if len(known) < _MOST_CONTROLS and (known or len(controls) < most):
+                controls[key] = known | {probe}
 
     def _judge(self, _index: int, thread: int, body: Body) -> Sequence[str]:
         version = number(body, "grader_version")
@@ -310,13 +321,15 @@ class Trail:
         That of a read since the DELETE has an entry of its own; that of a first read, and any where entries
         come singly, stands beside the grade.
         """
-        probed = self._controls.pop(hash((text(body, "subject"), text(body, "kind"))), 0)
+        probed = self._controls.pop(hash((text(body, "subject"), text(body, "kind"))), _NO_CONTROLS)
         external_id = text(body, "external_id")
         # Each is looked at, so that a misshapen one is found wherever it stands.
         others = [is_other(mapping(one), external_id) for one in items(body, "observations")]
         afters = tried[-1][0].afters if tried else ()
         if (reread is not None or (Class.OBJECT_ABSENT, control) in afters) and not self.single:
-            return bool(probed & _CONTROL_BITS.get(control, 0))
+            wanted, itself = _CONTROL_BITS.get(control), hash(external_id)
+            comparable = is_comparable(external_id)
+            return any(bit == wanted and not (comparable and of == itself) for bit, of in probed)
         return any(others)
 
     def _remember(self, thread: int, keys: Sequence[int], found: Grade) -> None:
@@ -339,6 +352,7 @@ _TAKING: Mapping[str, Callable[[Trail, int, int, Body], Sequence[str]]] = {
     EntryType.DELETE_ANSWERED.value: Trail._answer,  # noqa: SLF001
     EntryType.THREAD_PREREAD.value: Trail._preread,  # noqa: SLF001
     EntryType.THREAD_REREAD.value: Trail._read,  # noqa: SLF001
+    EntryType.THREAD_WITHDRAWN.value: Trail._withdraw,  # noqa: SLF001
     _GRADED: Trail._judge,  # noqa: SLF001
 }
 
