@@ -87,8 +87,8 @@ def _begin_to_delete(fleet: Fleet) -> list[str]:
     fleet.register(ObjectKind.RESPONSE, days=3)
     fleet.call("POST", "/v1/sweeps", {"policy": "all-30d"})
     fleet.sandbox.wait_for(lambda seen: sum(one.method == "DELETE" for one in seen) >= 5, timeout=60)
-    before = _items(fleet)
-    assert before[ItemState.CLAIMED] >= _THREADS // 4, before
+    # On a busy machine one worker process may have claimed its batch and the other not yet.
+    fleet.eventually(lambda: _items(fleet)[ItemState.CLAIMED] >= _THREADS // 4, within=30)
     return ids
 
 
