@@ -123,7 +123,7 @@ def _story(thread: Thread, passes: Sequence[Pass], reread: Reread | None, at: da
     if reread is not None:
         later = at + timedelta(days=1)
         last = replace(tried[-1], saw=Pass(afters=((reread.seen, reread.control),)))
-        made += _read_again(thread, last, later)
+        made += _read_again(thread, last, later, Step.REREAD)
         made.append(_graded(thread, tried, reread, later))
     return made
 
@@ -151,7 +151,7 @@ def _tried(thread: Thread, one: Tried, at: datetime) -> list[Entry]:
     return [*made, *_read_again(thread, one, at)]
 
 
-def _read_again(thread: Thread, one: Tried, at: datetime) -> list[Entry]:
+def _read_again(thread: Thread, one: Tried, at: datetime, step: Step = Step.AFTER) -> list[Entry]:
     made = []
     for seen, control in one.saw.afters:
         made.append(
@@ -159,7 +159,7 @@ def _read_again(thread: Thread, one: Tried, at: datetime) -> list[Entry]:
                 thread,
                 item=one.item,
                 fence=one.fence,
-                seen=_seen(Step.AFTER, seen, at),
+                seen=_seen(step, seen, at),
                 control=control,
                 at=at,
                 actor=ACTOR,

@@ -34,7 +34,7 @@ _ANSWERED = {**_TRY, "stage": "container", "observation": {"class": "acknowledge
 _REREAD: dict[str, Any] = {
     **_TRY,
     "control": "good",
-    "observation": {"class": "object_absent", "at": "2026-11-01T00:00:00Z"},
+    "observation": {"class": "object_absent", "at": "2026-11-01T00:00:00Z", "step": "after"},
 }
 _GRADED: dict[str, Any] = {
     **_TRY,
@@ -76,7 +76,7 @@ def test_a_misshapen_grade_counts_for_nothing_wherever_it_breaks_off(broken: Any
         with pytest.raises(Misshapen):
             trail.feed(3, "thread.graded", 0, {**_GRADED, "observations": observations})
     # It is not called deleted yet: a read that finds it present is one of the attempt's, and none of later.
-    present = {**_REREAD, "control": "none", "observation": {"class": "present"}}
+    present = {**_REREAD, **_IS_THERE}
     assert list(trail.feed(4, "thread.reread", 0, present)) == []
     assert list(trail.back()) == []
     trail.feed(5, "control.probed", None, _PROBE)
@@ -87,7 +87,7 @@ def test_a_misshapen_grade_counts_for_nothing_wherever_it_breaks_off(broken: Any
 
 @pytest.mark.parametrize("at", ["", "yesterday", "2026-13-01T00:00:00Z", "2026-11-01T00:00:00", "0001-01-01"])
 def test_a_read_at_no_instant_is_misshapen(at: str) -> None:
-    seen = {"class": "object_absent", "at": at}
+    seen = {"class": "object_absent", "at": at, "step": "after"}
     with pytest.raises(Misshapen, match="no instant"):
         Trail().feed(0, "thread.reread", 0, {**_REREAD, "observation": seen})
 
@@ -112,7 +112,7 @@ def test_a_thread_some_of_whose_bodies_are_gone_is_excused_and_no_other() -> Non
 
 
 def test_no_word_that_is_none_is_remembered() -> None:
-    seen = {"class": "x" * 16_000, "at": "2026-11-01T00:00:00Z"}
+    seen = {"class": "x" * 16_000, "at": "2026-11-01T00:00:00Z", "step": "after"}
     for kind, body in (
         ("delete.answered", {**_ANSWERED, "observation": seen}),
         ("thread.preread", {**_TRY, "observation": seen}),
@@ -139,8 +139,9 @@ def _changed(kind: str, **changes: Any) -> tuple[str, dict[str, Any]]:
 
 
 _BEFORE = {**_TRY, "observation": {"class": "present"}}
-_IS_BACK = {"control": "none", "observation": {"class": "present"}}
-_A_DAY_LATER = {"observation": {"class": "object_absent", "at": "2026-11-02T00:00:00Z"}}
+_IS_THERE = {"control": "none", "observation": {"class": "present", "step": "after"}}
+_IS_BACK = {"control": "none", "observation": {"class": "present", "step": "reread"}}
+_A_DAY_LATER = {"observation": {"class": "object_absent", "at": "2026-11-02T00:00:00Z", "step": "reread"}}
 _AGAIN = {"class": "object_absent", "control": "good"}
 _SUSTAINED = _changed("thread.graded", grade="sustained", reread=_AGAIN)
 _REFUTED = _changed("thread.graded", grade="still_present", reread={"class": "present", "control": "none"})
@@ -149,7 +150,7 @@ _BY_FENCE_2 = {**_PASS, "fence": 2}
 _SECOND = [
     _changed("delete.intended", fence=2),
     _changed("delete.answered", fence=2, observation={"class": "denied"}),
-    _changed("thread.reread", fence=2, **_IS_BACK),
+    _changed("thread.reread", fence=2, **_IS_THERE),
 ]
 
 # What stands behind a whole story (or in place of it), and what is said of it.
@@ -228,7 +229,10 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
         [
             *_STORY,
             ("thread.preread", {**_TRY, "item": "itm_2", "observation": _FIVE_DAYS_BEFORE}),
-            _changed("thread.reread", observation={"class": "object_absent", "at": "2026-11-01T00:00:01Z"}),
+            _changed(
+                "thread.reread",
+                observation={"class": "object_absent", "at": "2026-11-01T00:00:01Z", "step": "reread"},
+            ),
             _SUSTAINED,
         ],
         "no entry holds the later read",
@@ -237,6 +241,11 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
         [*_STORY, _changed("thread.reread", **_A_DAY_LATER), _SUSTAINED],
         "leans on a control that no entry holds",
     ),
+    "a later read before the grade that it sustains": (
+        [*_STORY[:3], _changed("thread.reread", **_A_DAY_LATER), _STORY[3], _SUSTAINED],
+        "a later read stands there, and no grade before it",
+    ),
+    "a read behind the grade": ([*_STORY, _STORY[2]], "a read stands behind the grade of its claim"),
     "a fence with the same hash": (
         [
             *_STORY[:3],
@@ -285,7 +294,7 @@ def test_a_story_whose_entries_contradict_each_other_is_found(order: str) -> Non
     "entry",
     [
         _changed("thread.reread", **_IS_BACK),
-        _changed("thread.reread", fence=2, **_IS_BACK),
+        _changed("thread.reread", fence=2, **_IS_THERE),
         ("thread.preread", {**_BEFORE, "fence": 2}),
         _changed("delete.intended", fence=2),
     ],
@@ -337,3 +346,17 @@ def test_a_control_that_saw_nothing_supports_nothing(seen: list[dict[str, Any]])
     trail = Trail()
     trail.feed(0, "control.probed", None, {**_PROBE, "observations": seen})
     assert trail._controls == {}
+
+
+@pytest.mark.parametrize(
+    ("later", "grade"), [(_A_DAY_LATER, _SUSTAINED), (_IS_BACK, _REFUTED)], ids=["sustained", "still present"]
+)
+def test_a_later_read_of_what_was_graded_before_the_range_is_excused(
+    later: dict[str, Any], grade: tuple[str, dict[str, Any]]
+) -> None:
+    trail = Trail(whole=False)
+    assert list(trail.feed(9, "thread.reread", 0, _changed("thread.reread", **later)[1])) == []
+    trail.feed(10, "control.probed", None, _PROBE)
+    assert list(trail.feed(11, grade[0], 0, grade[1])) == []
+    assert list(trail.back()) == []
+    assert trail.unbacked == 2

@@ -27,9 +27,8 @@ _SILENT = frozenset({Class.NONE.value, Class.THROTTLED.value})
 class Recorded:
     """What the entries of one attempt say so far, in the words of the log; empty where none says it.
 
-    ``before`` and ``children`` are those of the intent, which is the ``order``-th of its thread. Reads after
-    a grade that may be called deleted (``proven``) are ``later``, those before it ``afters``; ``over`` says
-    that the claim was graded as anything else.
+    ``before`` and ``children`` are those of the intent, which is the ``order``-th of its thread. ``proven``
+    says that its claim was graded as what may be called deleted, ``over`` that it was as anything else.
     """
 
     before: str = ""
@@ -75,11 +74,14 @@ def preread(known: Recorded, word: str) -> Recorded:
 
 @lru_cache(maxsize=4096)
 def read(known: Recorded, word: str, control: str) -> Recorded:
-    """Add a read since the DELETE, or one of later."""
-    one = frozenset({(word, control)})
-    if known.proven:
-        return replace(known, later=known.later | one)
-    return replace(known, afters=known.afters | one)
+    """Add a read since the DELETE."""
+    return replace(known, afters=known.afters | {(word, control)})
+
+
+@lru_cache(maxsize=4096)
+def read_later(known: Recorded, word: str, control: str) -> Recorded:
+    """Add a read of later, behind the grade."""
+    return replace(known, later=known.later | {(word, control)})
 
 
 @lru_cache(maxsize=4096)

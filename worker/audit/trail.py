@@ -24,6 +24,7 @@ from worker.audit.attempts import (
     missing,
     preread,
     read,
+    read_later,
     unlike,
 )
 from worker.audit.entry import EntryType
@@ -38,7 +39,7 @@ from worker.model.work import Stage
 _NEEDS_CONTROL = frozenset({Grade.CONFIRMED, Grade.SUSTAINED, Grade.INFERRED, Grade.ABSENT})
 _CONTAINER = Stage.CONTAINER.value
 _PRESENT, _ABSENT = Class.PRESENT.value, Class.OBJECT_ABSENT.value
-_DUE, _BEFORE = Outcome.DUE.value, Step.BEFORE.value
+_DUE, _BEFORE, _LATER = Outcome.DUE.value, Step.BEFORE.value, Step.REREAD.value
 _CONTROL_BITS = {Control.GOOD: 1, Control.ROUTE_ONLY: 2}
 _REGISTERED, _LOST, _DELETED, _WITHDRAWN = 1, 2, 4, 8
 _DAY_SECONDS = 24 * 60 * 60
@@ -200,38 +201,33 @@ class Trail:
         key, word, control = _key(thread, body), _class(seen), text(body, "control")
         control = _CONTROLS.get(control) or Control(control).value
         known = self._attempts.get(key, NOTHING)
-        early = self._see(thread, word, seen)
-        # Too early to sustain anything: no later read.
-        if not (known.proven and early):
-            self._attempts[key] = read(known, word, control)
-        if known.proven:
-            self._note_back(thread, word, index)
-        else:
-            self._touch(thread, key, word, index)
         wrong: Sequence[str] = _OF_A_CHILD if seen.get("child") is not None else ()
-        if known.over:
-            return (*wrong, "a read stands behind the grade of its claim")
-        if not known.before:
-            lacking = ["a read since the DELETE stands there, and no intent before it"]
+        if text(seen, "step") == _LATER:
+            # One that came too early sustains nothing, so nothing of it is kept.
+            if word != _ABSENT or _seconds(seen) >= self._absent_at[thread] + _DAY_SECONDS:
+                self._attempts[key] = read_later(known, word, control)
+            if word == _PRESENT:
+                self._back.setdefault(thread, index)
+            lacking = [] if known.proven else ["a later read stands there, and no grade before it"]
             return (*wrong, *self._unless_excused(thread, lacking))
-        return wrong
+        self._see(thread, word, seen)
+        self._attempts[key] = read(known, word, control)
+        self._touch(thread, key, word, index)
+        if known.proven or known.over:
+            return (*wrong, "a read stands behind the grade of its claim")
+        lacking = [] if known.before else ["a read since the DELETE stands there, and no intent before it"]
+        return (*wrong, *self._unless_excused(thread, lacking))
 
-    def _see(self, thread: int, word: str, seen: Body) -> bool:
-        """Note when a thread was read absent; tells whether that is less than a day after it was before."""
-        if word != _ABSENT:
-            return False
-        at = _seconds(seen)
-        if self._flags[thread] & _DELETED:
-            return at < self._absent_at[thread] + _DAY_SECONDS
-        self._absent_at[thread] = at
-        return True
+    def _see(self, thread: int, word: str, seen: Body) -> None:
+        """Note when a thread was last read absent, up to the grade that called it deleted."""
+        if word == _ABSENT:
+            at = _seconds(seen)
+            if not self._flags[thread] & _DELETED:
+                self._absent_at[thread] = at
 
     def _touch(self, thread: int, key: int, word: str, index: int) -> None:
         """Note that an entry of an attempt stands here, before its grade."""
         self._newest[thread] = key
-        self._note_back(thread, word, index)
-
-    def _note_back(self, thread: int, word: str, index: int) -> None:
         if word == _PRESENT and self._flags[thread] & _DELETED:
             self._back.setdefault(thread, index)
 
