@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -360,3 +361,34 @@ def test_a_later_read_of_what_was_graded_before_the_range_is_excused(
     assert list(trail.feed(11, grade[0], 0, grade[1])) == []
     assert list(trail.back()) == []
     assert trail.unbacked == 2
+
+
+def test_of_many_attempts_the_newest_eleven_are_told_and_none_of_them_is_left_out() -> None:
+    def story(told: Sequence[int]) -> list[str]:
+        trail, found = Trail(), list[str]()
+        for fence in range(1, 17):
+            answer = "acknowledged" if fence == 16 else "throttled"
+            for kind, changes in (
+                ("delete.intended", {}),
+                ("delete.answered", {"observation": {"class": answer}}),
+            ):
+                found += trail.feed(fence, kind, 0, _changed(kind, fence=fence, **changes)[1])
+        passes = [{**_PASS, "answer": "throttled", "afters": [], "fence": fence} for fence in told[:-1]]
+        graded = _changed(
+            "thread.graded", attempts=16, fence=16, passes=[*passes, {**_PASS, "fence": 16}], passes_made=16
+        )
+        again = {**graded[1], "grade": "sustained", "passes_made": len(told), "reread": _AGAIN}
+        for kind, body in (
+            _changed("thread.reread", fence=16),
+            ("control.probed", _PROBE),
+            graded,
+            _changed("thread.reread", fence=16, **_A_DAY_LATER),
+            ("control.probed", _PROBE),
+            ("thread.graded", again),
+        ):
+            found += trail.feed(20, kind, None if kind == "control.probed" else 0, body)
+        return found
+
+    assert story(range(6, 17)) == []
+    assert set(story([*range(5, 12), *range(13, 17)])) == {"a DELETE was intended that no pass tells of"}
+    assert set(story(range(7, 17))) == {"16 passes are said to have been made, 10 are told"}
