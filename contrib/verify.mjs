@@ -38,8 +38,7 @@ function openZip(path) {
       add(name, "the name leads out of the bundle or is no plain file's");
     if (one.flags & 1 || ![0, 8].includes(one.method) || one.plain > MOST_SMALL + 1000 * one.packed)
       refuse(`${name}: the member is packed in a foreign way or expands beyond measure`);
-    members.set(name, one);
-    place = nameEnd + short(30) + short(32);
+    members.set(name, one), place = nameEnd + short(30) + short(32);
   }
   const lengthsOf = (local) => local.readUInt16LE(26) + local.readUInt16LE(28);
   const dataOf = (one) => one.offset + 30 + lengthsOf(at(one.offset, 30));
@@ -230,7 +229,8 @@ async function throughRange(zip, stated, tree, anchors) {
     const body = waiting && waiting[0] === index ? waiting[1] : undefined;
     if (body !== undefined) waiting = await next();
     grow(tree, leafHash(raw));
-    for (const one of anchors) if (one.size === tree.size && !one.root.equals(rootOf(tree.stack))) add(one.name, "the log had another root there: it was rewritten");
+    for (; anchors.at(-1)?.size <= tree.size; anchors.pop())
+      if (anchors.at(-1).size === tree.size && !anchors.at(-1).root.equals(rootOf(tree.stack))) add(anchors.at(-1).name, "the log had another root there: it was rewritten");
     judge(index, raw, body, stated, before);
   }
   if (waiting) add("bodies.jsonl.gz", "a body has no envelope", waiting[0]);
@@ -280,7 +280,7 @@ async function main([file, keysFile]) {
     }
     const anchors = zip.names.filter((one) => one.startsWith("anchors/")).map((name) => ({ name, ...openCheckpoint(zip.read(name).toString(), keys) }));
     for (const one of anchors) if (one.origin !== head.origin) add(one.name, "the checkpoint is of another log");
-    await throughRange(zip, stated, tree, anchors);
+    await throughRange(zip, stated, tree, anchors.sort((a, b) => b.size - a.size));
     if (tree.size !== head.size || !rootOf(tree.stack).equals(head.root)) add("envelopes.jsonl.gz", "the envelopes do not give the root of the checkpoint");
   } else await throughProofs(zip, stated, head, note);
   const grades = {};

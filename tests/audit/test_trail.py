@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from worker.audit.observed import cut
 from worker.audit.reading import Misshapen
 from worker.audit.trail import Trail
 
@@ -31,7 +32,7 @@ _INTENDED: dict[str, Any] = {
     "decision": {"outcome": "DUE"},
     "stage": "container",
 }
-_ANSWERED = {**_TRY, "stage": "container", "observation": {"class": "acknowledged"}}
+_ANSWERED = {**_TRY, "stage": "container", "observation": {"class": "acknowledged", "step": "delete"}}
 _REREAD: dict[str, Any] = {
     **_TRY,
     "control": "good",
@@ -50,7 +51,7 @@ _GRADED: dict[str, Any] = {
     "passes_made": 1,
     "reread": None,
 }
-_STORY = [
+_STORY: list[tuple[str, dict[str, Any]]] = [
     ("delete.intended", _INTENDED),
     ("delete.answered", _ANSWERED),
     ("thread.reread", _REREAD),
@@ -58,10 +59,18 @@ _STORY = [
 ]
 
 
+def _feed(trail: Trail, story: Sequence[tuple[str, dict[str, Any]]], *, controls: bool = True) -> list[str]:
+    """Feed a story of one thread; each absent read since the DELETE brings its control."""
+    found: list[str] = []
+    for at, (kind, body) in enumerate(story, 1):
+        found += trail.feed(at, kind, 0, body)
+        if controls and kind == "thread.reread" and body["observation"]["class"] == "object_absent":
+            trail.feed(at, "control.probed", None, _PROBE)
+    return found
+
+
 def _told(trail: Trail, *without: str) -> list[str]:
-    trail.feed(0, "control.probed", None, _PROBE)
-    story = [(kind, body) for kind, body in _STORY if kind not in without]
-    return [what for at, (kind, body) in enumerate(story, 1) for what in trail.feed(at, kind, 0, body)]
+    return _feed(trail, [one for one in _STORY if one[0] not in without])
 
 
 def test_a_story_that_is_whole_leaves_nothing_to_say() -> None:
@@ -76,14 +85,9 @@ def test_a_misshapen_grade_counts_for_nothing_wherever_it_breaks_off(broken: Any
     for observations in ([_CONTROL, broken], [broken, _CONTROL]):
         with pytest.raises(Misshapen):
             trail.feed(3, "thread.graded", 0, {**_GRADED, "observations": observations})
-    # It is not called deleted yet: a read that finds it present is one of the attempt's, and none of later.
-    present = {**_REREAD, **_IS_THERE}
-    assert list(trail.feed(4, "thread.reread", 0, present)) == []
+    # It is not called deleted yet: whatever finds it present is not behind its grade.
+    trail.feed(4, "thread.preread", 0, {**_BEFORE, "fence": 2})
     assert list(trail.back()) == []
-    trail.feed(5, "control.probed", None, _PROBE)
-    assert list(trail.feed(6, "thread.graded", 0, _GRADED)) == [
-        "item itm_1, fence 1: the grade does not tell of a read that saw present, control none"
-    ]
 
 
 @pytest.mark.parametrize("at", ["", "yesterday", "2026-13-01T00:00:00Z", "2026-11-01T00:00:00", "0001-01-01"])
@@ -131,7 +135,7 @@ def test_controls_of_threads_that_nobody_met_take_no_memory_without_end() -> Non
     for number in range(100):
         supports = [f"thr_{number}_{one}" for one in range(100)]
         trail.feed(number, "control.probed", None, {**_PROBE, "supports": supports})
-    assert len(trail._controls) == 1000
+    assert len(trail._controls._probes) == 1000
 
 
 def _changed(kind: str, **changes: Any) -> tuple[str, dict[str, Any]]:
@@ -139,18 +143,18 @@ def _changed(kind: str, **changes: Any) -> tuple[str, dict[str, Any]]:
     return kind, {**dict(_STORY)[kind], **changes}
 
 
-_BEFORE = {**_TRY, "observation": {"class": "present"}}
+_BEFORE = {**_TRY, "observation": {"class": "present", "step": "before"}}
 _IS_THERE = {"control": "none", "observation": {"class": "present", "step": "after"}}
 _IS_BACK = {"control": "none", "observation": {"class": "present", "step": "reread"}}
 _A_DAY_LATER = {"observation": {"class": "object_absent", "at": "2026-11-02T00:00:00Z", "step": "reread"}}
 _AGAIN = {"class": "object_absent", "control": "good"}
 _SUSTAINED = _changed("thread.graded", grade="sustained", reread=_AGAIN)
 _REFUTED = _changed("thread.graded", grade="still_present", reread={"class": "present", "control": "none"})
-_FIVE_DAYS_BEFORE = {"class": "object_absent", "at": "2026-10-27T00:00:00Z"}
+_FIVE_DAYS_BEFORE = {"class": "object_absent", "at": "2026-10-27T00:00:00Z", "step": "before"}
 _BY_FENCE_2 = {**_PASS, "fence": 2}
 _SECOND = [
     _changed("delete.intended", fence=2),
-    _changed("delete.answered", fence=2, observation={"class": "denied"}),
+    _changed("delete.answered", fence=2, observation={"class": "denied", "step": "delete"}),
     _changed("thread.reread", fence=2, **_IS_THERE),
 ]
 
@@ -201,15 +205,15 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
     ),
     "a read before the answer": (
         [_STORY[0], _STORY[2], _STORY[1], _STORY[3]],
-        "a DELETE was answered behind a read that followed it",
+        "an answer stands behind",
     ),
     "an answer behind the grade": (
         [*_STORY, _STORY[1]],
-        "a DELETE was answered behind a read that followed it, or behind its grade",
+        "an answer stands behind",
     ),
     "a first read behind the answer": (
         [*_STORY[:3], ("thread.preread", _BEFORE), _STORY[3]],
-        "a first read stands behind the answer",
+        "a first read stands behind",
     ),
     "the same grade again": ([*_STORY, _STORY[3]], "the claim was graded before"),
     "a grade after it was back": (
@@ -246,7 +250,7 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
         [*_STORY[:3], _changed("thread.reread", **_A_DAY_LATER), _STORY[3], _SUSTAINED],
         "a later read stands there, and no grade before it",
     ),
-    "a read behind the grade": ([*_STORY, _STORY[2]], "a read stands behind the grade of its claim"),
+    "a read behind the grade": ([*_STORY, _STORY[2]], "a read since the DELETE stands behind"),
     "a fence with the same hash": (
         [
             *_STORY[:3],
@@ -259,11 +263,11 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
             _changed("delete.intended", before={"class": "present", "child": "msg_1", "step": "before"}),
             *_STORY[1:],
         ],
-        "or is of a child",
+        "of another step, of a child or of another object",
     ),
     "an intent that leans on a control": (
         [_changed("delete.intended", before={"class": "present", "step": "control"}), *_STORY[1:]],
-        "or is of a child",
+        "of another step, of a child or of another object",
     ),
     "a thread that was withdrawn": (
         [("thread.withdrawn", {}), *_STORY],
@@ -274,6 +278,35 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
         "intended twice, and each time otherwise",
     ),
     "an answer told again": ([*_STORY[:2], *_STORY[1:]], "answered twice"),
+    "an older claim that speaks behind a newer one": (
+        [*_STORY[:2], ("thread.preread", {**_BEFORE, "fence": 2}), *_STORY[2:]],
+        "a read since the DELETE stands behind",
+    ),
+    "an absent read told again, dated back": (
+        [
+            *_STORY[:3],
+            _changed("thread.reread", observation={**_FIVE_DAYS_BEFORE, "step": "after"}),
+            _STORY[3],
+            _changed(
+                "thread.reread",
+                observation={"class": "object_absent", "at": "2026-11-01T00:00:01Z", "step": "reread"},
+            ),
+            _SUSTAINED,
+        ],
+        "a read since the DELETE stands behind one like it",
+    ),
+    "an intent told again behind the answer": (
+        [*_STORY[:2], _STORY[0], *_STORY[2:]],
+        "an intent stands behind",
+    ),
+    "a late answer before the grade of its claim": (
+        [*_STORY[:3], ("delete.late_result", _ANSWERED), _STORY[3]],
+        "an answer came late to a claim that was graded",
+    ),
+    "a late answer behind the grade of its claim": (
+        [*_STORY, ("delete.late_result", _ANSWERED)],
+        "an answer came late to a claim that was graded",
+    ),
     "a read told twice": (
         [*_STORY[:3], _changed("thread.graded", passes=[{**_PASS, "afters": [*_PASS["afters"]] * 2}])],
         "stands there twice",
@@ -284,10 +317,7 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_story_whose_entries_contradict_each_other_is_found(order: str) -> None:
     story, what = ORDERS[order]
-    trail, told = Trail(), list[str]()
-    trail.feed(0, "control.probed", None, _PROBE)
-    for at, (kind, body) in enumerate(story, 1):
-        told += trail.feed(at, kind, 0, body)
+    told = _feed(Trail(), story, controls=not order.startswith("a later read without"))
     assert any(what in one for one in told), told
 
 
@@ -306,20 +336,22 @@ def test_whatever_sees_a_deleted_thread_again_has_to_be_graded(entry: tuple[str,
     trail.feed(7, entry[0], 0, entry[1])
     trail.lose("thread.accepted", 0)
     assert list(trail.back()) == [7]
+    before = trail.unbacked
     # A body that is gone behind it may be the one that says so.
     trail.lose("thread.graded", 0)
     assert list(trail.back()) == []
+    assert trail.unbacked == before + 1
 
 
 def test_what_entries_contradict_is_excused_by_no_body_that_is_gone() -> None:
     trail = Trail()
     trail.lose("thread.accepted", 0)
     assert _told(trail, "thread.graded", "delete.answered") == []
-    denied = {**_ANSWERED, "observation": {"class": "denied"}}
+    denied = {**_ANSWERED, "observation": {"class": "denied", "step": "delete"}}
     trail = Trail()
     trail.lose("thread.accepted", 0)
     story = [_STORY[0], ("delete.answered", denied), _STORY[2], _STORY[3]]
-    told = [what for at, (kind, body) in enumerate(story) for what in trail.feed(at, kind, 0, body)]
+    told = _feed(trail, story)
     assert told == ["item itm_1, fence 1: the answer was denied, the grade says acknowledged"]
 
 
@@ -331,9 +363,17 @@ def test_an_entry_about_a_deletion_is_about_a_thread(kind: str) -> None:
 def test_no_entry_makes_a_thread_its_own_control() -> None:
     trail = Trail()
     itself = [{**_CONTROL, "subject": "conv_1"}]
-    trail.feed(0, "control.probed", None, {**_PROBE, "observations": itself})
-    told = [what for at, (kind, body) in enumerate(_STORY, 1) for what in trail.feed(at, kind, 0, body)]
-    assert told == ["the grade confirmed leans on a control that no entry holds"]
+    assert _feed(trail, _STORY[:3], controls=False) == []
+    trail.feed(4, "control.probed", None, {**_PROBE, "observations": itself})
+    assert _feed(trail, _STORY[3:]) == ["the grade confirmed leans on a control that no entry holds"]
+
+
+def test_no_control_stands_before_the_read_that_it_supports() -> None:
+    trail = Trail()
+    trail.feed(0, "control.probed", None, _PROBE)
+    assert _feed(trail, _STORY, controls=False) == [
+        "the grade confirmed leans on a control that no entry holds"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -346,7 +386,7 @@ def test_no_entry_makes_a_thread_its_own_control() -> None:
 def test_a_control_that_saw_nothing_supports_nothing(seen: list[dict[str, Any]]) -> None:
     trail = Trail()
     trail.feed(0, "control.probed", None, {**_PROBE, "observations": seen})
-    assert trail._controls == {}
+    assert trail._controls._probes == {}
 
 
 @pytest.mark.parametrize(
@@ -370,7 +410,7 @@ def test_of_many_attempts_the_newest_eleven_are_told_and_none_of_them_is_left_ou
             answer = "acknowledged" if fence == 16 else "throttled"
             for kind, changes in (
                 ("delete.intended", {}),
-                ("delete.answered", {"observation": {"class": answer}}),
+                ("delete.answered", {"observation": {"class": answer, "step": "delete"}}),
             ):
                 found += trail.feed(fence, kind, 0, _changed(kind, fence=fence, **changes)[1])
         passes = [{**_PASS, "answer": "throttled", "afters": [], "fence": fence} for fence in told[:-1]]
@@ -380,15 +420,55 @@ def test_of_many_attempts_the_newest_eleven_are_told_and_none_of_them_is_left_ou
         again = {**graded[1], "grade": "sustained", "passes_made": len(told), "reread": _AGAIN}
         for kind, body in (
             _changed("thread.reread", fence=16),
-            ("control.probed", _PROBE),
             graded,
             _changed("thread.reread", fence=16, **_A_DAY_LATER),
-            ("control.probed", _PROBE),
             ("thread.graded", again),
         ):
-            found += trail.feed(20, kind, None if kind == "control.probed" else 0, body)
+            found += _feed(trail, [(kind, body)])
         return found
 
     assert story(range(6, 17)) == []
     assert set(story([*range(5, 12), *range(13, 17)])) == {"a DELETE was intended that no pass tells of"}
     assert set(story(range(7, 17))) == {"16 passes are said to have been made, 10 are told"}
+
+
+_NAMED = ("thread.registered", {"external_id": "conv_1", "kind": "conversation", "owner": "team"})
+
+
+@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize(
+    ("changes", "is_lie"),
+    [
+        ({"subject": "conv_1"}, False),
+        ({}, False),
+        ({"subject": "conv_9"}, True),
+        ({"step": "control"}, True),
+        ({"child": "msg_1"}, True),
+    ],
+)
+def test_an_observation_is_of_the_thread_and_of_the_step_that_its_entry_tells(
+    at: int, changes: dict[str, Any], *, is_lie: bool
+) -> None:
+    kind, body = _STORY[at]
+    name = "before" if kind == "delete.intended" else "observation"
+    story = [_NAMED, *_STORY[:at], (kind, {**body, name: {**body[name], **changes}}), *_STORY[at + 1 :]]
+    what = "an observation is told of another step, of a child or of another object"
+    assert (what in _feed(Trail(), story)) is is_lie
+
+
+@pytest.mark.parametrize("external_id", ["x" * 80, "conv_é", "conv_?", "conv_\\", "conv_\t"])
+def test_what_cannot_be_told_for_sure_of_an_id_is_not_compared(external_id: str) -> None:
+    """A subject is cut, and made printable (observed.cut): it may read as another's, or as what it is not."""
+    named = _NAMED[0], {**_NAMED[1], "external_id": external_id}
+    changed = {**_INTENDED, "before": {**_INTENDED["before"], "subject": cut(external_id, 80)}}
+    assert _feed(Trail(), [named, ("delete.intended", changed), *_STORY[1:3]]) == []
+
+
+def test_an_answer_that_came_late_to_an_older_claim_is_no_lie() -> None:
+    late = (
+        "delete.late_result",
+        {**_ANSWERED, "fence": 0, "observation": {"class": "present", "step": "after"}},
+    )
+    trail = Trail()
+    assert _feed(trail, [*_STORY, late]) == []
+    assert list(trail.back()) == []

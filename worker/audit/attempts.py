@@ -28,7 +28,8 @@ class Recorded:
     """What the entries of one attempt say so far, in the words of the log; empty where none says it.
 
     ``before`` and ``children`` are those of the intent, which is the ``order``-th of its thread. ``proven``
-    says that its claim was graded as what may be called deleted, ``over`` that it was as anything else.
+    says that its claim was graded as what may be called deleted, ``over`` that it was as anything else,
+    ``outdated`` that an entry of another attempt of the thread followed, ``late`` that an answer came late.
     """
 
     before: str = ""
@@ -40,6 +41,13 @@ class Recorded:
     later: frozenset[Read] = frozenset()
     proven: bool = False
     over: bool = False
+    outdated: bool = False
+    late: bool = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether something followed its intent."""
+        return bool(self.answer or self.afters or self.proven or self.over)
 
 
 NOTHING = Recorded()
@@ -88,6 +96,18 @@ def read_later(known: Recorded, word: str, control: str) -> Recorded:
 def graded(known: Recorded, *, deleted: bool) -> Recorded:
     """Add that its claim was graded, as what may be called deleted or as anything else."""
     return replace(known, proven=deleted, over=not deleted)
+
+
+@lru_cache(maxsize=4096)
+def outdated(known: Recorded) -> Recorded:
+    """Add that another attempt of the thread has begun."""
+    return replace(known, outdated=True)
+
+
+@lru_cache(maxsize=4096)
+def late(known: Recorded) -> Recorded:
+    """Add that an answer came after the claim was another's."""
+    return replace(known, late=True)
 
 
 @lru_cache(maxsize=4096)

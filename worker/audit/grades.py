@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from worker.audit.attempts import Recorded
-from worker.audit.observed import MAX_PASSES, MOST_CHARACTERS
+from worker.audit.observed import MAX_PASSES, MOST_CHARACTERS, cut
 from worker.audit.reading import Body, number, text
 from worker.model.evidence import Class, Control, Grade, Pass, Reread, Step, fold, grade
 
@@ -69,4 +69,6 @@ def is_other(seen: Body, external_id: str) -> bool:
 
 def is_comparable(external_id: str) -> bool:
     """Tell whether an observation's subject that reads so is surely this object."""
-    return len(external_id) < MOST_CHARACTERS and external_id.isascii() and "?" not in external_id
+    if len(external_id) >= MOST_CHARACTERS or "?" in external_id:
+        return False
+    return cut(external_id, MOST_CHARACTERS) == external_id

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from worker.audit.entry import EntryType
+from worker.audit.grades import is_comparable
 from worker.audit.reading import Body, items, mapping, text, texts
 
 _CHANGED = EntryType.THREAD_CHANGED.value
@@ -24,8 +25,9 @@ class Identities:
     Threads are numbers (pseudonyms). What is told is kept as a 64-bit hash under a secret of this process.
     """
 
-    # By number; 0 where nothing was told yet.
+    # By number; 0 where nothing was told yet, or an external id that no observation tells for sure.
     _objects: array[int] = field(default_factory=lambda: array("q"))
+    _ids: array[int] = field(default_factory=lambda: array("q"))
     _owners: array[int] = field(default_factory=lambda: array("q"))
     # Of the few whose owner was changed: all that were told. None stands for any, where one was cut.
     _more: dict[int, set[int] | None] = field(default_factory=dict)
@@ -40,8 +42,10 @@ class Identities:
         what, external_id, owner = _WHO(body)
         if thread >= len(self._objects):
             more = [0] * (thread + 1 - len(self._objects))
-            self._objects.extend(more)
-            self._owners.extend(more)
+            for one in (self._objects, self._ids, self._owners):
+                one.extend(more)
+        if not self._objects[thread] and is_comparable(external_id):
+            self._ids[thread] = hash(external_id)
         stranger = self._change(thread, body) if kind == _CHANGED else False
         same, told = hash((what, external_id)) or 1, hash(owner) or 1
         # Entries of a claim may still tell the owner of before a change, so the first one stays.
@@ -52,11 +56,16 @@ class Identities:
         return (
             () if before[0] == same else ("the kind or external id is another than before",),
             ()
-            if not stranger and (before[1] == told or self._may_be(thread, told))
+            if not stranger and (before[1] == told or self._was_owner(thread, told))
             else ("the owner is another than before, and no entry changed it",),
         )
 
-    def _may_be(self, thread: int, told: int) -> bool:
+    def may_be(self, thread: int, subject: object) -> bool:
+        """Tell whether an observation's subject may be this thread; not where both are surely told."""
+        known = self._ids[thread] if thread < len(self._ids) else 0
+        return not known or subject is None or hash(subject) == known
+
+    def _was_owner(self, thread: int, told: int) -> bool:
         more = self._more.get(thread, ())
         return more is None or told in more
 
@@ -68,7 +77,7 @@ class Identities:
                 continue
             pair = [text(one, "from"), text(one, "to")]
             former = hash(pair[0]) or 1
-            known = self._owners[thread] in {0, former} or self._may_be(thread, former)
+            known = self._owners[thread] in {0, former} or self._was_owner(thread, former)
             stranger = stranger or not (known or pair[0].endswith(_CUT))
             more = self._more.setdefault(thread, set())
             if more is None or any(owner.endswith(_CUT) for owner in pair):

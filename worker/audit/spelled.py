@@ -101,7 +101,7 @@ _OF_ANSWER: Final = {
     "status": _WHOLE,
     "subject": _TEXT,
 }
-_OBSERVED: Final = _object(_TAKEN, _OF_ANSWER)
+_OBSERVED: Final = _object(_TAKEN, {**_OF_ANSWER, "subject": _kept("seen")})
 _OBSERVATION: Final = re.compile(
     _members(
         _TAKEN,
@@ -155,14 +155,21 @@ def _as_it_is(texts: _Texts) -> Body:
     return texts
 
 
+def _one_observed(texts: _Texts) -> Body:
+    seen = {name: texts.pop(name) for name in _OBSERVATION_FIELDS}
+    # The body has a subject of its own.
+    seen["subject"] = texts.pop("seen")
+    return seen
+
+
 def _observed(texts: _Texts) -> Body:
-    texts["observation"] = {name: texts.pop(name) for name in _OBSERVATION_FIELDS}
+    texts["observation"] = _one_observed(texts)
     texts["fence"] = int(texts["fence"])
     return texts
 
 
 def _intended(texts: _Texts) -> Body:
-    texts["before"] = {name: texts.pop(name) for name in _OBSERVATION_FIELDS}
+    texts["before"] = _one_observed(texts)
     texts["decision"] = {"outcome": texts.pop("outcome")}
     for name in _INTENT_NUMBERS:
         texts[name] = int(texts[name])

@@ -3,16 +3,14 @@
 DANGER. This is what tells a grade that was earned from one that was written. A grade is a function of its
 passes (``GRADERS``); here each pass is held against the entries of its attempt, which stand before it: the
 intent, the answer and every read. Times are those of the writer's machines, whose clocks are set now and
-then, so order is the order of leaves alone; but a later read has to be a day after the first absent one.
+then, so order is the order of leaves alone; but a later read has to be a day after the absent one.
 """
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from worker.audit.attempts import (
     NOTHING,
@@ -21,17 +19,21 @@ from worker.audit.attempts import (
     children_of,
     graded,
     intended,
+    late,
     missing,
+    outdated,
     preread,
     read,
     read_later,
     unlike,
 )
+from worker.audit.controls import Controls
 from worker.audit.entry import EntryType
-from worker.audit.grades import GRADERS, NEWEST, Tried, is_comparable, is_other, lacking_later, misstated
+from worker.audit.grades import GRADERS, NEWEST, Tried, is_other, lacking_later, misstated
 from worker.audit.identities import Identities
 from worker.audit.observed import read_pass, read_reread
-from worker.audit.reading import Body, Misshapen, items, mapping, number, text
+from worker.audit.reading import Body, items, mapping, number, text
+from worker.audit.words import class_of, control_of, seconds_of, stage_of
 from worker.model.decision import Outcome
 from worker.model.evidence import Class, Control, Grade, Reread, Step
 from worker.model.work import Stage
@@ -39,20 +41,16 @@ from worker.model.work import Stage
 _NEEDS_CONTROL = frozenset({Grade.CONFIRMED, Grade.SUSTAINED, Grade.INFERRED, Grade.ABSENT})
 _CONTAINER = Stage.CONTAINER.value
 _PRESENT, _ABSENT = Class.PRESENT.value, Class.OBJECT_ABSENT.value
-_DUE, _BEFORE, _LATER = Outcome.DUE.value, Step.BEFORE.value, Step.REREAD.value
-_CONTROL_BITS = {Control.GOOD: 1, Control.ROUTE_ONLY: 2}
+_DUE = Outcome.DUE.value
+_BEFORE, _DELETE, _AFTER, _LATER = (
+    Step.BEFORE.value,
+    Step.DELETE.value,
+    Step.AFTER.value,
+    Step.REREAD.value,
+)
 _REGISTERED, _LOST, _DELETED, _WITHDRAWN = 1, 2, 4, 8
 _DAY_SECONDS = 24 * 60 * 60
 _MOST_INTENTS = 2**16 - 1
-_NO_CONTROLS: frozenset[tuple[int, int]] = frozenset()
-_MOST_CONTROLS = 8
-# Room for controls before any thread is met; each thread brings more.
-_ROOM = 1000
-# The words that may be remembered; a hostile text would take as much memory as it likes.
-_CLASSES = {one.value: one.value for one in Class}
-_CONTROLS = {one.value: one.value for one in Control}
-_STAGES = {one.value: one.value for one in Stage}
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,22 +78,20 @@ class Trail:
     _intents: array[int] = field(default_factory=lambda: array("H"))
     _absent_at: array[float] = field(default_factory=lambda: array("d"))
     _newest: array[int] = field(default_factory=lambda: array("q"))
-    # By thread id and kind, from controls to the grade that they support: what each is, and of which object.
-    _controls: dict[int, frozenset[tuple[int, int]]] = field(default_factory=dict)
+    _controls: Controls = field(default_factory=Controls)
     # Threads that were read present after they were called deleted, and at which leaf.
     _back: dict[int, int] = field(default_factory=dict)
-    _controls_lost: int = 0
 
     def lose(self, kind: str, thread: int | None) -> None:
         """Note that a body of this type, about this thread or about none, is not there."""
         if kind == _PROBED:
-            self._controls_lost += 1
+            self._controls.lost += 1
         if thread is not None:
             self._make_room(thread)
             self._flags[thread] |= _LOST
             if kind == _GRADED:
                 # It may be the grade that says so.
-                self._back.pop(thread, None)
+                self.unbacked += self._back.pop(thread, None) is not None
 
     def feed(self, index: int, kind: str, thread: int | None, body: Body) -> Sequence[str]:
         """Take the next own entry and give what is wrong with it; raises Misshapen, ValueError.
@@ -105,7 +101,7 @@ class Trail:
         take = _TAKING.get(kind)
         if thread is None:
             if kind == _PROBED:
-                self._probe(body)
+                self._controls.add(body, threads=len(self._flags))
             return () if take is None else ("the entry is about no thread",)
         self._make_room(thread)
         other, owner = self._identities.feed(kind, thread, body)
@@ -145,20 +141,21 @@ class Trail:
 
     def _intend(self, index: int, thread: int, body: Body) -> Sequence[str]:
         before = mapping(body.get("before"))
-        seen = _class(before)
+        seen = class_of(before)
         outcome = text(mapping(body.get("decision")), "outcome")
         children = children_of(number(body, "children_found"), number(body, "children_confirmed"))
-        stage = _stage(body)
+        stage = stage_of(body)
         key = _key(thread, body, stage)
         known = self._attempts.get(key, NOTHING)
+        stale = False
         if stage == _CONTAINER:
             self._intents[thread] = min(self._intents[thread] + (not known.before), _MOST_INTENTS)
-            self._touch(thread, key, seen, index)
+            stale = self._touch(thread, key, seen, index)
         order = self._intents[thread] if stage == _CONTAINER else 0
         self._attempts[key] = intended(known, seen, children or "", order)
-        wrong = []
-        if seen != _PRESENT or before.get("child") is not None or text(before, "step") != _BEFORE:
-            wrong.append(f"a DELETE was intended although the read before it says {seen}, or is of a child")
+        wrong = [*self._of_another(thread, before, _BEFORE)]
+        if seen != _PRESENT:
+            wrong.append(f"a DELETE was intended although the read before it says {seen}")
         if self._flags[thread] & _WITHDRAWN:
             wrong.append("a DELETE was intended although the thread had been withdrawn")
         if outcome != _DUE:
@@ -167,44 +164,56 @@ class Trail:
             wrong.append("more children are told to be gone than were found")
         if stage == _CONTAINER and known.before and (known.before, known.children) != (seen, children):
             wrong.append("an attempt was intended twice, and each time otherwise")
+        if stale or (stage == _CONTAINER and known.is_begun):
+            wrong.append(f"an intent {_BEHIND}")
         return wrong
 
     def _answer(self, _index: int, thread: int, body: Body) -> Sequence[str]:
-        seen, stage = mapping(body.get("observation")), _stage(body)
-        key, word = _key(thread, body, stage), _class(seen)
+        seen, stage = mapping(body.get("observation")), stage_of(body)
+        key, word = _key(thread, body, stage), class_of(seen)
         known = self._attempts.get(key, NOTHING)
         self._attempts[key] = answered(known, word)
         wrong: list[str] = []
         if not known.before:
             wrong += self._unless_excused(thread, ["a DELETE was answered, and no intent stands before it"])
-        if stage == _CONTAINER and seen.get("child") is not None:
-            wrong.append("the answer to the thread's own DELETE is told of a child")
-        if stage == _CONTAINER and known.answer:
+        if stage != _CONTAINER:
+            return wrong
+        wrong += self._of_another(thread, seen, _DELETE)
+        if known.answer:
             wrong.append(f"a DELETE was answered twice, with {known.answer} and with {word}")
-        if known.afters or known.proven or known.over:
-            wrong.append("a DELETE was answered behind a read that followed it, or behind its grade")
+        if known.afters or known.proven or known.over or known.outdated:
+            wrong.append(f"an answer {_BEHIND}")
         return wrong
+
+    def _be_late(self, _index: int, thread: int, body: Body) -> Sequence[str]:
+        """Take an answer that came after its claim was another's: such a claim is not graded."""
+        stage = stage_of(body)
+        key = _key(thread, body, stage)
+        known = self._attempts.get(key, NOTHING)
+        self._attempts[key] = late(known)
+        return (_LATE,) if stage == _CONTAINER and (known.proven or known.over) else ()
 
     def _preread(self, index: int, thread: int, body: Body) -> Sequence[str]:
         seen = mapping(body.get("observation"))
-        key, word = _key(thread, body), _class(seen)
+        key, word = _key(thread, body), class_of(seen)
         known = self._attempts.get(key, NOTHING)
         self._see(thread, word, seen)
         self._attempts[key] = preread(known, word)
-        self._touch(thread, key, word, index)
-        if known.answer or known.afters or known.proven or known.over:
-            return ["a first read stands behind the answer, a later read or the grade of its claim"]
-        return _OF_A_CHILD if seen.get("child") is not None else ()
+        wrong = self._of_another(thread, seen, _BEFORE)
+        if self._touch(thread, key, word, index) or known.is_begun or known.prereads:
+            return (*wrong, f"a first read {_BEHIND}")
+        return wrong
 
     def _read(self, index: int, thread: int, body: Body) -> Sequence[str]:
         seen = mapping(body.get("observation"))
-        key, word, control = _key(thread, body), _class(seen), text(body, "control")
-        control = _CONTROLS.get(control) or Control(control).value
+        key, word, control = _key(thread, body), class_of(seen), control_of(body)
         known = self._attempts.get(key, NOTHING)
-        wrong: Sequence[str] = _OF_A_CHILD if seen.get("child") is not None else ()
-        if text(seen, "step") == _LATER:
+        step = text(seen, "step")
+        wrong = self._of_another(thread, seen, _LATER if step == _LATER else _AFTER)
+        self._controls.forget(text(body, "subject"))
+        if step == _LATER:
             # One that came too early sustains nothing, so nothing of it is kept.
-            if word != _ABSENT or _seconds(seen) >= self._absent_at[thread] + _DAY_SECONDS:
+            if word != _ABSENT or seconds_of(seen) >= self._absent_at[thread] + _DAY_SECONDS:
                 self._attempts[key] = read_later(known, word, control)
             if word == _PRESENT:
                 self._back.setdefault(thread, index)
@@ -212,40 +221,35 @@ class Trail:
             return (*wrong, *self._unless_excused(thread, lacking))
         self._see(thread, word, seen)
         self._attempts[key] = read(known, word, control)
-        self._touch(thread, key, word, index)
-        if known.proven or known.over:
-            return (*wrong, "a read stands behind the grade of its claim")
+        # A claim looks once since its DELETE: a second read could be dated back, to sustain too early.
+        if self._touch(thread, key, word, index) or known.afters or known.proven or known.over:
+            return (*wrong, f"a read since the DELETE {_BEHIND}")
         lacking = [] if known.before else ["a read since the DELETE stands there, and no intent before it"]
         return (*wrong, *self._unless_excused(thread, lacking))
 
     def _see(self, thread: int, word: str, seen: Body) -> None:
         """Note when a thread was last read absent, up to the grade that called it deleted."""
         if word == _ABSENT:
-            at = _seconds(seen)
+            at = seconds_of(seen)
             if not self._flags[thread] & _DELETED:
                 self._absent_at[thread] = at
 
-    def _touch(self, thread: int, key: int, word: str, index: int) -> None:
-        """Note that an entry of an attempt stands here, before its grade."""
+    def _touch(self, thread: int, key: int, word: str, index: int) -> bool:
+        """Note that an entry of an attempt stands here, before its grade; tells whether a newer one did."""
+        former = self._newest[thread]
+        if former not in {0, key}:
+            self._attempts[former] = outdated(self._attempts.get(former, NOTHING))
         self._newest[thread] = key
         if word == _PRESENT and self._flags[thread] & _DELETED:
             self._back.setdefault(thread, index)
+        return self._attempts.get(key, NOTHING).outdated
 
-    def _probe(self, body: Body) -> None:
-        bit = _CONTROL_BITS.get(Control(text(body, "control")))
-        observations = [mapping(one) for one in items(body, "observations")]
-        present = [one for one in observations if text(one, "class") == _PRESENT]
-        if bit is None or not present:
-            return
-        kind, controls = text(body, "kind"), self._controls
-        probe = bit, hash(present[-1].get("subject"))
-        # What supports a thread that is known; a hostile log could name others without end.
-        most = _ROOM + 2 * len(self._flags)
-        for one in items(body, "supports"):
-            key = hash((one, kind)) if isinstance(one, str) else 0
-            known = controls.get(key, _NO_CONTROLS)
-            if len(known) < _MOST_CONTROLS and (known or len(controls) < most):
-                controls[key] = known | {probe}
+    def _of_another(self, thread: int, seen: Body, step: str) -> Sequence[str]:
+        """Tell where an observation is not of this step, or is surely not of the thread."""
+        told, subject = text(seen, "step"), seen.get("subject")
+        if seen.get("child") is None and told == step and self._identities.may_be(thread, subject):
+            return ()
+        return _OF_ANOTHER
 
     def _judge(self, _index: int, thread: int, body: Body) -> Sequence[str]:
         version = number(body, "grader_version")
@@ -263,8 +267,8 @@ class Trail:
         lacking = [*self._lacking(thread, known, tried, body), *lacking_later(known, reread)]
         # Asked of every grade, so that no control outlives the grade that it supports.
         if not self._is_controlled(body, tried, reread, control) and found in _NEEDS_CONTROL:
-            if self._controls_lost:
-                self._controls_lost -= 1
+            if self._controls.lost:
+                self._controls.lost -= 1
                 self.unbacked += not lacking
             else:
                 lacking.append(f"the grade {found.value} leans on a control that no entry holds")
@@ -294,6 +298,8 @@ class Trail:
             yield "an entry of another attempt stands between the newest pass and the grade"
         if known[-1].over or (known[-1].proven and reread is None):
             yield "the claim was graded before"
+        if known[-1].late:
+            yield _LATE
 
     def _lacking(
         self, thread: int, known: Sequence[Recorded], tried: Sequence[Tried], body: Body
@@ -317,16 +323,13 @@ class Trail:
         That of a read since the DELETE has an entry of its own; that of a first read, and any where entries
         come singly, stands beside the grade.
         """
-        probed = self._controls.pop(hash((text(body, "subject"), text(body, "kind"))), _NO_CONTROLS)
+        recorded = self._controls.take(body, control)
         external_id = text(body, "external_id")
         # Each is looked at, so that a misshapen one is found wherever it stands.
         others = [is_other(mapping(one), external_id) for one in items(body, "observations")]
         afters = tried[-1][0].afters if tried else ()
-        if (reread is not None or (Class.OBJECT_ABSENT, control) in afters) and not self.single:
-            wanted, itself = _CONTROL_BITS.get(control), hash(external_id)
-            comparable = is_comparable(external_id)
-            return any(bit == wanted and not (comparable and of == itself) for bit, of in probed)
-        return any(others)
+        since = reread is not None or (Class.OBJECT_ABSENT, control) in afters
+        return recorded if since and not self.single else any(others)
 
     def _remember(self, thread: int, keys: Sequence[int], found: Grade) -> None:
         if keys:
@@ -341,11 +344,14 @@ class Trail:
 
 
 _PROBED, _GRADED = EntryType.CONTROL_PROBED.value, EntryType.THREAD_GRADED.value
-_OF_A_CHILD = ("the read of a thread is told of a child",)
+_OF_ANOTHER = ("an observation is told of another step, of a child or of another object",)
+_BEHIND = "stands behind one like it or what follows it in its claim, behind its grade, or a newer claim"
+_LATE = "an answer came late to a claim that was graded"
 _TAKING: Mapping[str, Callable[[Trail, int, int, Body], Sequence[str]]] = {
     EntryType.THREAD_REGISTERED.value: Trail._register,  # noqa: SLF001 - the class's own table
     EntryType.DELETE_INTENDED.value: Trail._intend,  # noqa: SLF001
     EntryType.DELETE_ANSWERED.value: Trail._answer,  # noqa: SLF001
+    EntryType.DELETE_LATE_RESULT.value: Trail._be_late,  # noqa: SLF001
     EntryType.THREAD_PREREAD.value: Trail._preread,  # noqa: SLF001
     EntryType.THREAD_REREAD.value: Trail._read,  # noqa: SLF001
     EntryType.THREAD_WITHDRAWN.value: Trail._withdraw,  # noqa: SLF001
@@ -360,25 +366,3 @@ def _key(thread: int, body: Body, stage: str = _CONTAINER) -> int:
 def _key_of(thread: int, item: str, fence: int, stage: str = _CONTAINER) -> int:
     # As text: the hashes of two integers may be equal whatever the process's secret is.
     return hash((thread, item, str(fence), stage))
-
-
-def _stage(body: Body) -> str:
-    word = text(body, "stage")
-    return _STAGES.get(word) or Stage(word).value
-
-
-def _class(seen: Body) -> str:
-    """Return the class of an observation; raises Misshapen, ValueError for a word that is none."""
-    word = text(seen, "class")
-    return _CLASSES.get(word) or Class(word).value
-
-
-def _seconds(seen: Body) -> float:
-    """Return the instant of an observation in Unix seconds; raises Misshapen."""
-    at = text(seen, "at")
-    try:
-        if _INSTANT.fullmatch(at):
-            return datetime.fromisoformat(at).timestamp()
-    except ValueError:
-        pass
-    raise Misshapen(f"{at!r} is no instant.")

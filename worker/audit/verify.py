@@ -129,7 +129,7 @@ def _walk(
         found.add(manifest.MANIFEST, what)
     if trail.unbacked:
         lean = f"{trail.unbacked} entries lean on others that are not here: from before leaf {stated.first},"
-        found.notes.append(f"{lean} or with a body that is gone. Nothing that is here says otherwise.")
+        found.notes.append(f"{lean} or with a body that is gone.")
 
 
 def _compare_root(found: Findings, growing: Growing, checkpoint: Checkpoint | None) -> None:

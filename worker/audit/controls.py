@@ -1,0 +1,58 @@
+"""Controls that entries hold, from each to the grade of the thread that it supports.
+
+A control has to be read after the read that it supports, so its entry stands behind that read's, and
+whatever was there before the read supports nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from worker.audit.grades import is_comparable
+from worker.audit.reading import Body, items, mapping, text
+from worker.model.evidence import Class, Control
+from worker.model.thread import Kind
+
+_PRESENT = Class.PRESENT.value
+_COUNTING = frozenset({Control.GOOD, Control.ROUTE_ONLY})
+# What control it is, of which kind, and the hash of the object that was read.
+_Probe = tuple[Control, str, int]
+_NONE: frozenset[_Probe] = frozenset()
+# Between a read and its grade there is one; a hostile log could hold controls without end.
+_MOST = 8
+_ROOM = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class Controls:
+    """Remembers controls by the 64-bit hash of the thread's id. ``lost`` are those whose body is gone."""
+
+    lost: int = 0
+    _probes: dict[int, frozenset[_Probe]] = field(default_factory=dict)
+
+    def add(self, body: Body, *, threads: int) -> None:
+        """Take an entry of a control that read something present; raises Misshapen, ValueError.
+
+        ``threads`` is how many are known: others need no controls, and a hostile log could name them.
+        """
+        control, kind = Control(text(body, "control")), Kind(text(body, "kind")).value
+        observations = [mapping(one) for one in items(body, "observations")]
+        present = [one for one in observations if text(one, "class") == _PRESENT]
+        if control not in _COUNTING or not present:
+            return
+        probe = control, kind, hash(present[-1].get("subject"))
+        for one in items(body, "supports"):
+            known = self._probes.get(key := hash(one) if isinstance(one, str) else 0, _NONE)
+            if len(known) < _MOST and (known or len(self._probes) < _ROOM + 2 * threads):
+                self._probes[key] = known | {probe}
+
+    def forget(self, thread: str) -> None:
+        """Let what stands before a read of a thread support nothing."""
+        self._probes.pop(hash(thread), None)
+
+    def take(self, body: Body, control: Control) -> bool:
+        """Tell whether such a control, of its kind and of another object, supports a grade, and no other."""
+        probes, external_id = self._probes.pop(hash(text(body, "subject")), _NONE), text(body, "external_id")
+        wanted, itself = (control, text(body, "kind")), hash(external_id)
+        comparable = is_comparable(external_id)
+        return any(probe[:2] == wanted and not (comparable and probe[2] == itself) for probe in probes)
