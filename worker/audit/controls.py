@@ -54,5 +54,7 @@ class Controls:
         """Tell whether such a control, of its kind and of another object, supports a grade, and no other."""
         probes, external_id = self._probes.pop(hash(text(body, "subject")), _NONE), text(body, "external_id")
         wanted, itself = (control, text(body, "kind")), hash(external_id)
-        comparable = is_comparable(external_id)
-        return any(probe[:2] == wanted and not (comparable and probe[2] == itself) for probe in probes)
+        for probe in probes:
+            if probe[:2] == wanted and (probe[2] != itself or not is_comparable(external_id)):
+                return True
+        return False

@@ -145,7 +145,6 @@ _PASS: Final = re.compile(
 )
 
 
-_OBSERVATION_FIELDS: Final = ("at", "class", "child", "step")
 _INTENT_NUMBERS: Final = ("fence", "children_found", "children_confirmed")
 # Between two texts of a list: no text holds a quotation mark.
 _BETWEEN: Final = r"\",\""
@@ -156,10 +155,15 @@ def _as_it_is(texts: _Texts) -> Body:
 
 
 def _one_observed(texts: _Texts) -> Body:
-    seen = {name: texts.pop(name) for name in _OBSERVATION_FIELDS}
-    # The body has a subject of its own.
-    seen["subject"] = texts.pop("seen")
-    return seen
+    take = texts.pop
+    return {
+        "at": take("at"),
+        "class": take("class"),
+        "child": take("child"),
+        "step": take("step"),
+        # The body has a subject of its own.
+        "subject": take("seen"),
+    }
 
 
 def _observed(texts: _Texts) -> Body:
