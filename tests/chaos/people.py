@@ -26,6 +26,7 @@ POLICY = "all-30d"
 _CLOCK = SystemClock()
 _TTL = timedelta(days=30)
 _AGAIN_SECONDS = 0.2
+_SUPERVISED_EVERY = 0.5
 _PATIENCE_SECONDS = 240.0
 # Longer than any silence, so that a call that was given up is not carried out behind a later one's back.
 _CALL_SECONDS = 60.0
@@ -108,11 +109,14 @@ class People:
             self._threads[-1].start()
 
     def end(self) -> None:
-        """Finish what is under way."""
+        """Finish what is under way; whatever role ends by itself meanwhile is started again."""
         self.over.set()
-        for one in self._threads:
-            one.join(2 * _PATIENCE_SECONDS)
-            assert not one.is_alive(), "a call never came to an end"
+        until = _CLOCK.monotonic() + 2 * _PATIENCE_SECONDS
+        while any(one.is_alive() for one in self._threads):
+            assert _CLOCK.monotonic() < until, "a call never came to an end"
+            self.fleet.supervise()
+            for one in self._threads:
+                one.join(_SUPERVISED_EVERY)
         assert not self.problems, "\n".join(self.problems)
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
@@ -120,9 +124,9 @@ class People:
         until = _CLOCK.monotonic() + _PATIENCE_SECONDS
         while True:
             answer = self._once(method, path, body)
-            if answer is not None:
+            if not isinstance(answer, str):
                 return answer.status_code, answer.json()
-            assert _CLOCK.monotonic() < until, f"nobody answers {method} {path}"
+            assert _CLOCK.monotonic() < until, f"nobody answers {method} {path}: {answer}"
             self.done["calls without an answer"] += 1
             _CLOCK.wait(_AGAIN_SECONDS)
 
@@ -132,18 +136,19 @@ class People:
         assert status < 400, f"{method} {path}: {status} {told}"
         return told
 
-    def _once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response | None:
+    def _once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response | str:
+        """The answer, or what came instead of one."""
         url, key = self.fleet.url, self.fleet.key
         if not url or not key:
-            return None
+            return "no API listens" if not url else "no admin key was made"
         bearer = {"Authorization": f"Bearer {key}"}
         try:
             answer = httpx2.request(
                 method, url + path, json=body, headers=bearer, timeout=_CALL_SECONDS, trust_env=False
             )
-        except httpx2.TransportError:
-            return None
-        return None if answer.status_code >= _SERVER_ERROR else answer
+        except httpx2.TransportError as e:
+            return f"{type(e).__name__}: {e}"
+        return f"{answer.status_code} {answer.text}" if answer.status_code >= _SERVER_ERROR else answer
 
     def _guarded(self, target: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
