@@ -97,8 +97,21 @@ def _thread(name: str, project: str) -> Thread:
     )
 
 
+# With which status a provider says so; 200 else.
+_STATUSES = {
+    Class.OBJECT_ABSENT: 404,
+    Class.ROUTE_ABSENT: 404,
+    Class.DENIED: 403,
+    Class.THROTTLED: 429,
+    Class.ERROR: 500,
+    Class.LOST: None,
+    Class.UNSENT: None,
+}
+
+
 def _seen(step: Step, seen: Class, at: datetime, subject: str = "") -> Observation:
-    return Observation(step=step, seen=seen, at=at, subject=subject, status=200, request_id="req_1")
+    status = _STATUSES.get(seen, 200)
+    return Observation(step=step, seen=seen, at=at, subject=subject, status=status, request_id="req_1")
 
 
 def _observations(passes: Sequence[Pass], at: datetime) -> list[Observation]:

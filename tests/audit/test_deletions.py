@@ -46,7 +46,7 @@ def test_a_row_is_made_of_a_graded_body(leaves: Sequence[Leaf]) -> None:
     assert first["may_be_called_deleted"] == "yes"
     assert first["before_class"] == "present"
     assert first["delete_class"] == "acknowledged"
-    assert first["after_status"] == "200"
+    assert first["after_status"] == "404"
     assert first["absent_at"] == "2026-11-01T00:00:00.000007Z"
     assert first["base_url"] == "https://api.openai.com/v1"
     assert guard(first["owner"]).startswith("'=")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from worker.audit.checkpoint import Checkpoint, sign_checkpoint
 from worker.audit.keys import LogKey, keys_at, open_checkpoint, parse_key, parse_keys
 from worker.audit.note import Ed25519Signer, NoteRefused, NotSigned, sign_note
+from worker.audit.reading import read_small
 
 OLD = Ed25519Signer.from_seed("example.org/log", b"\x01" * 32)
 NEW = Ed25519Signer.from_seed("example.org/log", b"\x02" * 32)
@@ -74,3 +77,16 @@ def test_a_key_whose_sizes_are_not_plain_numbers_is_refused(tail: str) -> None:
 def test_a_note_without_a_signer_is_not_written() -> None:
     with pytest.raises(NoteRefused, match="needs a signature"):
         sign_note("text\n")
+
+
+@pytest.mark.parametrize("travelled", ["{}", "\ufeff{}"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_keys_and_checkpoints_are_read_whatever_git_and_editors_made_of_their_lines(
+    tmp_path: Path, travelled: str, end: str
+) -> None:
+    signer = Ed25519Signer.from_seed("example.org/log", b"\x07" * 32)
+    note = sign_checkpoint(Checkpoint(origin=signer.name, size=1, root=b"\x01" * 32), signer)
+    for text in (note, f"{signer.vkey}\n"):
+        file = tmp_path / "file"
+        file.write_bytes(travelled.format(text.replace("\n", end)).encode())
+        assert read_small(file) == text

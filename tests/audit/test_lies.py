@@ -217,9 +217,12 @@ LIES: dict[str, tuple[Rewrite, str]] = {
     ),
     "another external id": (
         _of(GRADED, "confirmed", lambda body: body.update(external_id="conv_other")),
-        "external id is another",
+        "external id or account is another",
     ),
-    "another kind": (_of(GRADED, "absent", lambda body: body.update(kind="file")), "external id is another"),
+    "another kind": (
+        _of(GRADED, "absent", lambda body: body.update(kind="file")),
+        "external id or account is another",
+    ),
     "an owner who was changed from a stranger": (_changed_by_a_stranger, "the owner is another"),
     "another owner": (
         _of(GRADED, "absent", lambda body: body.update(owner="somebody")),

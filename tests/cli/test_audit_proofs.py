@@ -41,6 +41,13 @@ def test_a_proof_verifies_offline_with_the_keys_of_an_export(proof: Path, keys: 
     assert "--keys" in offline("audit", "verify", str(proof), code=2).err
 
 
+def test_a_proof_is_read_whatever_git_made_of_its_lines(proof: Path, keys: Path, offline: Run) -> None:
+    as_written = proof.read_bytes()
+    for travelled in (as_written.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + as_written):
+        proof.write_bytes(travelled)
+        assert offline("audit", "verify", str(proof), "--keys", str(keys), "-o", "json").json["verified"]
+
+
 def test_an_entry_is_proved_by_the_id_in_its_envelope(tenure: Run, keys: Path) -> None:
     by_index = parse_tlog_proof(tenure("audit", "prove", "1").out)
     assert by_index.envelope is not None

@@ -63,6 +63,8 @@ def _of_range(told: Sequence[_Told]) -> Iterator[str]:
             yield f"from {first}, {index}: the pseudonym is another thread's"
         yield from (f"from {first}, {index}: {what}" for what in trail.feed(index, kind, thread, body))
     yield from (f"from {first}, {index}: it has two pseudonyms" for index in pseudonyms.doubled())
+    for one in trails.values():
+        yield from (f"from {first}, {pseudonyms.leaf(at)}: it is another's object" for at in one.twins())
     yield from (f"from {first}, {index}: it is back" for one in trails.values() for index in one.back())
 
 

@@ -12,10 +12,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
+from worker.audit.entry import EntryType
 from worker.model.evidence import Children, Class, Pass
 
 # A class and the control that supports it, as words.
 Read: TypeAlias = tuple[str, str]
+# The type of an entry that is not there, and what it would have told.
+Lacking: TypeAlias = tuple[str, str]
+
+_INTENDED, _ANSWERED = EntryType.DELETE_INTENDED.value, EntryType.DELETE_ANSWERED.value
+_PREREAD, _REREAD = EntryType.THREAD_PREREAD.value, EntryType.THREAD_REREAD.value
 
 _UNRECORDED = frozenset({Class.NONE.value, Class.UNSENT.value})
 # A pre-read that says nothing leaves no entry.
@@ -111,21 +117,21 @@ def late(known: Recorded) -> Recorded:
 
 
 @lru_cache(maxsize=4096)
-def missing(known: Recorded, saw: Pass) -> tuple[str, ...]:
+def missing(known: Recorded, saw: Pass) -> tuple[Lacking, ...]:
     """Return what a grade's pass says and no entry of its attempt does."""
     return tuple(_missing(known, saw))
 
 
-def _missing(known: Recorded, saw: Pass) -> Iterator[str]:
+def _missing(known: Recorded, saw: Pass) -> Iterator[Lacking]:
     before, answer = saw.before.value, saw.answer.value
     if saw.armed and not known.before:
-        yield "no intent stands before this grade"
+        yield _INTENDED, "no intent stands before this grade"
     elif not saw.armed and before not in known.prereads and before not in _SILENT:
-        yield f"no entry holds the first read, which is told as {before}"
+        yield _PREREAD, f"no entry holds the first read, which is told as {before}"
     if not known.answer and answer not in _UNRECORDED:
-        yield f"no entry holds the answer, which is told as {answer}"
+        yield _ANSWERED, f"no entry holds the answer, which is told as {answer}"
     for word, control in sorted(_told(saw) - known.afters):
-        yield f"no entry holds the read that is told as {word}, control {control}"
+        yield _REREAD, f"no entry holds the read that is told as {word}, control {control}"
 
 
 @lru_cache(maxsize=4096)

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 
 from worker.audit.grades import is_comparable
 from worker.audit.reading import Body, items, mapping, text
-from worker.model.evidence import Class, Control
+from worker.audit.words import is_fitting
+from worker.model.evidence import Class, Control, Step
 from worker.model.thread import Kind
 
 _PRESENT = Class.PRESENT.value
+# Another item's first read may serve as a control, beside a read that is nothing else.
+_STEPS = frozenset({Step.CONTROL.value, Step.BEFORE.value})
 _COUNTING = frozenset({Control.GOOD, Control.ROUTE_ONLY})
 # What control it is, of which kind, and the hash of the object that was read.
 _Probe = tuple[Control, str, int]
@@ -37,10 +40,10 @@ class Controls:
         """
         control, kind = Control(text(body, "control")), Kind(text(body, "kind")).value
         observations = [mapping(one) for one in items(body, "observations")]
-        present = [one for one in observations if text(one, "class") == _PRESENT]
+        present = [text(one, "subject") for one in observations if _is_control(one)]
         if control not in _COUNTING or not present:
             return
-        probe = control, kind, hash(present[-1].get("subject"))
+        probe = control, kind, hash(present[-1])
         for one in items(body, "supports"):
             known = self._probes.get(key := hash(one) if isinstance(one, str) else 0, _NONE)
             if len(known) < _MOST and (known or len(self._probes) < _ROOM + 2 * threads):
@@ -58,3 +61,9 @@ class Controls:
             if probe[:2] == wanted and (probe[2] != itself or not is_comparable(external_id)):
                 return True
         return False
+
+
+def _is_control(seen: Body) -> bool:
+    step, word = text(seen, "step"), text(seen, "class")
+    is_other = seen.get("child") is None and is_fitting(step, word, seen.get("status"))
+    return word == _PRESENT and step in _STEPS and is_other

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 
 from worker.audit.reading import Body, items, mapping, number, text, text_or_none, texts
-from worker.model.evidence import Class, Grade
+from worker.model.evidence import Class, Grade, Step
 
 _STEPS = ("before", "delete", "after", "control", "reread")
 _SEEN = ("class", "status", "request_id", "at")
@@ -26,6 +26,7 @@ _UNSEEN = ("", "", "", "")
 _WHOSE = texts("project", "subject", "kind", "external_id", "owner")
 _WHY = texts("policy", "sweep", "bundle", "item")
 _ABSENT = Class.OBJECT_ABSENT.value
+_CONTROL = Step.CONTROL.value
 _MAY_BE_CALLED = frozenset(one.value for one in Grade if one.deleted)
 
 
@@ -122,7 +123,7 @@ def _cells(seen: Body) -> tuple[str, str, str, str]:
 
 def _absent_at(observations: Sequence[Body]) -> str:
     """Return when the thread was last read absent: the instant for which anything is claimed."""
-    seen = [one for one in observations if one.get("class") == _ABSENT]
+    seen = [one for one in observations if one.get("class") == _ABSENT and one.get("step") != _CONTROL]
     return text(seen[-1], "at") if seen else ""
 
 

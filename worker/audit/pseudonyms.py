@@ -49,6 +49,10 @@ class Pseudonyms:
         threads[number], self._leaves[number] = told, index
         return True
 
+    def leaf(self, number: int) -> int:
+        """Return the leaf at which a body first told the thread of this pseudonym."""
+        return self._leaves[number]
+
     def doubled(self) -> Iterator[int]:
         """Yield the leaves at which a thread that had a pseudonym was first told under another."""
         twice = {one for one, after in pairwise(sorted(self._threads)) if one == after and one}

@@ -104,15 +104,24 @@ def load_body_line(line: bytes) -> tuple[int, str]:
 
 
 def read_small(path: Path) -> str:
-    """Read a file of keys or a checkpoint; raises Misshapen for one that is too long or no text, OSError."""
+    """Read a file of keys or a checkpoint; raises Misshapen for one that is too long or no text, OSError.
+
+    Git and editors may write other line ends and a byte order mark. What is signed has neither, so taking
+    them away lets nothing else pass.
+    """
     with path.open("rb") as file:
         raw = file.read(MAX_TEXT + 1)
     if len(raw) > MAX_TEXT:
         raise Misshapen(f"{path} is larger than {MAX_TEXT} bytes: it holds no keys and no checkpoint.")
     try:
-        return raw.decode()
+        return as_written(raw.decode())
     except UnicodeDecodeError as broken:
         raise Misshapen(f"{path} is no text: {broken}.") from broken
+
+
+def as_written(text: str) -> str:
+    """Return a text of Tenure's as it was before it travelled: lines end with a line feed alone."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def mapping(value: object) -> Body:

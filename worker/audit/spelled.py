@@ -87,8 +87,10 @@ _OWNED: Final = {
     "salt": _kept("salt"),
 }
 _TRY: Final = {"fence": _kept("fence", _WHOLE), "item": _kept("item")}
-_AT: Final = {"organization": _TEXT, "provider_project": _TEXT}
-_ACCOUNT: Final = _object({**_AT, "base_url": _TEXT, "provider": _TEXT})
+_ACCOUNT: Final = _kept(
+    "account",
+    _maybe(_object(dict.fromkeys(("base_url", "organization", "provider", "provider_project"), _TEXT))),
+)
 _TAKEN: Final = {"at": _kept("at"), "class": _kept("class"), "step": _kept("step")}
 _OF_ANSWER: Final = {
     "body_sha256": _TEXT,
@@ -101,7 +103,9 @@ _OF_ANSWER: Final = {
     "status": _WHOLE,
     "subject": _TEXT,
 }
-_OBSERVED: Final = _object(_TAKEN, {**_OF_ANSWER, "subject": _kept("seen")})
+_OBSERVED: Final = _object(
+    _TAKEN, {**_OF_ANSWER, "status": _kept("status", _WHOLE), "subject": _kept("seen")}
+)
 _OBSERVATION: Final = re.compile(
     _members(
         _TAKEN,
@@ -150,16 +154,14 @@ _INTENT_NUMBERS: Final = ("fence", "children_found", "children_confirmed")
 _BETWEEN: Final = r"\",\""
 
 
-def _as_it_is(texts: _Texts) -> Body:
-    return texts
-
-
 def _one_observed(texts: _Texts) -> Body:
     take = texts.pop
+    status = take("status")
     return {
         "at": take("at"),
         "class": take("class"),
         "child": take("child"),
+        "status": int(status) if status is not None else None,
         "step": take("step"),
         # The body has a subject of its own.
         "subject": take("seen"),
@@ -172,7 +174,13 @@ def _observed(texts: _Texts) -> Body:
     return texts
 
 
+def _registered(texts: _Texts) -> Body:
+    texts["account"] = _account(texts["account"])
+    return texts
+
+
 def _intended(texts: _Texts) -> Body:
+    texts["account"] = _account(texts["account"])
     texts["before"] = _one_observed(texts)
     texts["decision"] = {"outcome": texts.pop("outcome")}
     for name in _INTENT_NUMBERS:
@@ -192,9 +200,8 @@ def _graded(texts: _Texts) -> Body | None:
     if observations is None or passes is None:
         return None
     texts["observations"], texts["passes"] = observations, passes
-    account = {"provider": texts.pop("provider"), "base_url": texts.pop("base_url")}
+    texts["account"] = _account(texts["account"])
     reread = {"class": texts.pop("reread_class"), "control": texts.pop("reread_control")}
-    texts["account"] = None if account["provider"] is None else account
     texts["reread"] = None if reread["class"] is None else reread
     texts["attempts"], texts["fence"] = int(texts["attempts"]), int(texts["fence"])
     texts["grader_version"], texts["passes_made"] = int(texts["grader_version"]), int(texts["passes_made"])
@@ -231,13 +238,19 @@ def _saw(members: str) -> Body:
     return load_text("{" + members.replace('\\"', '"') + "}")
 
 
+@lru_cache(maxsize=64)
+def _account(spelled: str) -> Body | None:
+    """Read an account, the same for each thread that has it: who compares finds it to be one object."""
+    return None if spelled == "null" else load_text(spelled.replace('\\"', '"'))
+
+
 def _pattern(required: Mapping[str, str], optional: Mapping[str, str]) -> re.Pattern[str]:
     body = _object({**_EVERY, **required}, {"request_id": _TEXT, **optional})
     return re.compile(rf'\{{"i": (0|[1-9][0-9]{{0,15}}+), "body": "{body}"\}}')
 
 
 _NAMED: Final = {**_OWNED, "external_id": _kept("external_id"), "kind": _kept("kind")}
-_IDENTITY: Final = {**_NAMED, "account": _maybe(_ACCOUNT)}
+_IDENTITY: Final = {**_NAMED, "account": _ACCOUNT}
 _ANSWERED: Final = _pattern({**_TRY, "observation": _OBSERVED, "stage": _kept("stage")}, {}), _observed
 _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
     EntryType.THREAD_REGISTERED.value: (
@@ -258,7 +271,7 @@ _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
                 "tags_sha256": _TEXT,
             },
         ),
-        _as_it_is,
+        _registered,
     ),
     EntryType.DELETE_INTENDED.value: (
         _pattern(
@@ -305,11 +318,8 @@ _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
     EntryType.THREAD_GRADED.value: (
         _pattern(
             {
-                **_NAMED,
+                **_IDENTITY,
                 **_TRY,
-                "account": _maybe(
-                    _object({**_AT, "base_url": _kept("base_url"), "provider": _kept("provider")})
-                ),
                 "attempts": _kept("attempts", _WHOLE),
                 "bundle": _kept("bundle"),
                 "children_seen": _many(_object({"class": _TEXT, "count": _WHOLE, "step": _TEXT})),
@@ -338,7 +348,7 @@ _SPELLED: Final[Mapping[str, tuple[re.Pattern[str], _Finish]]] = {
         _graded,
     ),
 }
-_UNKNOWN: Final = re.compile("(?!)"), _as_it_is
+_UNKNOWN: Final = re.compile("(?!)"), _registered
 # No field of these types is sorted behind its type.
 _TYPE, _END = r"\"type\":\"", r'\"}"}'
 _BEGIN = ', "body": "'

@@ -14,26 +14,35 @@ from dataclasses import dataclass, field
 
 from worker.audit.attempts import (
     NOTHING,
+    Lacking,
     Recorded,
     answered,
     children_of,
     graded,
     intended,
     late,
-    missing,
     outdated,
     preread,
     read,
     read_later,
-    unlike,
 )
 from worker.audit.controls import Controls
 from worker.audit.entry import EntryType
-from worker.audit.grades import GRADERS, NEWEST, Tried, is_other, lacking_later, misstated
+from worker.audit.grades import (
+    GRADERS,
+    LATE,
+    Tried,
+    lacking_later,
+    lacking_of,
+    misstated,
+    otherwise,
+)
 from worker.audit.identities import Identities
+from worker.audit.losses import ABSENCE, LOST, LOST_OF_ATTEMPTS
 from worker.audit.observed import read_pass, read_reread
 from worker.audit.reading import Body, items, mapping, number, text
-from worker.audit.words import class_of, control_of, seconds_of, stage_of
+from worker.audit.shown import Shown, shown, untold
+from worker.audit.words import class_of, control_of, is_fitting, seconds_of, stage_of
 from worker.model.decision import Outcome
 from worker.model.evidence import Class, Control, Grade, Reread, Step
 from worker.model.work import Stage
@@ -48,7 +57,7 @@ _BEFORE, _DELETE, _AFTER, _LATER = (
     Step.AFTER.value,
     Step.REREAD.value,
 )
-_REGISTERED, _LOST, _DELETED, _WITHDRAWN = 1, 2, 4, 8
+_REGISTERED, _DELETED, _WITHDRAWN = 1, 2, 4
 _DAY_SECONDS = 24 * 60 * 60
 _MOST_INTENTS = 2**16 - 1
 
@@ -72,10 +81,11 @@ class Trail:
     _identities: Identities = field(default_factory=Identities)
     # By thread, item, fence and stage.
     _attempts: dict[int, Recorded] = field(default_factory=dict)
-    # By thread: flags, how often a DELETE was intended, when it was last read absent (Unix seconds) up to the
-    # grade that called it deleted, and the newest attempt that an entry is of.
-    _flags: array[int] = field(default_factory=lambda: array("B"))
+    # By thread: flags, how often a DELETE was intended, when it was last read absent (Unix seconds), the same
+    # up to the grade that called it deleted, and the newest attempt that an entry is of.
+    _flags: array[int] = field(default_factory=lambda: array("H"))
     _intents: array[int] = field(default_factory=lambda: array("H"))
+    _last_absent: array[float] = field(default_factory=lambda: array("d"))
     _absent_at: array[float] = field(default_factory=lambda: array("d"))
     _newest: array[int] = field(default_factory=lambda: array("q"))
     _controls: Controls = field(default_factory=Controls)
@@ -88,7 +98,7 @@ class Trail:
             self._controls.lost += 1
         if thread is not None:
             self._make_room(thread)
-            self._flags[thread] |= _LOST
+            self._flags[thread] |= LOST.get(kind, 0)
             if kind == _GRADED:
                 # It may be the grade that says so.
                 self.unbacked += self._back.pop(thread, None) is not None
@@ -104,9 +114,17 @@ class Trail:
                 self._controls.add(body, threads=len(self._flags))
             return () if take is None else ("the entry is about no thread",)
         self._make_room(thread)
+        new = () if self._flags[thread] & _REGISTERED else self._begin(kind, thread)
         other, owner = self._identities.feed(kind, thread, body)
         wrong = take(self, index, thread, body) if take else ()
-        return (*wrong, *other, *self._unless_excused(thread, owner)) if other or owner else wrong
+        if not (new or other or owner):
+            return wrong
+        changed = [(_CHANGED, one) for one in owner]
+        return (*wrong, *new, *other, *self._unless_excused(thread, changed))
+
+    def twins(self) -> Iterator[int]:
+        """Yield the numbers of threads that are the same object as another one."""
+        return self._identities.twins()
 
     def back(self) -> Iterator[int]:
         """Yield the leaves of later reads that found a thread present where no grade says so."""
@@ -121,23 +139,42 @@ class Trail:
             for one in (self._flags, self._intents, self._newest):
                 one.extend(more)
             self._absent_at.extend(more)
+            self._last_absent.extend(more)
 
-    def _unless_excused(self, thread: int, lacking: Sequence[str]) -> Sequence[str]:
-        """Return what is lacking, unless entries of the thread may be missing; then it is only counted."""
+    def _unless_excused(self, thread: int, lacking: Sequence[Lacking]) -> Sequence[str]:
+        """Return what is lacking, unless such entries of the thread may be missing: then it is counted."""
+        if not lacking:
+            return ()
         flags = self._flags[thread]
-        complete = (self.whole or flags & _REGISTERED) and not self.partial and not flags & _LOST
-        if complete or not lacking:
-            return lacking
-        self.unbacked += 1
-        return ()
+        if self.partial or not (self.whole or flags & _REGISTERED):
+            self.unbacked += 1
+            return ()
+        kept = [what for kind, what in lacking if not flags & LOST.get(kind, 0)]
+        self.unbacked += len(kept) < len(lacking)
+        return kept
+
+    def _begin(self, kind: str, thread: int) -> Sequence[str]:
+        """Take an entry of a thread of which no registration was met."""
+        lost = self.partial or self._flags[thread] & LOST[_REGISTRATION]
+        if kind == _REGISTRATION or not self.whole or self.single or lost:
+            return ()
+        # Told once.
+        self._flags[thread] |= _REGISTERED
+        return ("no registration of the thread stands before its first entry",)
 
     def _register(self, _index: int, thread: int, _body: Body) -> Sequence[str]:
+        again = self._flags[thread] & _REGISTERED
         self._flags[thread] |= _REGISTERED
-        return ()
+        return ("the thread was registered before",) if again else ()
 
     def _withdraw(self, _index: int, thread: int, _body: Body) -> Sequence[str]:
         self._flags[thread] |= _WITHDRAWN
-        return ()
+        proven = self._flags[thread] & _DELETED
+        return ("the thread was withdrawn although it was called deleted",) if proven else ()
+
+    def _spare(self, _index: int, thread: int, body: Body) -> Sequence[str]:
+        known = self._attempts.get(_key(thread, body), NOTHING)
+        return (f"a word that nothing was deleted {_BEHIND}",) if known.is_begun else ()
 
     def _intend(self, index: int, thread: int, body: Body) -> Sequence[str]:
         before = mapping(body.get("before"))
@@ -175,7 +212,7 @@ class Trail:
         self._attempts[key] = answered(known, word)
         wrong: list[str] = []
         if not known.before:
-            wrong += self._unless_excused(thread, ["a DELETE was answered, and no intent stands before it"])
+            wrong += self._unless_excused(thread, [_UNASKED])
         if stage != _CONTAINER:
             return wrong
         wrong += self._of_another(thread, seen, _DELETE)
@@ -187,11 +224,16 @@ class Trail:
 
     def _be_late(self, _index: int, thread: int, body: Body) -> Sequence[str]:
         """Take an answer that came after its claim was another's: such a claim is not graded."""
-        stage = stage_of(body)
+        stage, seen = stage_of(body), mapping(body.get("observation"))
         key = _key(thread, body, stage)
         known = self._attempts.get(key, NOTHING)
         self._attempts[key] = late(known)
-        return (_LATE,) if stage == _CONTAINER and (known.proven or known.over) else ()
+        wrong = [LATE] if stage == _CONTAINER and (known.proven or known.over) else []
+        # What else a claim had seen last may be anything: a read, a control, a child.
+        if text(seen, "step") == _DELETE and seen.get("child") is None:
+            wrong += () if known.before else self._unless_excused(thread, [_UNASKED])
+            wrong += self._of_another(thread, seen, _DELETE)
+        return wrong
 
     def _preread(self, index: int, thread: int, body: Body) -> Sequence[str]:
         seen = mapping(body.get("observation"))
@@ -200,7 +242,9 @@ class Trail:
         self._see(thread, word, seen)
         self._attempts[key] = preread(known, word)
         wrong = self._of_another(thread, seen, _BEFORE)
-        if self._touch(thread, key, word, index) or known.is_begun or known.prereads:
+        # One whose DELETE could not leave in time is told behind its intent, which names the same read.
+        other = known.before not in {"", word}
+        if self._touch(thread, key, word, index) or known.is_begun or known.prereads or other:
             return (*wrong, f"a first read {_BEHIND}")
         return wrong
 
@@ -212,25 +256,27 @@ class Trail:
         wrong = self._of_another(thread, seen, _LATER if step == _LATER else _AFTER)
         self._controls.forget(text(body, "subject"))
         if step == _LATER:
+            if word == _ABSENT:
+                self._last_absent[thread] = seconds_of(seen)
             # One that came too early sustains nothing, so nothing of it is kept.
-            if word != _ABSENT or seconds_of(seen) >= self._absent_at[thread] + _DAY_SECONDS:
+            if word != _ABSENT or self._last_absent[thread] >= self._absent_at[thread] + _DAY_SECONDS:
                 self._attempts[key] = read_later(known, word, control)
             if word == _PRESENT:
                 self._back.setdefault(thread, index)
-            lacking = [] if known.proven else ["a later read stands there, and no grade before it"]
+            lacking = [] if known.proven else [(_GRADED, "a later read stands there, and no grade before it")]
             return (*wrong, *self._unless_excused(thread, lacking))
         self._see(thread, word, seen)
         self._attempts[key] = read(known, word, control)
         # A claim looks once since its DELETE: a second read could be dated back, to sustain too early.
         if self._touch(thread, key, word, index) or known.afters or known.proven or known.over:
             return (*wrong, f"a read since the DELETE {_BEHIND}")
-        lacking = [] if known.before else ["a read since the DELETE stands there, and no intent before it"]
+        lacking = [] if known.before else [_UNINTENDED]
         return (*wrong, *self._unless_excused(thread, lacking))
 
     def _see(self, thread: int, word: str, seen: Body) -> None:
         """Note when a thread was last read absent, up to the grade that called it deleted."""
         if word == _ABSENT:
-            at = seconds_of(seen)
+            at = self._last_absent[thread] = seconds_of(seen)
             if not self._flags[thread] & _DELETED:
                 self._absent_at[thread] = at
 
@@ -246,10 +292,11 @@ class Trail:
 
     def _of_another(self, thread: int, seen: Body, step: str) -> Sequence[str]:
         """Tell where an observation is not of this step, or is surely not of the thread."""
-        told, subject = text(seen, "step"), seen.get("subject")
+        told, subject, word = text(seen, "step"), seen.get("subject"), text(seen, "class")
+        wrong = () if is_fitting(step, word, seen.get("status")) else _UNFIT
         if seen.get("child") is None and told == step and self._identities.may_be(thread, subject):
-            return ()
-        return _OF_ANOTHER
+            return wrong
+        return (*_OF_ANOTHER, *wrong)
 
     def _judge(self, _index: int, thread: int, body: Body) -> Sequence[str]:
         version = number(body, "grader_version")
@@ -258,65 +305,43 @@ class Trail:
             return [f"grader version {version} is not known here, so the grade could not be checked"]
         stated, reread = text(body, "grade"), read_reread(body.get("reread"))
         tried = [read_pass(one) for one in items(body, "passes")]
+        beside = shown(body, text(body, "external_id"))
         found, control = grader(tuple([saw for saw, _, _ in tried]), reread)
         keys = [_key_of(thread, item, fence) for _, item, fence in tried]
         known = [self._attempts.get(key, NOTHING) for key in keys]
-        wrong = [*misstated(body, tried, reread), *self._otherwise(thread, keys, known, tried, reread)]
+        wrong = [*misstated(body, tried, reread), *otherwise(known, tried, keys, reread)]
+        wrong += untold(beside, body, tried, reread)
         if found.value != stated:
             wrong.append(f"the grade is stated as {stated}, but what was seen supports {found.value}")
-        lacking = [*self._lacking(thread, known, tried, body), *lacking_later(known, reread)]
+        wrong += self._misplaced(thread, keys, beside, found)
+        lacking = [*lacking_of(known, tried, body, self._intents[thread]), *lacking_later(known, reread)]
+        if beside.absent_at not in {None, self._last_absent[thread]}:
+            lacking.append((ABSENCE, "the absent read is shown with an instant that no entry tells"))
         # Asked of every grade, so that no control outlives the grade that it supports.
-        if not self._is_controlled(body, tried, reread, control) and found in _NEEDS_CONTROL:
+        if not self._is_controlled(body, tried, reread, control, beside) and found in _NEEDS_CONTROL:
             if self._controls.lost:
                 self._controls.lost -= 1
                 self.unbacked += not lacking
             else:
-                lacking.append(f"the grade {found.value} leans on a control that no entry holds")
+                lacking.append((_PROBED, f"the grade {found.value} leans on a control that no entry holds"))
         self._remember(thread, keys, found)
         return (*wrong, *self._unless_excused(thread, lacking)) if wrong or lacking else ()
 
-    def _otherwise(
-        self,
-        thread: int,
-        keys: Sequence[int],
-        known: Sequence[Recorded],
-        tried: Sequence[Tried],
-        reread: Reread | None,
-    ) -> Iterator[str]:
-        """Give what entries say of these attempts, and the grade otherwise or not at all."""
-        for at, (one, (saw, item, fence)) in enumerate(zip(known, tried, strict=True)):
-            for what in unlike(one, saw, newest=at == len(tried) - 1):
-                yield f"item {item}, fence {fence}: {what}"
-        if len(set(keys)) != len(keys):
-            yield "an attempt stands there twice"
-        orders = [one.order for one in known if one.order]
-        if orders != sorted(orders):
-            yield "the passes do not stand in the order of their intents"
-        if not known:
-            return
-        if self._newest[thread] not in {0, keys[-1]}:
+    def _misplaced(self, thread: int, keys: Sequence[int], beside: Shown, found: Grade) -> Iterator[str]:
+        """Give why no grade, or not this one, can stand here."""
+        # The entry that would stand between may be one that is gone.
+        certain = not self.partial and not self._flags[thread] & LOST_OF_ATTEMPTS
+        if keys and self._newest[thread] not in {0, keys[-1]} and certain:
             yield "an entry of another attempt stands between the newest pass and the grade"
-        if known[-1].over or (known[-1].proven and reread is None):
-            yield "the claim was graded before"
-        if known[-1].late:
-            yield _LATE
-
-    def _lacking(
-        self, thread: int, known: Sequence[Recorded], tried: Sequence[Tried], body: Body
-    ) -> Iterator[str]:
-        """Give what the passes say and no entry does."""
-        for one, (saw, item, fence) in zip(known, tried, strict=True):
-            for what in missing(one, saw):
-                yield f"item {item}, fence {fence}: {what}"
-        told, count = number(body, "attempts"), self._intents[thread]
-        newest = [one.order for one in known[-NEWEST:] if one.order]
-        if told != count:
-            yield f"the grade tells of {told} DELETEs, and {count} were intended before it"
-        elif newest != list(range(count - len(newest) + 1, count + 1)):
-            yield "a DELETE was intended that no pass tells of"
+        if beside.absent_at is None and found in _NEEDS_CONTROL:
+            yield f"the grade {found.value} shows no read that found the thread absent"
+        if self._flags[thread] & _WITHDRAWN:
+            yield "the thread was graded although it had been withdrawn"
+        if found is Grade.SUSTAINED and thread in self._back:
+            yield "the grade is sustained although the thread was read present again"
 
     def _is_controlled(
-        self, body: Body, tried: Sequence[Tried], reread: Reread | None, control: Control
+        self, body: Body, tried: Sequence[Tried], reread: Reread | None, control: Control, beside: Shown
     ) -> bool:
         """Tell whether the control that a grade leans on is recorded.
 
@@ -324,12 +349,9 @@ class Trail:
         come singly, stands beside the grade.
         """
         recorded = self._controls.take(body, control)
-        external_id = text(body, "external_id")
-        # Each is looked at, so that a misshapen one is found wherever it stands.
-        others = [is_other(mapping(one), external_id) for one in items(body, "observations")]
         afters = tried[-1][0].afters if tried else ()
         since = reread is not None or (Class.OBJECT_ABSENT, control) in afters
-        return recorded if since and not self.single else any(others)
+        return recorded if since and not self.single else beside.is_controlled
 
     def _remember(self, thread: int, keys: Sequence[int], found: Grade) -> None:
         if keys:
@@ -343,14 +365,19 @@ class Trail:
             self._back.pop(thread, None)
 
 
+_REGISTRATION, _CHANGED = EntryType.THREAD_REGISTERED.value, EntryType.THREAD_CHANGED.value
 _PROBED, _GRADED = EntryType.CONTROL_PROBED.value, EntryType.THREAD_GRADED.value
+_INTENDED = EntryType.DELETE_INTENDED.value
+_UNASKED: Lacking = (_INTENDED, "a DELETE was answered, and no intent stands before it")
+_UNINTENDED: Lacking = (_INTENDED, "a read since the DELETE stands there, and no intent before it")
 _OF_ANOTHER = ("an observation is told of another step, of a child or of another object",)
+_UNFIT = ("an observation's class is none of its step, or comes with no such status",)
 _BEHIND = "stands behind one like it or what follows it in its claim, behind its grade, or a newer claim"
-_LATE = "an answer came late to a claim that was graded"
 _TAKING: Mapping[str, Callable[[Trail, int, int, Body], Sequence[str]]] = {
-    EntryType.THREAD_REGISTERED.value: Trail._register,  # noqa: SLF001 - the class's own table
-    EntryType.DELETE_INTENDED.value: Trail._intend,  # noqa: SLF001
+    _REGISTRATION: Trail._register,  # noqa: SLF001 - the class's own table
+    _INTENDED: Trail._intend,  # noqa: SLF001
     EntryType.DELETE_ANSWERED.value: Trail._answer,  # noqa: SLF001
+    EntryType.DELETE_SPARED.value: Trail._spare,  # noqa: SLF001
     EntryType.DELETE_LATE_RESULT.value: Trail._be_late,  # noqa: SLF001
     EntryType.THREAD_PREREAD.value: Trail._preread,  # noqa: SLF001
     EntryType.THREAD_REREAD.value: Trail._read,  # noqa: SLF001

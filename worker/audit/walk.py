@@ -109,6 +109,8 @@ class Walk:
         """Tell what only all entries together show."""
         for index in self.tally.pseudonyms.doubled():
             self._refuse(index, "a thread that had a pseudonym stands under another")
+        for number in self.trail.twins():
+            self._refuse(self.tally.pseudonyms.leaf(number), "the thread is the same object as another one")
         for index in self.trail.back():
             self._refuse(index, "a thread that was called deleted was read present, and no grade says so")
 

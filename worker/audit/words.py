@@ -6,15 +6,34 @@ A hostile log could hold texts of any length and number; of these each is one of
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from datetime import datetime
 
 from worker.audit.reading import Body, Misshapen, text
-from worker.model.evidence import Class, Control
+from worker.model.evidence import Class, Control, Step
 from worker.model.work import Stage
 
 _CLASSES = {one.value: one.value for one in Class}
 _CONTROLS = {one.value: one.value for one in Control}
 _STAGES = {one.value: one.value for one in Stage}
+# The statuses with which a class is told (providers.classify); the others come with any, or without one.
+_STATUSES: dict[Class, Container[object]] = {
+    Class.PRESENT: (200, 201),
+    Class.ACKNOWLEDGED: range(200, 300),
+    Class.OBJECT_ABSENT: (404,),
+    Class.ROUTE_ABSENT: (404, 405, 410),
+    Class.DENIED: range(400, 500),
+    Class.THROTTLED: (429,),
+    Class.LOST: (None,),
+    Class.UNSENT: (None,),
+}
+_NOT_OF_READS = frozenset({Class.ACKNOWLEDGED, Class.MALFORMED, Class.UNSENT})
+_FITTING = {
+    (step.value, one.value): _STATUSES.get(one)
+    for step in Step
+    for one in Class
+    if (one is not Class.PRESENT if step is Step.DELETE else one not in _NOT_OF_READS)
+}
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 
 
@@ -28,6 +47,12 @@ def class_of(seen: Body) -> str:
     """Return the class of an observation; raises Misshapen, ValueError for a word that is none."""
     word = text(seen, "class")
     return _CLASSES.get(word) or Class(word).value
+
+
+def is_fitting(step: str, word: str, status: object) -> bool:
+    """Tell whether a step is answered by this class with this status; a word that is none fits nothing."""
+    fitting = _FITTING.get((step, word), ())
+    return fitting is None or status in fitting
 
 
 def seconds_of(seen: Body) -> float:

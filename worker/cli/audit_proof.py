@@ -85,6 +85,7 @@ def rotate_key(
 def verify_proof(file: Path, keys: Sequence[str] | None, output: Format) -> None:
     """Check a proof file offline against lines of keys.txt: exit 6 where it does not hold."""
     from worker.audit.keys import parse_key
+    from worker.audit.reading import as_written
     from worker.audit.tlog_proof import MAX_PROOF, ProofRefused, parse_tlog_proof, verify_tlog_proof
 
     if keys is None:
@@ -92,7 +93,7 @@ def verify_proof(file: Path, keys: Sequence[str] | None, output: Format) -> None
     with file.open("rb") as opened:
         raw = opened.read(MAX_PROOF + 1)
     try:
-        proof = parse_tlog_proof(raw.decode(errors="replace"))
+        proof = parse_tlog_proof(as_written(raw.decode(errors="replace")))
         head = verify_tlog_proof(proof, [parse_key(one) for one in keys])
     except ProofRefused as refused:
         problem = f"NOT VERIFIED: {file.name}: {refused.problem}"

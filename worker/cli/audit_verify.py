@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +48,7 @@ def verify(
     trusted = None if keys is None else _read_keys(keys)
     anchors = [_read_text(one) for one in anchor or []]
     with file.open("rb") as opened:
-        is_proof = opened.read(len(HEADER)) == HEADER.encode()
+        is_proof = opened.read(len(HEADER) + len(BOM_UTF8)).removeprefix(BOM_UTF8).startswith(HEADER.encode())
     if is_proof:
         audit_proof.verify_proof(file, trusted, output)
         return
