@@ -8,7 +8,7 @@ import { createHash, createPublicKey, verify as verifySignature } from "node:cry
 import { openSync, readFileSync, readSync, statSync } from "node:fs";
 import { createGunzip, inflateRawSync } from "node:zlib";
 import { Readable } from "node:stream";
-const MOST_SMALL = 16 << 20, MOST_LINE = 6 * 16384 + 64, MOST_ENVELOPE = 2048, MOST_PROBLEMS = 100;
+const MOST_SMALL = 16 << 20, MOST_BODY = 16384, MOST_LINE = 6 * MOST_BODY + 64, MOST_ENVELOPE = 2048, MOST_PROBLEMS = 100;
 const problems = [], notes = []; let problemCount = 0;
 const add = (member, what, index = null) => {
   if ((problemCount += 1) <= MOST_PROBLEMS) problems.push({ member, index, what });
@@ -195,10 +195,12 @@ function judge(index, raw, body, stated, before = null) {
   const [, digest, project, subject, t, type] = found;
   const own = project === stated.project_pseudonym, inside = t >= stated.period.from && t < stated.period.to;
   state.inWindow += own && inside;
-  if (type === "log.epoch" && (body === undefined || project)) return add("bodies.jsonl.gz", "the body of an epoch's first leaf is missing, or a project's", index);
+  const says = type === (project ? "body.shredded" : "log.pruned") && (own || !project);
+  if (type === "log.epoch" ? body === undefined || project : says && body === undefined)
+    return add("bodies.jsonl.gz", "the body of an epoch's first leaf, or of what says that others are gone, is missing or a project's", index);
   if (own) state.own.push([index, body !== undefined]);
   if (body === undefined) return undefined;
-  state.bodies += 1;
+  if ((state.bodies += 1, body.length > MOST_BODY)) return add("bodies.jsonl.gz", "the body is longer than any entry's", index);
   const along = !project && (["log.pruned", "log.epoch"].includes(type) || (stated.scope?.kind === "erasure" && type.startsWith("erasure.")));
   if (!own && !along) return add("bodies.jsonl.gz", "the body belongs to an entry that is not of this project", index);
   if (sha256(body).toString("hex") !== digest) return add("bodies.jsonl.gz", "the body is not the one whose digest the envelope holds", index);
@@ -206,10 +208,10 @@ function judge(index, raw, body, stated, before = null) {
   if (fields.type !== type || !fields.subject !== !subject || (own && fields.project !== stated.project)) add("bodies.jsonl.gz", "body and envelope differ", index);
   if (own && subject) for (const [one, other] of [[subject, fields.subject], [`of ${fields.subject}`, subject]])
     if (other !== (state.names.get(one) ?? state.names.set(one, other).get(one))) add("bodies.jsonl.gz", "a pseudonym is of two threads, or a thread of two", index);
-  if (["log.pruned", "body.shredded"].includes(type))
-    for (const [from, to] of fields.leaves)
-      if (from >= 0 && from < to && to <= index) state.excused.push([from, to]);
-      else add("bodies.jsonl.gz", "what was shredded or pruned is no range of leaves before the entry", index);
+  const gone = says ? fields.leaves : [], count = gone.reduce((sum, [from, to]) => sum + to - from, 0);
+  if (says && (count !== fields.count || gone.some(([from, to]) => from < 0 || from >= to || to > index)))
+    add("bodies.jsonl.gz", "what was shredded or pruned is no range of leaves before the entry, or counted otherwise", index);
+  else state.excused.push(...gone);
   if (type === "log.epoch") judgeEpoch(index, fields, before);
   if (!own || type !== "thread.graded") return undefined;
   if (fields.grader_version !== 1) return add("bodies.jsonl.gz", `grader version ${fields.grader_version} is not known here`, index);
@@ -219,8 +221,7 @@ function judge(index, raw, body, stated, before = null) {
 }
 const readBody = (line) => { const { i, body } = JSON.parse(line.toString()); return [i, Buffer.from(body)]; };
 async function throughRange(zip, stated, tree, anchors) {
-  const bodies = lines(zip, "bodies.jsonl.gz");
-  const next = async () => { const one = await bodies.next(); return one.done ? null : readBody(one.value); };
+  const bodies = lines(zip, "bodies.jsonl.gz"), next = async () => { const one = await bodies.next(); return one.done ? null : readBody(one.value); };
   let waiting = await next();
   for await (const raw of lines(zip, "envelopes.jsonl.gz", MOST_ENVELOPE)) {
     const index = tree.size, before = raw.includes('"type":"log.epoch"') ? rootOf(tree.stack).toString("hex") : null;
@@ -245,8 +246,7 @@ async function throughProofs(zip, stated, head, note) {
   let before = -1;
   for await (const line of lines(zip, "bodies.jsonl.gz")) {
     const [index, body] = readBody(line), name = `proofs/${index}.tlog-proof`;
-    if (index <= before) add("bodies.jsonl.gz", "the body is doubled or out of order", index);
-    before = index;
+    if (index <= before) add("bodies.jsonl.gz", "the body is doubled or out of order", index); else before = index;
     const text = zip.read(name).toString(), cut = text.indexOf("\n\n"), parts = text.slice(0, cut).split("\n");
     const raw = base64(parts[1].slice("extra ".length));
     const good = parts[0] === "c2sp.org/tlog-proof@v1" && parts[2] === `index ${index}` && text.slice(cut + 2) === note;

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from worker.audit.entry import BodyRefused, Entry, EntryType, Json
 from worker.audit.envelope import (
-    MAX_BODY,
     Leaf,
     canonical,
     make_leaf,
@@ -21,7 +20,7 @@ from worker.audit.envelope import (
     subject_pseudonym,
 )
 from worker.audit.merkle import leaf_hash
-from worker.audit.reading import Misshapen, load, parse_envelope
+from worker.audit.reading import MAX_BODY, Misshapen, load, parse_envelope
 
 AT = datetime(2026, 11, 22, 8, tzinfo=UTC)
 KEY = b"k" * 32

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tests.audit.test_schemas import BY_TYPE, EXAMPLES, HUGE, Path, changed, parts, plain, put, written
 from worker.audit.entry import BodyRefused, Entry, EntryType
-from worker.audit.envelope import MAX_BODY, RESERVED, canonical, owner_commitment
+from worker.audit.envelope import RESERVED, canonical, owner_commitment
+from worker.audit.reading import MAX_BODY
 from worker.audit.schemas import SCHEMAS, fits, flaw_in
 from worker.audit.shapes import MAX_INT, MAX_STRING, Either
 from worker.model.evidence import Class

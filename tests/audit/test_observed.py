@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.audit.bodies import Graded, Tried, thread_graded
-from worker.audit.envelope import MAX_BODY, make_leaf
+from worker.audit.envelope import make_leaf
 from worker.audit.observed import (
     child_counts,
     chosen_body,
@@ -18,6 +18,7 @@ from worker.audit.observed import (
     telling_passes,
     tried_body,
 )
+from worker.audit.reading import MAX_BODY
 from worker.model.chosen import ChosenChild, ChosenState, Kept
 from worker.model.evidence import Children, Class, Control, Grade, Observation, Pass, Step, fold, grade
 from worker.model.ids import ThreadId

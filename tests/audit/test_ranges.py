@@ -240,7 +240,7 @@ def test_a_body_that_an_entry_says_is_gone_may_be_missing_and_is_counted(
     assert "3 entries were shredded or pruned" in members(raw)["certificate.html"].decode()
     if pruned:
         without = [one for one in kept if one[0] != len(leaves) - 1]
-        with pytest.raises(BundleRefused, match="missing, and no entry says"):
+        with pytest.raises(BundleRefused, match="missing, which says what else"):
             write(leaves, signer, pseudonym, bodies=without)
 
 

@@ -21,7 +21,8 @@ from worker.audit import bodies
 from worker.audit.actors import is_actor, key_actor, policy_actor, system_actor
 from worker.audit.bodies import Graded, Plan, Tried
 from worker.audit.entry import BodyRefused, Entry, EntryType
-from worker.audit.envelope import MAX_BODY, MAX_ENVELOPE, Leaf, make_leaf
+from worker.audit.envelope import MAX_ENVELOPE, Leaf, make_leaf
+from worker.audit.reading import MAX_BODY
 from worker.audit.schemas import SCHEMAS, flaw_in
 from worker.audit.shapes import Either
 from worker.model.decision import Decision, Erasure, Hold, HoldScope, Outcome, TagSelector

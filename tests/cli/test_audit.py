@@ -131,6 +131,20 @@ def test_the_report_is_for_people_and_names_the_first_bad_entry(bundle: Path, of
     assert offline("audit", "verify", str(bundle), "-o", "json", code=6).json["first_bad_entry"] == 1
 
 
+@pytest.mark.parametrize("other", ["kept", "KEPT"])
+def test_two_anchors_of_one_name_are_refused_and_named(other: str, offline: Run, tmp_path: Path) -> None:
+    for folder, name in (("a", "kept"), ("b", other)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("x\n")
+    paths = [str(tmp_path / "a" / "kept"), str(tmp_path / "b" / other)]
+    period = ["--from", "2026-11-01", "--to", "2026-12-01", "--out", str(tmp_path / "out.zip")]
+    given = [part for path in paths for part in ("--anchor", path)]
+    done = offline("audit", "export", "--project", "support-eu", *period, *given, code=2)
+    told = " ".join(done.err.split())
+    assert "have one name" in told
+    assert not (tmp_path / "out.zip").exists()
+
+
 def test_a_bundle_is_compared_with_a_checkpoint_that_was_kept(
     bundle: Path, offline: Run, tmp_path: Path
 ) -> None:

@@ -269,7 +269,8 @@ def test_a_key_has_three_under_way_at_most(client: Client, admin: TestClient, as
 @pytest.mark.parametrize(
     "more",
     [{"owner": "a", "begin_at": 1}, {"owner": "a", "erasure": "era_1"}, {"to": "2025-01-01T00:00:00Z"},
-     {"begin_at": "1"}, {"from": None}, {"anchors": {"../x": "y"}}, {"unknown": 1}],
+     {"begin_at": "1"}, {"from": None}, {"anchors": {"../x": "y"}},
+     {"anchors": {"kept": "y", "x": "y", "Kept": "y"}}, {"unknown": 1}],
     ids=str,
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(admin: TestClient, more: dict[str, Any]) -> None:

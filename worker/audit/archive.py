@@ -48,7 +48,7 @@ class BadArchive(TenureError):
 
 
 class Archive:
-    """A zip file whose directory was looked through before anything is read."""
+    """A zip file whose directory was looked through before anything is read; ``names`` are the members'."""
 
     def __init__(self, path: Path) -> None:
         """Open it; raises BadArchive, and FileNotFoundError where there is no file."""
@@ -68,17 +68,14 @@ class Archive:
         self._size = path.stat().st_size
         self._budget = MAX_SMALL + _MAX_EXPANSION * self._size
         self._members = {one.filename: one for one in self._zip.infolist()}
+        # Made once: it is asked for at each proof, of which there are as many as names.
+        self.names = frozenset(self._members)
         first = min((one.header_offset for one in self._zip.infolist()), default=0)
         self._is_all = end.is_last and not first
 
     def close(self) -> None:
         """Close the file."""
         self._zip.close()
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The members' names."""
-        return frozenset(self._members)
 
     def defects(self) -> Iterator[tuple[str, str]]:
         """Yield (member, what is wrong) for all that a bundle's directory never has."""

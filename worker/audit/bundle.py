@@ -107,6 +107,7 @@ def write_bundle(
     keys = [parse_key(one) for one in vkeys]
     checkpoint = open_checkpoint(checkpoint_note, keys)
     start = _begin(beginning, checkpoint, keys)
+    copies = anchor_texts(anchors or {})
     heads = [_copy_of_head(note, checkpoint, keys) for note in (anchors or {}).values()]
     with TemporaryDirectory(prefix="tenure-export-") as name:
         writing = _Writing(
@@ -121,7 +122,7 @@ def write_bundle(
         texts = {
             **head_texts(made, writing.tally, note=checkpoint_note, vkeys=vkeys, anchored=scope.anchored),
             **policy_texts(policies),
-            **anchor_texts(anchors or {}),
+            **copies,
             **_beginning_texts(beginning),
         }
         write_texts(writing.folder, texts)
@@ -270,6 +271,11 @@ def _account_for(writing: _Writing, index: int, envelope: Envelope, body: bytes 
     """Count one entry and return its row of the table, if it has one."""
     own = envelope.project == writing.scope.pseudonym
     if body is None:
+        if says_gone(envelope) and (own or tells_of_all(envelope)):
+            raise BundleRefused(
+                f"The body of leaf {index} is missing, which says what else is gone.",
+                repair="Restore the database; such a body is never shredded or pruned.",
+            )
         if own:
             writing.gone.miss(index)
             writing.tally.feed(index, envelope, None)

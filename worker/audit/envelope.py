@@ -18,13 +18,13 @@ import orjson
 from worker.audit.actors import is_actor
 from worker.audit.entry import BodyRefused, Entry, Json, instant
 from worker.audit.merkle import leaf_hash
+from worker.audit.reading import MAX_BODY
 from worker.audit.schemas import fits, flaw_in
 from worker.audit.shapes import MAX_STRING
 
 ENVELOPE_VERSION = 1
 # An envelope never comes near: what it is put together of is of bounded length.
 MAX_ENVELOPE = 2 * 1024
-MAX_BODY = 16 * 1024
 MAX_DEPTH = 8
 SALT_BYTES = 16
 RESERVED = frozenset({"actor", "owner_commitment", "project", "request_id", "salt", "subject", "type"})

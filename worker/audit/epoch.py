@@ -47,6 +47,6 @@ def _compare(index: int, fields: Body, before: Frontier | None, tell: Callable[[
     agreed, size, root = number(fields, "agreed"), number(anchored, "size"), text(anchored, "root")
     tell(
         f"Entry {index} opens the epoch {text(fields, 'origin')} ({text(fields, 'reason')}). It follows "
-        f"{text(anchored, 'origin')}, anchored at size {size} with root {root[:16]}…; behind entry {agreed} "
-        "that tree may have held others."
+        f"{text(anchored, 'origin')}, anchored at size {size} with root {root[:16]}...; behind entry "
+        f"{agreed} that tree may have held others."
     )

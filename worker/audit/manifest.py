@@ -7,9 +7,12 @@ counts all of it again.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
+from worker.audit.grades import GRADERS
 from worker.audit.reading import Body, Misshapen, items, load, mapping, number, text, text_or_none
 from worker.audit.tally import Tally
 
@@ -26,6 +29,9 @@ _ALWAYS = frozenset({MANIFEST, CHECKPOINT, KEYS, BODIES, DELETIONS, CERTIFICATE}
 POLICY_FOLDER, ANCHOR_FOLDER, PROOF_FOLDER = "policies/", "anchors/", "proofs/"
 PROJECT, OWNER, ERASURE = "project", "owner", "erasure"
 SCOPES = frozenset({PROJECT, OWNER, ERASURE})
+# As a checkpoint's size, and what a leaf's index is kept in.
+_MOST_LEAVES = 2**63 - 1
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
 def proof_name(index: int) -> str:
@@ -97,7 +103,11 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Manifest:
-        """Read a statement; raises Misshapen."""
+        """Read a statement; raises Misshapen.
+
+        Also for numbers that count nothing, a period between what is no instant, and single entries that
+        begin anywhere but at leaf 0 or do not say whose they are.
+        """
         statement = load(raw)
         if (statement.get("_type"), statement.get("predicateType")) != (STATEMENT_TYPE, PREDICATE_TYPE):
             raise Misshapen("The manifest is no statement of deletion evidence.")
@@ -105,25 +115,28 @@ class Manifest:
         period, log = mapping(predicate.get("period")), mapping(predicate.get("log"))
         # What a bundle of before does not name yet has the meaning that it had then.
         scope = mapping(predicate.get("scope", {"kind": PROJECT}))
+        kind, first, size = _scope(scope), _count(log, "first", absent=0), _count(log, "size")
+        if first > size or (first and kind != PROJECT):
+            raise Misshapen(f"Entries of the scope {kind} cannot begin at leaf {first} of {size}.")
         return cls(
             tool=text(predicate, "tool"),
-            made_at=text(predicate, "made_at"),
+            made_at=_instant(predicate, "made_at"),
             project=text(predicate, "project"),
             pseudonym=text(predicate, "project_pseudonym"),
-            start=text(period, "from"),
-            end=text(period, "to"),
+            start=_instant(period, "from"),
+            end=_instant(period, "to"),
             origin=text(log, "origin"),
-            size=number(log, "size"),
+            size=size,
             root=text(log, "root"),
             grader_version=number(predicate, "grader_version"),
-            entries=number(predicate, "entries"),
+            entries=_count(predicate, "entries"),
             grades=_counts(predicate.get("grades")),
             reconciliation=_counts(predicate.get("reconciliation")),
             files=_files(statement),
-            first=number(log, "first") if "first" in log else 0,
-            scope=_scope(scope),
+            first=first,
+            scope=kind,
             of=text_or_none(scope, "of"),
-            gone=number(predicate, "bodies_gone") if "bodies_gone" in predicate else 0,
+            gone=_count(predicate, "bodies_gone", absent=0),
         )
 
     def disagreements(self, tally: Tally) -> list[str]:
@@ -135,18 +148,46 @@ class Manifest:
             ("counts by grade", dict(self.grades), tally.grades),
             ("reconciliation", _counted(self.reconciliation), _counted(tally.reconciliation)),
         )
-        return [
+        unlike = [
             f"the {what} are stated as {stated}, the bodies give {found}"
             for what, stated, found in pairs
             if stated != found
         ]
+        if self.grader_version not in GRADERS:
+            version = f"grades are said to be of grader version {self.grader_version}"
+            unlike.append(f"{version}, which this verifier does not know and cannot compute again")
+        return unlike
 
 
 def _scope(scope: Body) -> str:
     kind = text(scope, "kind")
     if kind not in SCOPES:
         raise Misshapen(f"The scope {kind!r} is not known.")
+    if kind != PROJECT and text_or_none(scope, "of") is None:
+        raise Misshapen(f"Single entries do not say whose they are ({kind}).")
     return kind
+
+
+def _count(body: Body, key: str, *, absent: int | None = None) -> int:
+    """Return an integer that counts something; ``absent`` is what it means where it is not named."""
+    if absent is not None and key not in body:
+        return absent
+    value = number(body, key)
+    if not 0 <= value <= _MOST_LEAVES:
+        raise Misshapen(f"The integer {key!r} counts nothing.")
+    return value
+
+
+def _instant(body: Body, key: str) -> str:
+    value = text(body, key)
+    try:
+        # Sorted as text, so that the form matters; and a day may have the form and not be in the calendar.
+        if _INSTANT.fullmatch(value):
+            datetime.fromisoformat(value)
+            return value
+    except ValueError:
+        pass
+    raise Misshapen(f"{key!r} is no instant in UTC with six digits behind the second.")
 
 
 def _counted(counts: Mapping[str, int]) -> dict[str, int]:
@@ -156,7 +197,7 @@ def _counted(counts: Mapping[str, int]) -> dict[str, int]:
 
 def _counts(value: object) -> dict[str, int]:
     body = mapping(value)
-    return {key: number(body, key) for key in body}
+    return {key: _count(body, key) for key in body}
 
 
 def _files(statement: Body) -> dict[str, str]:

@@ -106,10 +106,20 @@ def policy_texts(policies: Mapping[str, str]) -> dict[str, str]:
 
 
 def anchor_texts(anchors: Mapping[str, str]) -> dict[str, str]:
-    """Name each copy of a checkpoint; raises BundleRefused for a name that is no plain file's."""
+    """Name each copy of a checkpoint; raises BundleRefused for a name that is no plain file's.
+
+    Also for two that differ in case only: a verifier refuses such members, since one may take the place of
+    the other when they are unpacked.
+    """
+    met: dict[str, str] = {}
     for name in anchors:
         if not _ANCHOR.fullmatch(name):
             raise BundleRefused(f"{name[:100]!r} cannot name an anchor.")
+        if met.setdefault(name.lower(), name) != name:
+            raise BundleRefused(
+                f"The anchors {met[name.lower()]} and {name} differ in case only.",
+                repair="Give one of them another name.",
+            )
     return {f"{manifest.ANCHOR_FOLDER}{name}": note for name, note in anchors.items()}
 
 

@@ -18,6 +18,8 @@ from worker.model.errors import TenureError
 Body: TypeAlias = Mapping[str, object]
 _Told = TypeVar("_Told")
 
+# More than any entry takes (envelope.make_leaf); a body that is longer was not written by Tenure.
+MAX_BODY = 16 * 1024
 # A line of keys.txt has some 100 bytes, and a note at most 100 signatures.
 MAX_TEXT = 1024 * 1024
 # All of it is ASCII, so that its end is the same in bytes and in text.

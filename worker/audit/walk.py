@@ -17,11 +17,13 @@ from worker.audit.growing import Growing
 from worker.audit.manifest import Manifest
 from worker.audit.merkle import Frontier, leaf_hash, verify_inclusion
 from worker.audit.reading import (
+    MAX_BODY,
     Body,
     Envelope,
     Misshapen,
     join,
     load,
+    load_body_line,
     parse_envelope,
     text,
 )
@@ -34,7 +36,7 @@ _ENVELOPE_BYTES = 2 * 1024
 # Every envelope holds the digest of a salted body: nothing packs 64 random hex digits into less.
 _DIGEST_BYTES = 32
 # A body of 16 KiB as a JSON string: each byte may need six.
-_BODY_BYTES = 6 * 16 * 1024 + 64
+_BODY_BYTES = 6 * MAX_BODY + 64
 _GRADED = EntryType.THREAD_GRADED.value
 _OF_AN_ERASURE = frozenset({EntryType.ERASURE_ORDERED, EntryType.ERASURE_ANSWERED})
 
@@ -94,6 +96,9 @@ class Walk:
                 self.found.add(manifest.BODIES, "the body is doubled or out of order", index)
                 continue
             before = index
+            if index >= self.stated.size:
+                self.found.add(manifest.BODIES, "the entry lies behind the checkpoint", index)
+                continue
             raw = self._proved(index, note, checkpoint)
             if raw is not None:
                 self.found.entries += 1
@@ -117,6 +122,8 @@ class Walk:
     def _judge_epoch(self, index: int, raw: bytes, told: Told | None, before: Frontier | None) -> None:
         """Judge an epoch's first leaf; ``before`` is the tree before it, where it is known."""
         exact = told and told[0]
+        if exact and self._is_too_long(index, exact):
+            return
         try:
             for what in epoch.judge(index, raw, exact, before=before, tell=self.found.remark):
                 self.found.add(_member(told), what, index)
@@ -142,9 +149,22 @@ class Walk:
     def _add_unknown(self, index: int, told: Told | None, unknown: ValueError) -> None:
         self.found.add(_member(told), f"the entry uses a word that is not known: {unknown}", index)
 
+    def _is_too_long(self, index: int, exact: bytes) -> bool:
+        """Tell of a body that is longer than any entry's; what it holds is not read."""
+        if len(exact) <= MAX_BODY:
+            return False
+        self._refuse(index, f"the body has {len(exact)} bytes; {MAX_BODY} is the limit")
+        return True
+
     def _miss(self, index: int, envelope: Envelope) -> None:
-        if envelope.project == self.stated.pseudonym:
-            self.gone.miss(index)
+        own = envelope.project == self.stated.pseudonym
+        kept = says_gone(envelope) and (own or tells_of_all(envelope))
+        if kept:
+            what = "the body of an entry that says what is gone is missing, which is kept for ever"
+            self.found.add(manifest.ENVELOPES, what, index)
+        if own:
+            if not kept:
+                self.gone.miss(index)
             self.tally.feed(index, envelope, None)
             subject = envelope.subject
             self.trail.lose(envelope.type, self.tally.pseudonyms.number(subject) if subject else None)
@@ -155,6 +175,8 @@ class Walk:
         own = envelope.project == self.stated.pseudonym
         if not own and not self._may_come_along(envelope):
             self._refuse(index, "the body belongs to an entry that is not of this project")
+            return
+        if self._is_too_long(index, exact):
             return
         if sha256(exact).hexdigest() != envelope.body:
             self._refuse(index, "the body is not the one whose digest the envelope holds")
@@ -226,11 +248,17 @@ class Walk:
         lines = chain.from_iterable(until_damage(blocks, self.found, manifest.BODIES))
         for at, line in enumerate(lines, 1):
             try:
-                yield read_line(line)
+                yield read_line(line) if len(line) <= MAX_BODY else _read_long(line)
             except Misshapen as broken:
                 self.found.add(manifest.BODIES, f"line {at}: {broken.problem}")
                 if self.found.hopeless:
                     return
+
+
+def _read_long(line: bytes) -> tuple[int, Told]:
+    """Read a line whose body may be longer than any entry's: of such a one nothing but the text is read."""
+    index, body = load_body_line(line)
+    return index, (body.encode(), None)
 
 
 def _member(told: Told | None) -> str:
@@ -247,7 +275,10 @@ def _compare_layers(envelope: Envelope, body: Body, project: str | None) -> list
         unlike.append("body and envelope are not about the same")
     owner = body.get("owner")
     if isinstance(owner, str):
-        opened = sha256(bytes.fromhex(text(body, "salt")) + b"owner:" + owner.encode())
-        if body.get("owner_commitment") != opened.hexdigest():
+        try:
+            salt = bytes.fromhex(text(body, "salt"))
+        except ValueError:
+            return [*unlike, "the salt is not written in hex"]
+        if body.get("owner_commitment") != sha256(salt + b"owner:" + owner.encode()).hexdigest():
             unlike.append("the owner is not the one that was committed to")
     return unlike

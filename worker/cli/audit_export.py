@@ -206,6 +206,14 @@ def _digest(file: BinaryIO) -> str:
 
 
 def _read_anchors(files: list[Path]) -> dict[str, str]:
+    met: dict[str, Path] = {}
+    for file in files:
+        # The bundle has one folder for all, and is unpacked where case may not count.
+        other = met.setdefault(file.name.lower(), file)
+        if other is not file:
+            raise Misused(
+                f"The anchors {other} and {file} have one name.", repair="Give a copy with another name."
+            )
     try:
         return {file.name: file.read_text(encoding="utf-8") for file in files}
     except (OSError, UnicodeDecodeError) as e:

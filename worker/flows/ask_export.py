@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from worker.audit import bodies
@@ -79,6 +80,11 @@ def check_wanted(wanted: Wanted) -> None:
     if (wanted.owner is not None and wanted.erasure is not None) or (wanted.is_single and whole_only):
         problem = "An owner or an erasure goes with a project and a period only, and not with the other."
         raise Invalid(problem, repair="Export the project for policies, anchors and a later beginning.")
+    names = sorted(wanted.anchors, key=str.lower)
+    for one, other in pairwise(names):
+        if one.lower() == other.lower():
+            problem = f"The anchors {one} and {other} differ in case only."
+            raise Invalid(problem, repair="Give one of them another name.", pointer="/anchors")
     if wanted.begin >= wanted.end:
         raise Invalid("The period ends before it begins.", repair="`from` lies before `to`.", pointer="/to")
 
