@@ -14,7 +14,8 @@ from worker.audit.bodies import Gap, Tree
 from worker.audit.bundle import BundleRefused
 from worker.audit.checkpoint import Checkpoint, sign_checkpoint
 from worker.audit.entry import Entry
-from worker.audit.envelope import Leaf, make_leaf
+from worker.audit.envelope import Leaf, make_leaf, subject_pseudonym
+from worker.audit.epoch import Epochs
 from worker.audit.findings import Report
 from worker.audit.merkle import Frontier, leaf_hash, root_of
 from worker.audit.note import Ed25519Signer
@@ -42,7 +43,7 @@ def leaf(made: Entry) -> Leaf:
 def judged(made: Leaf, *, index: int = 5, body: bytes | None = b"") -> tuple[list[str], list[str]]:
     told: list[str] = []
     given = made.body if body == b"" else body
-    found = list(epoch.judge(index, made.envelope, given, before=BEFORE, tell=told.append))
+    found = list(Epochs(tell=told.append).judge(index, made.envelope, given, before=BEFORE))
     return found, told
 
 
@@ -126,12 +127,66 @@ def test_an_export_that_holds_the_epochs_body_verifies_and_tells_what_it_follows
     assert report.problems == ()
     [note] = report.notes
     assert f"Entry {len(opened) - 2} opens the epoch example.org/log/2" in note
-    # The entry of an epoch that begins a range later still stands behind all that the range left out.
-    begun = beginning(opened, signer, 13)
-    later = [one for one in with_epoch(opened, pseudonym) if one[0] >= 13]
-    report = check(write(opened, signer, pseudonym, beginning=begun, bodies=later))
-    assert report.problems == ()
-    assert any("opens the epoch" in one for one in report.notes)
+    # A range begins at a checkpoint of the epoch that it ends in.
+    with pytest.raises(BundleRefused, match="at which the range begins"):
+        write(opened, signer, pseudonym, beginning=beginning(opened, signer, 13))
+
+
+@pytest.mark.parametrize(
+    ("number", "origin", "gap", "told"),
+    [
+        (1, "example.org/log/1", GAP, "number 1, and 1 came before it"),
+        (77, "elsewhere.example/log", GAP, "not that of number 77"),
+        (3, "example.org/log/2", GAP, "not that of number 3"),
+        (2, "example.org/other/2", GAP, "not that of number 2"),
+        (
+            2,
+            "example.org/log/2",
+            replace(GAP, anchored=replace(GAP.anchored, origin="example.org/log/2")),
+            "not that of number 2",
+        ),
+        (2, "example.org/log/2", replace(GAP, agreed=6), "agree up to 6"),
+        (2, "example.org/log/2", replace(GAP, anchored=replace(GAP.anchored, size=3)), "agree up to 4"),
+    ],
+)
+def test_one_that_contradicts_itself_is_a_defect(number: int, origin: str, gap: Gap, told: str) -> None:
+    made = bodies.log_epoch(
+        number=number, origin=origin, gap=gap, reason="disk failed", at=AT, actor="cli:host tenure/0"
+    )
+    [found], _ = judged(leaf(made))
+    assert told in found
+
+
+def test_one_of_a_later_epoch_may_follow_a_shorter_tree_and_another_setting_of_the_origin() -> None:
+    """After a second restore the anchored tree of epoch 2 may end before what both trees share of epoch 1."""
+    anchored = Tree(origin="example.org/new/2", size=3, root=b"\1" * 32)
+    held = replace(GAP.held, origin="example.org/new")
+    made = bodies.log_epoch(
+        number=3,
+        origin="example.org/new/3",
+        gap=replace(GAP, anchored=anchored, held=held),
+        reason="again",
+        at=AT,
+        actor="cli:host tenure/0",
+    )
+    epochs = Epochs(tell=lambda _: None, number=2)
+    later = leaf(made)
+    assert list(epochs.judge(5, later.envelope, later.body, before=BEFORE)) == []
+    assert [epochs.is_of(f"example.org/new{end}") for end in ("/3", "/2", "")] == [True, False, False]
+    assert list(epochs.judge(5, later.envelope, later.body, before=BEFORE)) == [
+        "the epoch has the number 3, and 3 came before it"
+    ]
+
+
+def test_a_checkpoint_of_before_the_epoch_does_not_cover_it(
+    opened: list[Leaf], signer: Ed25519Signer, pseudonym: str, check: Callable[[bytes], Report]
+) -> None:
+    root = root_of(one.hash for one in opened)
+    note = sign_checkpoint(Checkpoint(origin=signer.name, size=len(opened), root=root), signer)
+    raw = write(opened, signer, pseudonym, bodies=with_epoch(opened, pseudonym), checkpoint_note=note)
+    [problem] = check(raw).problems
+    assert (problem.member, problem.index) == ("checkpoint", None)
+    assert "in epoch 2 by its entries" in problem.what
 
 
 def test_an_epoch_that_follows_another_tree_than_the_exports_is_found(
@@ -160,7 +215,8 @@ def test_a_body_of_an_epoch_that_is_not_the_leafs_own_stops_the_export(
 def test_single_entries_bring_the_epochs_entry_along(
     opened: list[Leaf], signer: Ed25519Signer, pseudonym: str, check: Callable[[bytes], Report]
 ) -> None:
-    mine = [index for index, _ in own(opened, pseudonym)][:3]
+    crash = subject_pseudonym(b"k" * 32, "thr_crash").encode()
+    mine = [index for index, _ in own(opened, pseudonym) if crash in opened[index].envelope][:3]
     report = check(single(opened, signer, pseudonym, [*mine, len(opened) - 2]))
     assert report.problems == ()
     assert (report.entries, report.bodies) == (4, 4)

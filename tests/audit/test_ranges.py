@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from worker.audit import bodies
+from worker.audit import bodies, epoch
 from worker.audit.bundle import Beginning, BundleRefused, Scope, write_bundle
 from worker.audit.checkpoint import Checkpoint, sign_checkpoint
 from worker.audit.entry import Entry, EntryType
@@ -36,7 +36,9 @@ PROJECT = "support-eu"
 def head(leaves: Sequence[Leaf], signer: Ed25519Signer, size: int | None = None) -> str:
     cut = leaves if size is None else leaves[:size]
     root = root_of(one.hash for one in cut)
-    return sign_checkpoint(Checkpoint(origin=signer.name, size=len(cut), root=root), signer)
+    opened = [json.loads(one.body)["origin"] for one in cut if epoch.begins(one.envelope)]
+    origin = opened[-1] if opened else signer.name
+    return sign_checkpoint(Checkpoint(origin=origin, size=len(cut), root=root), signer)
 
 
 def beginning(leaves: Sequence[Leaf], signer: Ed25519Signer, size: int) -> Beginning:

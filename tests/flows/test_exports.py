@@ -19,9 +19,11 @@ from worker.audit.findings import Report
 from worker.audit.note import Ed25519Signer
 from worker.audit.verify import verify_bundle
 from worker.flows.attest import attest
+from worker.flows.change import Change, change
 from worker.flows.erase import order_erasure
 from worker.flows.export import Extras, export
 from worker.flows.seal import seal
+from worker.flows.shred import shred
 from worker.model.errors import Invalid, NotFound
 from worker.model.thread import Kind
 from worker.store import log
@@ -163,6 +165,74 @@ def test_an_orders_answer_holds_the_order_and_what_it_covers(world: World, tmp_p
     for wrong in ({}, {"owner": "a", "erasure": "b"}):
         with pytest.raises(Invalid):
             attested(world, tmp_path / "none.zip", **wrong)
+
+
+def test_an_answer_holds_what_came_before_its_checkpoint_and_verifies(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that come to the owner, and orders that are made, while an answer is sealed are not in it."""
+    deleted(world, owner="data-subject")
+    moved = world.register(owner="another", age=DAY)
+    made: list[str] = []
+
+    def meanwhile(_database: Any) -> None:
+        if not made:
+            order = order_erasure(
+                world.database,
+                owner="data-subject",
+                ids=(),
+                reason="request",
+                at=None,
+                actor=ACTOR,
+                clock=world.clock,
+            )
+            made.append(order.id)
+        wanted = Change(owner="data-subject", given=frozenset({"owner"}))
+        change(
+            world.database,
+            moved.thread.id,
+            wanted,
+            versions=None,
+            actor=ACTOR,
+            clock=world.clock,
+            lease=world.lease,
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.flows.export.lay_tiles", meanwhile)
+        report = attested(world, tmp_path / "answer.zip", owner="data-subject")
+    assert report.problems == ()
+    assert report.grades == {"confirmed": 1}
+    assert attested(world, tmp_path / "later.zip", owner="data-subject").entries > report.entries
+    assert attested(world, tmp_path / "order.zip", erasure=made[0]).problems == ()
+
+
+def test_the_answer_to_an_order_whose_own_entry_was_shredded_says_that_it_is_gone(
+    world: World, tmp_path: Path
+) -> None:
+    deleted(world, owner="data-subject")
+    order = order_erasure(
+        world.database,
+        owner="data-subject",
+        ids=(),
+        reason="request",
+        at=None,
+        actor=ACTOR,
+        clock=world.clock,
+    )
+    world.clock.move(2 * DAY)
+    world.drain()
+    before = attested(world, tmp_path / "before.zip", erasure=order.id)
+    assert before.problems == ()
+    shred(
+        world.database, world.sealer, owner="data-subject", reason="request", actor=ACTOR, clock=world.clock
+    )
+    out = tmp_path / "after.zip"
+    report = attested(world, out, erasure=order.id)
+    assert report.problems == ()
+    assert any("more have no body any more" in one for one in report.notes)
+    with zipfile.ZipFile(out) as archive:
+        assert not [one for one in archive.namelist() if one.startswith("proofs/")]
 
 
 def test_a_body_that_went_by_itself_stops_the_export_and_one_that_was_shredded_does_not(

@@ -124,6 +124,9 @@ def _walk(
         found.notes.append(_SINGLE)
         if stated.gone:
             found.notes.append(f"It states, without proof, that {stated.gone} more have no body any more.")
+    if checkpoint and not walk.epochs.is_of(checkpoint.origin):
+        what = f"the log is in epoch {walk.epochs.number} by its entries, the checkpoint is of another"
+        found.add(manifest.CHECKPOINT, what)
     table.close()
     for what in stated.disagreements(tally):
         found.add(manifest.MANIFEST, what)

@@ -11,6 +11,7 @@ from worker.audit import deletions, epoch, manifest
 from worker.audit.archive import Archive, BadArchive
 from worker.audit.checkpoint import Checkpoint
 from worker.audit.entry import EntryType
+from worker.audit.epoch import Epochs
 from worker.audit.findings import Findings, Table, until_damage
 from worker.audit.gone import Gone, says_gone, tells_of_all
 from worker.audit.growing import Growing
@@ -31,6 +32,7 @@ from worker.audit.spelled import Told, read_line
 from worker.audit.tally import Tally
 from worker.audit.tlog_proof import ProofRefused, parse_tlog_proof
 from worker.audit.trail import Trail
+from worker.audit.whose import Whose
 
 _ENVELOPE_BYTES = 2 * 1024
 # Every envelope holds the digest of a salted body: nothing packs 64 random hex digits into less.
@@ -54,6 +56,17 @@ class Walk:
     trail: Trail
     table: Table
     gone: Gone = field(default_factory=Gone)
+    epochs: Epochs = field(init=False)
+    whose: Whose = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.epochs = Epochs(tell=self.found.remark)
+        self.whose = Whose(stated=self.stated)
+
+    @property
+    def single(self) -> bool:
+        """Whether these are single entries, each with a proof."""
+        return self.stated.scope != manifest.PROJECT
 
     def through_range(self, growing: Growing, tell: Tell) -> None:
         """Go through the leaves of the range, and grow the tree by them."""
@@ -107,6 +120,8 @@ class Walk:
                 else:
                     self._judge(index, raw, told)
         self._look_back()
+        for member, leaf, what in self.whose.lacking():
+            self.found.add(member, what, leaf)
         for name in sorted(proofs):
             self.found.add(name, "the proof is of an entry whose body is not here")
 
@@ -125,7 +140,7 @@ class Walk:
         if exact and self._is_too_long(index, exact):
             return
         try:
-            for what in epoch.judge(index, raw, exact, before=before, tell=self.found.remark):
+            for what in self.epochs.judge(index, raw, exact, before=before):
                 self.found.add(_member(told), what, index)
         except ValueError as unknown:
             self._add_unknown(index, told, unknown)
@@ -189,6 +204,12 @@ class Walk:
             self.gone.excuse(index, fields)
         if own:
             self._judge_own(index, envelope, fields)
+        elif self.single and not tells_of_all(envelope):
+            self._ask_whose(index, envelope, None, fields)
+
+    def _ask_whose(self, index: int, envelope: Envelope, thread: int | None, fields: Body) -> None:
+        for what in self.whose.feed(index, envelope.type, thread, fields):
+            self._refuse(index, what)
 
     def _judge_own(self, index: int, envelope: Envelope, fields: Body) -> None:
         _, _, subject, t, kind = envelope
@@ -201,6 +222,8 @@ class Walk:
             if not self.tally.pseudonyms.is_of(thread, text(fields, "subject"), index):
                 self._refuse(index, "the envelope has the pseudonym of another thread")
                 return
+        if self.single:
+            self._ask_whose(index, envelope, thread, fields)
         for what in self.trail.feed(index, kind, thread, fields):
             self._refuse(index, what)
 

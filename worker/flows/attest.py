@@ -13,7 +13,10 @@ from typing import BinaryIO
 
 from sqlalchemy import Connection
 
+from worker.audit.entry import EntryType
+from worker.audit.fields import said
 from worker.audit.manifest import ERASURE, OWNER, Manifest
+from worker.audit.reading import items, load, mapping
 from worker.audit.single import MOST_PROOFS, write_single
 from worker.audit.tiles import inclusion_from_tiles
 from worker.audit.tlog_proof import TlogProof
@@ -54,7 +57,11 @@ def attest(
         kind, of = (OWNER, owner) if owner is not None else (ERASURE, erasure)
         size = sealed.checkpoint.size
         scope = scope_of(db, sealer, project, window, size=size, now=clock.now(), kind=kind, of=of)
-        named = _of_order(db, project, erasure) if erasure else _of_owner(db, project, owner or "")
+        lost = 0
+        if erasure:
+            named, lost = _of_order(db, project, erasure, size)
+        else:
+            named = _of_owner(db, project, owner or "", size)
         # What an epoch follows belongs to every export.
         named = [one for one in sorted([*named, *epochs.firsts(db)]) if one < size]
         there = gone.there(db, named)
@@ -65,7 +72,7 @@ def attest(
             vkeys=sealed.vkeys,
             signer=sealed.signer,
             proved=_proved(db, sealed, there),
-            gone=len(named) - len(there),
+            gone=len(named) - len(there) + lost,
         )
 
     return exported(
@@ -73,15 +80,27 @@ def attest(
     )
 
 
-def _of_owner(db: Connection, project: str, owner: str) -> list[int]:
-    own = [one.thread.id for one in threads.of_owner(db, owner) if one.thread.project == project]
+def _of_owner(db: Connection, project: str, owner: str, size: int) -> list[int]:
+    own = {one.thread.id for one in threads.of_owner(db, owner) if one.thread.project == project}
+    own -= _later(db, owner, size)
     if not own:
         problem = f"No thread of project {project} has this owner."
         raise NotFound(problem, repair="`tenure threads list --owner` shows whose threads there are.")
-    return log.bodies_of_subjects(db, project, own)
+    return log.bodies_of_subjects(db, project, sorted(own))
 
 
-def _of_order(db: Connection, project: str, erasure: str) -> list[int]:
+def _later(db: Connection, owner: str, size: int) -> set[str]:
+    """Return the threads that came to the owner behind the checkpoint: no entry before it says so."""
+    before: dict[str, object] = {}
+    for subject, raw in log.changes_since(db, size):
+        for one in map(mapping, items(load(raw), "changes")):
+            if one.get("field") == "owner":
+                before.setdefault(subject, one.get("from"))
+    return {subject for subject, was in before.items() if was != said(owner)}
+
+
+def _of_order(db: Connection, project: str, erasure: str, size: int) -> tuple[list[int], int]:
+    """Return the entries of an order and its threads, and 1 where the body of the order's own is gone."""
     if orders.get(db, erasure) is None:
         raise no_such_order()
     stored = threads.many(db, protections.threads_of_erasure(db, erasure))
@@ -89,7 +108,12 @@ def _of_order(db: Connection, project: str, erasure: str) -> list[int]:
     if not own:
         problem = f"The order covers no thread of project {project}."
         raise NotFound(problem, repair="Its receipt names the projects: GET /v1/erasures/{id}.")
-    return sorted([*log.bodies_of_subjects(db, project, own), *log.bodies_of_erasure(db, erasure, project)])
+    about = log.bodies_of_erasure(db, erasure, project)
+    ordered = [index for index, kind in about.items() if kind == EntryType.ERASURE_ORDERED.value]
+    if ordered and ordered[0] >= size:
+        # It came behind the checkpoint, and no entry before it is of this order.
+        raise no_such_order()
+    return sorted([*log.bodies_of_subjects(db, project, own), *about]), int(not ordered)
 
 
 def _proved(db: Connection, sealed: Sealed, indices: list[int]) -> Iterator[tuple[TlogProof, bytes]]:

@@ -253,16 +253,25 @@ def bodies_of_subjects(db: Connection, project: str, subjects: Sequence[str]) ->
     return sorted(found)
 
 
-def bodies_of_erasure(db: Connection, erasure: str, project: str) -> list[int]:
-    """Return the indices of the entries about an order itself, or how it stands in a project, in order."""
+def changes_since(db: Connection, size: int) -> Iterator[tuple[str, bytes]]:
+    """Yield (thread, exact body) of every entry behind ``size`` leaves that changed a thread, in order."""
+    query = select(audit_body.c.subject, audit_body.c.body).where(
+        audit_body.c.idx >= size, audit_body.c.type == EntryType.THREAD_CHANGED.value, _THERE
+    )
+    for row in db.execute(query.order_by(audit_body.c.idx)):
+        yield row.subject, bytes(row.body)
+
+
+def bodies_of_erasure(db: Connection, erasure: str, project: str) -> dict[int, str]:
+    """Return the entries about an order itself, or how it stands in a project: index and type, in order."""
     told = (EntryType.ERASURE_ORDERED.value, EntryType.ERASURE_ANSWERED.value)
-    query = select(audit_body.c.idx, audit_body.c.body).where(
+    query = select(audit_body.c.idx, audit_body.c.type, audit_body.c.body).where(
         or_(audit_body.c.project.is_(None), audit_body.c.project == project),
         audit_body.c.type.in_(told),
         _THERE,
     )
     rows = db.execute(query.order_by(audit_body.c.idx))
-    return [row.idx for row in rows if load(bytes(row.body)).get("erasure") == erasure]
+    return {row.idx: row.type for row in rows if load(bytes(row.body)).get("erasure") == erasure}
 
 
 def entries_after(
