@@ -99,6 +99,8 @@ class Tenure:
             actor=self.actor,
             wake=wake,
             look=look if self.settings.coverage_hours else None,
+            look_every=timedelta(hours=self.settings.coverage_hours),
+            reverify_after=timedelta(hours=self.settings.reverify_hours),
         )
 
     def tools(self, stopping: Callable[[], bool] = lambda: False) -> Tools:

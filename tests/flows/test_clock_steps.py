@@ -235,6 +235,23 @@ def test_a_dead_workers_lease_that_a_clock_dated_ahead_ends_within_the_longest_t
     assert (as_it_was, short) == lengths[1:]
 
 
+def test_a_later_read_that_a_clock_dated_ahead_comes_within_the_time_that_is_set(world: World) -> None:
+    due = world.register(kind=Kind.FILE)
+    world.register(kind=Kind.FILE, age=3 * DAY)
+    world.sweep()
+    world.drain()
+    assert world.grade(due) == "confirmed"
+    as_it_was = reverified_at(world, due)
+    world.tick()
+    assert reverified_at(world, due) == as_it_was
+    with world.database.write() as db:
+        db.execute(
+            update(thread).where(thread.c.id == due.thread.id).values(reverify_at=as_it_was + 30 * DAY)
+        )
+    world.tick()
+    assert timedelta(0) <= reverified_at(world, due) - database_time(world) <= DAY
+
+
 def database_time(world: World) -> datetime:
     with world.database.read() as db:
         return world.clock.lease_clock(db, world.clock.now())

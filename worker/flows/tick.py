@@ -25,7 +25,7 @@ from worker.model.errors import TenureError
 from worker.model.work import SweepState
 from worker.policy.document import CatchUp, Mode, Policy
 from worker.policy.schedule import latest_slot
-from worker.store import bundles, coverages, keys, rests, stops, sweeps, threads, work
+from worker.store import bundles, coverages, keys, mending, rests, stops, sweeps, threads, work
 from worker.store.engine import Database
 from worker.telemetry import log
 
@@ -56,7 +56,8 @@ class Beat:
 class Ticker:
     """What a tick needs: how often it comes, and how to wake a worker for a credential.
 
-    ``look`` wakes one for the coverage of a project; None where coverage is never looked at.
+    ``look`` wakes one for the coverage of a project; None where coverage is never looked at. ``look_every``
+    and ``reverify_after`` are those of the workers: nothing of theirs may lie further ahead.
     """
 
     database: Database
@@ -65,6 +66,8 @@ class Ticker:
     actor: str
     wake: Callable[[str], None]
     look: Callable[[str], None] | None = None
+    look_every: timedelta = timedelta()
+    reverify_after: timedelta = timedelta(hours=24)
 
 
 def keep_house(beat: Beat) -> None:
@@ -135,8 +138,10 @@ def _mend(beat: Ticker) -> None:
         rests.mend(db, now)
         stops.mend(db, work.time_of_waits(db, now))
         projects = bundle_in_force(db).projects.values() if bundles.in_force(db) else ()
-        if mended := work.mend(db, {one.credential for one in projects}, now):
-            log().warning("waits.mended", items=mended)
+        mended = work.mend(db, {one.credential for one in projects}, now)
+        others = mending.mend(db, now, look_every=beat.look_every, reverify_after=beat.reverify_after)
+    if mended or others:
+        log().warning("waits.mended", items=mended, others=others)
 
 
 def _no_later(database: Database, now: datetime) -> datetime:

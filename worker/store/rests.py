@@ -109,7 +109,12 @@ def enter(db: Connection, credential: str, *, most: int, length: timedelta, now:
 
 def end_places(db: Connection) -> None:
     """End every place. Only for whoever knows that nobody works: the lock's holder."""
-    db.execute(delete(fact).where(fact.c.name.startswith(_PLACE, autoescape=True)))
+    db.execute(delete(fact).where(is_place()))
+
+
+def is_place() -> ColumnElement[bool]:
+    """Whether a fact is a place, and its time the place's end."""
+    return fact.c.name.startswith(_PLACE, autoescape=True)
 
 
 def leave(db: Connection, place: Place) -> None:
