@@ -314,6 +314,21 @@ def test_an_envelope_under_the_pseudonym_of_another_thread_is_found(
     assert (at, told) in {(one.index, one.what) for one in report.problems}
 
 
+@pytest.mark.parametrize("project", [None, "research"])
+def test_what_is_told_of_a_thread_under_another_project_is_found(
+    project: str | None,
+    entries: Sequence[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    bundled: Callable[[Sequence[Leaf]], bytes],
+    check: Callable[[bytes], Report],
+) -> None:
+    """A read that saw the thread again would be in no export of its own project."""
+    read = next(one for one in entries if one.type is REREAD and one.subject == "thr_confirmed")
+    report = check(bundled(as_leaves([*entries, replace(read, project=project)])))
+    what = "the entry is about a thread of this project, and of another project or of none"
+    assert [(one.index, one.what) for one in report.problems] == [(len(entries), what)]
+
+
 def test_an_owner_that_an_entry_changed_is_no_lie(
     entries: Sequence[Entry],
     as_leaves: Callable[[Sequence[Entry]], list[Leaf]],

@@ -34,6 +34,10 @@ class Pseudonyms:
             found = numbers[key] = len(numbers)
         return found
 
+    def knows(self, pseudonym: str) -> bool:
+        """Tell whether a pseudonym has a number; it gets none by that."""
+        return int(pseudonym, 16) in self._numbers
+
     def is_of(self, number: int, thread: str, index: int) -> bool:
         """Tell whether the thread is the one of this pseudonym: the first that a body, at a leaf, told."""
         told, threads = hash(thread) or 1, self._threads

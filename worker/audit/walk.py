@@ -183,6 +183,10 @@ class Walk:
             self.tally.feed(index, envelope, None)
             subject = envelope.subject
             self.trail.lose(envelope.type, self.tally.pseudonyms.number(subject) if subject else None)
+        elif envelope.subject and self.tally.pseudonyms.knows(envelope.subject):
+            # Every entry about a thread is of the thread's project: this one would hide what happened to it.
+            what = "the entry is about a thread of this project, and of another project or of none"
+            self.found.add(manifest.ENVELOPES, what, index)
 
     def _judge_body(self, index: int, envelope: Envelope, told: Told) -> None:
         """Judge a body by its envelope and by those before it; there may be a million."""
