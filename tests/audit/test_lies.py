@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.audit.conftest import PSEUDONYM_KEY
+from tests.audit.conftest import PSEUDONYM_KEY, START, _story, _thread
 from worker.audit.entry import Entry, EntryType
 from worker.audit.envelope import Leaf, subject_pseudonym
 from worker.audit.findings import Report
 from worker.audit.merkle import leaf_hash
+from worker.model.evidence import Class, Control, Pass
 
 Rewrite = Callable[[Entry], Entry | None]
 
@@ -327,6 +328,25 @@ def test_what_is_told_of_a_thread_under_another_project_is_found(
     report = check(bundled(as_leaves([*entries, replace(read, project=project)])))
     what = "the entry is about a thread of this project, and of another project or of none"
     assert [(one.index, one.what) for one in report.problems] == [(len(entries), what)]
+
+
+def test_a_delete_that_was_answered_absent_is_no_absent_read(
+    entries: Sequence[Entry],
+    as_leaves: Callable[[Sequence[Entry]], list[Leaf]],
+    bundled: Callable[[Sequence[Leaf]], bytes],
+    check: Callable[[bytes], Report],
+) -> None:
+    """A provider may answer that the object is not there, and then show it."""
+    saw = Pass(
+        before=Class.PRESENT,
+        armed=True,
+        answer=Class.OBJECT_ABSENT,
+        afters=((Class.PRESENT, Control.NONE),),
+    )
+    told = _story(_thread("shown", "support-eu"), [saw], None, START)
+    report = check(bundled(as_leaves([*entries, *told])))
+    assert report.problems == ()
+    assert report.grades["still_present"] == 1
 
 
 def test_an_owner_that_an_entry_changed_is_no_lie(

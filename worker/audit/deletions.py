@@ -26,7 +26,8 @@ _UNSEEN = ("", "", "", "")
 _WHOSE = texts("project", "subject", "kind", "external_id", "owner")
 _WHY = texts("policy", "sweep", "bundle", "item")
 _ABSENT = Class.OBJECT_ABSENT.value
-_CONTROL = Step.CONTROL.value
+# Neither reads the thread.
+_OTHER_STEPS = frozenset({Step.CONTROL.value, Step.DELETE.value})
 _MAY_BE_CALLED = frozenset(one.value for one in Grade if one.deleted)
 
 
@@ -123,7 +124,9 @@ def _cells(seen: Body) -> tuple[str, str, str, str]:
 
 def _absent_at(observations: Sequence[Body]) -> str:
     """Return when the thread was last read absent: the instant for which anything is claimed."""
-    seen = [one for one in observations if one.get("class") == _ABSENT and one.get("step") != _CONTROL]
+    seen = [
+        one for one in observations if one.get("class") == _ABSENT and text(one, "step") not in _OTHER_STEPS
+    ]
     return text(seen[-1], "at") if seen else ""
 
 

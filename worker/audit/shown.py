@@ -15,7 +15,7 @@ from worker.audit.reading import Body, items, mapping, number, text
 from worker.audit.words import class_of, is_fitting, seconds_of
 from worker.model.evidence import Class, Pass, Reread, Step
 
-_CONTROL, _ABSENT = Step.CONTROL.value, Class.OBJECT_ABSENT.value
+_CONTROL, _DELETE, _ABSENT = Step.CONTROL.value, Step.DELETE.value, Class.OBJECT_ABSENT.value
 # A step and a class, as words.
 _Word = tuple[str, str]
 
@@ -50,7 +50,8 @@ def shown(body: Body, external_id: str) -> Shown:
         word = class_of(seen)
         words.append((step, word))
         is_unfit = is_unfit or not is_fitting(step, word, seen.get("status"))
-        if word == _ABSENT:
+        # The answer to a DELETE is no read: it may say absent, and the read behind it present.
+        if word == _ABSENT and step != _DELETE:
             absent = seen
         subject = seen.get("subject")
         another = subject is not None and subject != external_id and is_comparable(external_id)
