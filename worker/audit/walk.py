@@ -47,7 +47,10 @@ Tell = Callable[[int, int], None]
 
 @dataclass(slots=True, kw_only=True)
 class Walk:
-    """Judges entries in order and adds what is wrong with them to ``found``."""
+    """Judges entries in order and adds what is wrong with them to ``found``.
+
+    ``single`` says that these are single entries, each with a proof.
+    """
 
     archive: Archive
     found: Findings
@@ -56,17 +59,14 @@ class Walk:
     trail: Trail
     table: Table
     gone: Gone = field(default_factory=Gone)
+    single: bool = field(init=False)
     epochs: Epochs = field(init=False)
     whose: Whose = field(init=False)
 
     def __post_init__(self) -> None:
+        self.single = self.stated.scope != manifest.PROJECT
         self.epochs = Epochs(tell=self.found.remark)
         self.whose = Whose(stated=self.stated)
-
-    @property
-    def single(self) -> bool:
-        """Whether these are single entries, each with a proof."""
-        return self.stated.scope != manifest.PROJECT
 
     def through_range(self, growing: Growing, tell: Tell) -> None:
         """Go through the leaves of the range, and grow the tree by them."""
@@ -137,7 +137,8 @@ class Walk:
     def _judge_epoch(self, index: int, raw: bytes, told: Told | None, before: Frontier | None) -> None:
         """Judge an epoch's first leaf; ``before`` is the tree before it, where it is known."""
         exact = told and told[0]
-        if exact and self._is_too_long(index, exact):
+        if exact and len(exact) > MAX_BODY:
+            self._refuse(index, f"the body has {len(exact)} bytes; {MAX_BODY} is the limit")
             return
         try:
             for what in self.epochs.judge(index, raw, exact, before=before):
@@ -164,13 +165,6 @@ class Walk:
     def _add_unknown(self, index: int, told: Told | None, unknown: ValueError) -> None:
         self.found.add(_member(told), f"the entry uses a word that is not known: {unknown}", index)
 
-    def _is_too_long(self, index: int, exact: bytes) -> bool:
-        """Tell of a body that is longer than any entry's; what it holds is not read."""
-        if len(exact) <= MAX_BODY:
-            return False
-        self._refuse(index, f"the body has {len(exact)} bytes; {MAX_BODY} is the limit")
-        return True
-
     def _miss(self, index: int, envelope: Envelope) -> None:
         own = envelope.project == self.stated.pseudonym
         kept = says_gone(envelope) and (own or tells_of_all(envelope))
@@ -195,7 +189,9 @@ class Walk:
         if not own and not self._may_come_along(envelope):
             self._refuse(index, "the body belongs to an entry that is not of this project")
             return
-        if self._is_too_long(index, exact):
+        if len(exact) > MAX_BODY:
+            # What it holds is not read: it could be more than is kept in bounds.
+            self._refuse(index, f"the body has {len(exact)} bytes; {MAX_BODY} is the limit")
             return
         if sha256(exact).hexdigest() != envelope.body:
             self._refuse(index, "the body is not the one whose digest the envelope holds")
