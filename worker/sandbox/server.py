@@ -170,6 +170,11 @@ class _Server(uvicorn.Server):
         except TimeoutError:
             for task in tuple(self.server_state.tasks):
                 task.cancel("the sandbox stops")
+            # What a client does not read would keep its connection open for ever.
+            for connection in tuple(self.server_state.connections):
+                cast("Any", connection).transport.abort()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied(), _GRACE_SECONDS)
 
     async def _emptied(self) -> None:
         while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - plain sets
