@@ -167,7 +167,7 @@ def due_orders(database: Database, *, now: datetime, grace: timedelta) -> list[O
     with database.read() as db:
         bundle = bundle_in_force(db)
         since = bundles.enforced_since(db)
-        newest = {one.name: sweeps.newest_slot(db, one.name) for one in bundle.policies}
+        newest = {one.name: sweeps.newest_slot(db, one.name, until=now) for one in bundle.policies}
         erasing = not _erasures_are_blocked(db, now) and _erasures_are_due(db, now)
     orders = [Order(policy=ERASURE, slot=now)] if erasing else []
     for policy in bundle.policies:
@@ -194,7 +194,11 @@ def _erasures_are_due(db: Connection, now: datetime) -> bool:
 def _erasures_are_blocked(db: Connection, now: datetime) -> bool:
     """Whether the guard blocked them lately: it is told once an hour, not at every tick."""
     newest = sweeps.page(db, limit=1, policy=ERASURE)
-    return any(one.state is SweepState.BLOCKED and now - one.begun_at < _BLOCKED_FOR for one in newest)
+    # One that lies ahead was begun while a clock was ahead, and tells nothing of the last hour.
+    return any(
+        one.state is SweepState.BLOCKED and timedelta(0) <= now - one.begun_at < _BLOCKED_FOR
+        for one in newest
+    )
 
 
 def _slot(

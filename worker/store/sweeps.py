@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from worker.model.clock import rfc3339
 from worker.model.ids import new_id
 from worker.model.thread import ThreadState
 from worker.model.work import OPEN_ITEM_STATES, ItemState, SweepState
@@ -93,9 +94,16 @@ def unfinished(db: Connection, *, begun_before: datetime) -> list[Sweep]:
     return [_to_sweep(row) for row in db.execute(query.order_by(sweep.c.id))]
 
 
-def newest_slot(db: Connection, policy: str) -> datetime | None:
-    """Return when the newest scheduled slot of a policy was begun for; manual sweeps do not count."""
-    query = select(func.max(sweep.c.slot)).where(sweep.c.policy == policy, sweep.c.slot.not_like("manual:%"))
+def newest_slot(db: Connection, policy: str, *, until: datetime) -> datetime | None:
+    """Return the newest scheduled slot of a policy up to then that was begun; manual sweeps do not count.
+
+    What lies ahead was begun while a clock was ahead. The slots before it come all the same, and it is not
+    begun twice.
+    """
+    # Slots are whole minutes, so both are written alike, and compare as the instants do.
+    latest = rfc3339(until.replace(microsecond=0))
+    begun = (sweep.c.policy == policy, sweep.c.slot.not_like("manual:%"), sweep.c.slot <= latest)
+    query = select(func.max(sweep.c.slot)).where(*begun)
     newest = db.execute(query).scalar_one_or_none()
     return None if newest is None else datetime.fromisoformat(newest)
 
