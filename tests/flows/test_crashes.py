@@ -12,7 +12,7 @@ import pytest
 from tests.world.crash import gate, in_background, kill_at, wait
 from tests.world.world import World
 from worker.flows import sweep as flow
-from worker.flows.claim import claim
+from worker.flows.claim import Batch, claim
 from worker.flows.drain import drain
 from worker.model.decision import HoldScope
 from worker.model.thread import Kind, ThreadState
@@ -171,6 +171,32 @@ def test_a_late_worker_moves_no_thread_that_another_has_claimed(world: World) ->
     assert world.item(due) == item
     assert {one["subject"] for one in world.entries("delete.late_result")} == {due.thread.id}
     assert not world.entries("thread.graded")
+
+
+def test_a_late_worker_that_saw_nothing_repeats_no_answer_of_an_earlier_claim(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands still right after its claim; what it was told of the claim before is not its own result."""
+    due = world.register()
+    world.register(age=3 * DAY)
+    world.sweep()
+    world.faults("lost-request@delete")
+    world.drain()
+    assert world.state(due) is ThreadState.LIVE
+    world.faults()
+    world.clock.move(timedelta(hours=1))
+    world.forget_cooldown()
+
+    def stalled(*args: Any, **named: Any) -> Batch:
+        mine = claim(*args, **named)
+        world.clock.jump(world.lease.length + timedelta(seconds=1))
+        assert claim(*args, **named).items
+        return mine
+
+    monkeypatch.setattr("worker.flows.drain.claim", stalled)
+    world.drain(most=1)
+    assert world.state(due) is ThreadState.LIVE
+    assert not world.entries("delete.late_result")
 
 
 def claim_past_the_lease(world: World) -> int:

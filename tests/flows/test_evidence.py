@@ -409,3 +409,16 @@ def test_a_stopped_pair_goes_on_when_its_control_holds_again(world: World) -> No
     world.drain()
     assert world.exists(fresh)
     assert (world.grade(first), world.grade(second)) == ("confirmed", "confirmed")
+
+
+def test_a_delete_that_is_answered_absent_is_no_absent_read(world: World) -> None:
+    """The thread is there all the same; the grade shows both, and its log verifies."""
+    due = world.register(kind=Kind.RESPONSE)
+    world.register(kind=Kind.RESPONSE, age=3 * DAY)
+    world.sweep()
+    world.faults("object-404@delete")
+    world.drain()
+    assert world.grade(due) == "still_present"
+    [graded] = world.entries("thread.graded", due)
+    told = {(one["step"], one["class"]) for one in graded["observations"]}
+    assert {("delete", "object_absent"), ("after", "present")} <= told

@@ -46,7 +46,9 @@ class Settlement:
     thread: Thread
     verdict: Verdict
     tried: Sequence[Tried] = ()
-    observations: Sequence[Observation] = ()
+    # What earlier claims had seen, and what this one saw.
+    kept: Sequence[Observation] = ()
+    seen: Sequence[Observation] = ()
     rereads: Sequence[tuple[Observation, Support]] = ()
     preread: Observation | None = None
     younger_than_registered: datetime | None = None
@@ -55,6 +57,11 @@ class Settlement:
     deletion_semantics: str = ""
     told: Mapping[str, Told] = field(default_factory=dict)
     child_controls: Sequence[tuple[Kind, Support]] = ()
+
+    @property
+    def observations(self) -> Sequence[Observation]:
+        """All that was seen of the thread, oldest claim first."""
+        return (*self.kept, *self.seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +99,7 @@ class Course:
     order: float = 0
     saw: Pass = field(default_factory=Pass)
     before: Observation | None = None
+    kept: Sequence[Observation] = ()
     observations: list[Observation] = field(default_factory=list)
     rereads: list[tuple[Observation, Support]] = field(default_factory=list)
     children_found: int = 0
@@ -155,7 +163,8 @@ class Course:
             thread=self.thread,
             verdict=verdict,
             tried=[*self.earlier, Tried(item=self.item.id, fence=self.item.fence, saw=self.saw)],
-            observations=tuple(self.observations),
+            kept=tuple(self.kept),
+            seen=tuple(self.observations),
             rereads=tuple(self.rereads),
             preread=None if self.saw.armed else self.before,
             rounds=self.rounds,

@@ -107,7 +107,7 @@ async def _take(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) ->
             before_retry=sum(retried_at is not None and one.armed_at <= retried_at for one in earlier),
             order=order,
             rounds=item.rounds,
-            observations=kept,
+            kept=kept,
         )
         verdict = _unfit(course)
         if verdict is not None:

@@ -317,9 +317,12 @@ class _Writer:
         return bodies.thread_graded(one.thread, body, at=self.now, actor=self.actor)
 
     def late(self) -> list[Entry]:
-        """Return the entry of a result that came after the fence had moved on; it changes nothing."""
+        """Return the entry of a result that came after the fence had moved on; it changes nothing.
+
+        Whoever saw nothing itself has none: what earlier claims saw is in their own entries.
+        """
         one = self.one
-        if not one.observations:
+        if not one.seen:
             return []
         return [
             bodies.delete_late_result(
@@ -327,7 +330,7 @@ class _Writer:
                 item=one.item.id,
                 fence=one.item.fence,
                 stage=Stage.CONTAINER,
-                late=one.observations[-1],
+                late=one.seen[-1],
                 at=self.now,
                 actor=self.actor,
             )
