@@ -45,6 +45,8 @@ from worker.telemetry import raise_alert
 _MOST = 100
 _MOST_TRIES = 5
 _TRY_AGAIN = timedelta(hours=6)
+# The answer to a DELETE and a control may be absent as well, and are no read of the thread.
+_READS = frozenset({Step.BEFORE, Step.AFTER, Step.REREAD})
 SUSTAINED_AFTER = timedelta(hours=24)
 """A later read sustains a grade no sooner than this (DESIGN: Evidence and grades)."""
 
@@ -200,7 +202,7 @@ def _is_early(one: _Read) -> bool:
     absent = [
         parse_rfc3339(seen["at"])
         for seen in one.taken.graded.get("observations", [])
-        if seen["class"] == Class.OBJECT_ABSENT
+        if seen["class"] == Class.OBJECT_ABSENT and seen["step"] in _READS
     ]
     return (
         one.seen.seen is Class.OBJECT_ABSENT and bool(absent) and one.seen.at < absent[-1] + SUSTAINED_AFTER
