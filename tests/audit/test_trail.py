@@ -422,6 +422,25 @@ ORDERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
         [*_STORY[:3], _changed("thread.graded", observations=[{**_GONE, "status": None}, _CONTROL])],
         "has a class that comes with no such status",
     ),
+    "a read shown that no pass tells, beside one told twice": (
+        [
+            *_STORY[:2],
+            *_SECOND,
+            _changed(
+                "thread.graded",
+                attempts=2,
+                fence=2,
+                grade="still_present",
+                observations=[{"class": "denied", "status": 403, "step": "before"}],
+                passes=[
+                    {**_PASS, "afters": [*_PASS["afters"]] * 2},
+                    {**_BY_FENCE_2, "afters": [["present", "none"]], "answer": "denied"},
+                ],
+                passes_made=2,
+            ),
+        ],
+        "denied is shown for before, and no pass tells of it",
+    ),
     "a read shown of a child": (
         [*_STORY[:3], _changed("thread.graded", observations=[{**_GONE, "child": "msg_1"}, _CONTROL])],
         "beside the grade is of a child or of another object",
@@ -645,6 +664,17 @@ def test_a_body_that_is_gone_excuses_only_what_it_may_have_told() -> None:
     trail.lose("delete.answered", 0)
     assert _told(trail, "delete.answered") == []
     assert _told(Trail(partial=True, single=True), "delete.answered") == []
+
+
+def test_as_many_deletes_are_excused_as_intents_are_gone() -> None:
+    for lost, excused in ((2, True), (1, False)):
+        trail = Trail()
+        for kind in ("delete.answered", "thread.reread", *["delete.intended"] * lost):
+            trail.lose(kind, 0)
+        trail.lose("control.probed", None)
+        passes = [{**_PASS, "afters": [], "answer": "throttled"}, _BY_FENCE_2]
+        told = _feed(trail, [_changed("thread.graded", attempts=2, fence=2, passes=passes, passes_made=2)])
+        assert (told == []) is excused
 
 
 def test_what_stood_between_two_passes_may_be_what_is_gone() -> None:

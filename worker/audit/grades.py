@@ -16,6 +16,8 @@ from worker.model.evidence import Class, Control, Grade, Pass, Reread, Step, fol
 # Of more passes than a grade can tell, it tells these newest ones (observed.telling_passes).
 NEWEST = MAX_PASSES - 1
 _INTENDED, _REREAD = EntryType.DELETE_INTENDED.value, EntryType.THREAD_REREAD.value
+# No entry can have told it.
+_NOWHERE = ""
 LATE = "an answer came late to a claim that was graded"
 _OF_CONTROL, _PRESENT = Step.CONTROL.value, Class.PRESENT.value
 
@@ -71,16 +73,18 @@ def otherwise(
 
 
 def lacking_of(
-    known: Sequence[Recorded], tried: Sequence[Tried], body: Body, intents: int
+    known: Sequence[Recorded], tried: Sequence[Tried], body: Body, intents: int, gone: int
 ) -> Iterator[Lacking]:
-    """Give what the passes say and no entry does; ``intents`` stand before the grade."""
+    """Give what the passes say and no entry does; ``intents`` stand before the grade, ``gone`` are lost."""
     for one, (saw, item, fence) in zip(known, tried, strict=True):
         for kind, what in missing(one, saw):
             yield kind, f"item {item}, fence {fence}: {what}"
     told = number(body, "attempts")
     newest = [one.order for one in known[-NEWEST:] if one.order]
     if told != intents:
-        yield _INTENDED, f"the grade tells of {told} DELETEs, and {intents} were intended before it"
+        # However many bodies are gone, they were no more than they are.
+        kind = _INTENDED if told <= intents + gone else _NOWHERE
+        yield kind, f"the grade tells of {told} DELETEs, and {intents} were intended before it"
     elif newest != list(range(intents - len(newest) + 1, intents + 1)):
         yield _INTENDED, "a DELETE was intended that no pass tells of"
 

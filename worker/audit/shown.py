@@ -63,7 +63,7 @@ def shown(body: Body, external_id: str) -> Shown:
 def untold(seen: Shown, body: Body, tried: list[Tried], reread: Reread | None) -> Iterator[str]:
     """Give what is shown and no pass tells; raises Misshapen.
 
-    Where passes or reads were left out for size, nobody can say.
+    Where passes were left out for size, nobody can say.
     """
     if seen.is_strange:
         yield "an observation beside the grade is of a child or of another object"
@@ -77,8 +77,6 @@ def untold(seen: Shown, body: Body, tried: list[Tried], reread: Reread | None) -
 def _untold(words: tuple[_Word, ...], passes: tuple[Pass, ...], reread: Reread | None) -> tuple[str, ...]:
     told = {(Step.REREAD.value, reread.seen.value)} if reread is not None else set[_Word]()
     for saw in passes:
-        if len(saw.afters) > 1:
-            return ()
         told |= {(Step.BEFORE.value, saw.before.value), (Step.DELETE.value, saw.answer.value)}
         told |= {(Step.AFTER.value, after.value) for after, _ in saw.afters}
     return tuple(

@@ -9,6 +9,7 @@ then, so order is the order of leaves alone; but a later read has to be a day af
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,15 +29,7 @@ from worker.audit.attempts import (
 )
 from worker.audit.controls import Controls
 from worker.audit.entry import EntryType
-from worker.audit.grades import (
-    GRADERS,
-    LATE,
-    Tried,
-    lacking_later,
-    lacking_of,
-    misstated,
-    otherwise,
-)
+from worker.audit.grades import GRADERS, LATE, Tried, lacking_later, lacking_of, misstated, otherwise
 from worker.audit.identities import Identities
 from worker.audit.losses import ABSENCE, LOST, LOST_OF_ATTEMPTS
 from worker.audit.observed import read_pass, read_reread
@@ -88,6 +81,8 @@ class Trail:
     _last_absent: array[float] = field(default_factory=lambda: array("d"))
     _absent_at: array[float] = field(default_factory=lambda: array("d"))
     _newest: array[int] = field(default_factory=lambda: array("q"))
+    # How many intents of a thread are gone.
+    _gone: Counter[int] = field(default_factory=Counter)
     _controls: Controls = field(default_factory=Controls)
     # Threads that were read present after they were called deleted, and at which leaf.
     _back: dict[int, int] = field(default_factory=dict)
@@ -99,6 +94,8 @@ class Trail:
         if thread is not None:
             self._make_room(thread)
             self._flags[thread] |= LOST.get(kind, 0)
+            if kind == _INTENDED:
+                self._gone[thread] += 1
             if kind == _GRADED:
                 # It may be the grade that says so.
                 self.unbacked += self._back.pop(thread, None) is not None
@@ -314,7 +311,10 @@ class Trail:
         if found.value != stated:
             wrong.append(f"the grade is stated as {stated}, but what was seen supports {found.value}")
         wrong += self._misplaced(thread, keys, beside, found)
-        lacking = [*lacking_of(known, tried, body, self._intents[thread]), *lacking_later(known, reread)]
+        lacking = [
+            *lacking_of(known, tried, body, self._intents[thread], self._gone[thread]),
+            *lacking_later(known, reread),
+        ]
         if beside.absent_at not in {None, self._last_absent[thread]}:
             lacking.append((ABSENCE, "the absent read is shown with an instant that no entry tells"))
         # Asked of every grade, so that no control outlives the grade that it supports.
