@@ -645,6 +645,9 @@ def test_a_thread_that_no_entry_registers_is_found_once() -> None:
     trail = Trail()
     told = [*trail.feed(0, *_in_order(0)), *trail.feed(1, *_in_order(1))]
     assert told == ["no registration of the thread stands before its first entry"]
+    # One that comes behind it is not told of as well; but a second one is.
+    assert trail.feed(2, "thread.registered", 0, {}) == ()
+    assert trail.feed(3, "thread.registered", 0, {}) == ("the thread was registered before",)
     gone = Trail()
     gone.lose("thread.registered", 0)
     assert list(gone.feed(0, *_in_order(0))) == []
@@ -664,6 +667,17 @@ def test_a_body_that_is_gone_excuses_only_what_it_may_have_told() -> None:
     trail.lose("delete.answered", 0)
     assert _told(trail, "delete.answered") == []
     assert _told(Trail(partial=True, single=True), "delete.answered") == []
+
+
+def test_where_the_absent_read_is_here_its_instant_is_not_excused() -> None:
+    dated = _changed("thread.graded", observations=[{**_GONE, "at": "2031-01-01T00:00:00Z"}, _CONTROL])
+    what = "the absent read is shown with an instant that no entry tells"
+    for without, found in (((), [what]), (("thread.reread",), [])):
+        trail = Trail()
+        trail.lose("thread.preread", 0)
+        trail.lose("thread.reread", 0)
+        trail.lose("control.probed", None)
+        assert _feed(trail, [one for one in [*_STORY[:3], dated] if one[0] not in without]) == found
 
 
 def test_as_many_deletes_are_excused_as_intents_are_gone() -> None:

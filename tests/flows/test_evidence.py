@@ -10,6 +10,7 @@ import structlog
 
 from tests.world.stepping import BeforeRead
 from tests.world.world import POLICIES, POLICY, World
+from worker.flows.dispose import FEW
 from worker.model.evidence import Step
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
@@ -297,6 +298,27 @@ def test_within_a_batch_nothing_more_is_deleted_of_a_pair_whose_control_failed(w
     assert world.grade(first) == "acknowledged"
     assert len(world.deletes()) == 1
     assert world.item(kept_back).state == ItemState.WAITING
+
+
+@pytest.mark.parametrize("number", [FEW, FEW + 1])
+@pytest.mark.parametrize("has_free", [True, False], ids=["another thread lives", "all are in the batch"])
+def test_one_stays_back_where_it_is_the_only_control_or_one_of_few(
+    world: World, number: int, *, has_free: bool
+) -> None:
+    """Of many it would work alone for nothing where another thread can be read."""
+    due = [world.register(kind=Kind.RESPONSE) for _ in range(number)]
+    if has_free:
+        world.register(kind=Kind.RESPONSE, age=3 * DAY)
+    world.sweep()
+    world.drain(most=1)
+    assert not any(world.exists(one) for one in due)
+    told = [(one["type"], one["subject"]) for one in world.entries()]
+    last = max(at for at, (kind, _) in enumerate(told) if kind == "delete.intended")
+    graded = {subject for kind, subject in told[:last] if kind == "thread.graded"}
+    stayed_back = graded == {one.thread.id for one in due} - {told[last][1]}
+    assert stayed_back is not (has_free and number > FEW)
+    if has_free:
+        assert {world.grade(one) for one in due} == {"confirmed"}
 
 
 def test_a_sibling_that_another_worker_deletes_just_before_it_is_read_stops_nothing(world: World) -> None:

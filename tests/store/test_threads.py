@@ -9,7 +9,7 @@ from sqlalchemy.exc import StatementError
 
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
-from worker.store import listing, protections, threads
+from worker.store import listing, protections, siblings, threads
 from worker.store.engine import Database
 from worker.store.listing import Filter
 from worker.store.threads import Schedule
@@ -122,11 +122,11 @@ def test_siblings_are_live_and_of_the_same_account_project_and_kind(ten: Databas
         threads.set_state(db, "thr_00", ThreadState.PARKED)
         threads.set_state(db, "thr_02", ThreadState.WITHDRAWN)
     with ten.read() as db:
-        found = threads.siblings(db, thread(1), exclude=["thr_05"], limit=9)
-        assert threads.is_expected(db, ThreadId("thr_07"))
-        assert not threads.is_expected(db, ThreadId("thr_03")), "its end came"
-        assert threads.is_expected(db, ThreadId("thr_00")), "no DELETE of it may have left"
-        assert threads.is_expected(db, ThreadId("thr_02")), "no DELETE of it ever leaves"
+        found = siblings.find(db, thread(1), exclude=["thr_05"], limit=9)
+        assert siblings.is_expected(db, ThreadId("thr_07"))
+        assert not siblings.is_expected(db, ThreadId("thr_03")), "its end came"
+        assert siblings.is_expected(db, ThreadId("thr_00")), "no DELETE of it may have left"
+        assert siblings.is_expected(db, ThreadId("thr_02")), "no DELETE of it ever leaves"
     assert sorted(one.id for one in found) == ["thr_07", "thr_09"]
 
 

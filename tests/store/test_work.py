@@ -17,7 +17,7 @@ from worker.model.evidence import Children, Class
 from worker.model.ids import ThreadId, new_id
 from worker.model.thread import Account, Kind, Thread, ThreadState
 from worker.model.work import ItemState, Lease, Stage, SweepState, WorkItem
-from worker.store import attempts, intents, protections, stops, sweeps, threads, work
+from worker.store import attempts, intents, protections, siblings, stops, sweeps, threads, work
 from worker.store.engine import Database
 from worker.store.sweeps import Planned, Sweep
 from worker.store.tables import work_item
@@ -312,28 +312,28 @@ def test_no_sibling_is_on_its_way_out_and_a_claimed_one_is_the_last_resort(datab
     planned(database, 4)
     of = replace(thread(9), project="demo")
 
-    def siblings() -> list[str]:
+    def found() -> list[str]:
         with database.read() as db:
-            return sorted(one.id for one in threads.siblings(db, of, exclude=[], limit=9))
+            return sorted(one.id for one in siblings.find(db, of, exclude=[], limit=9))
 
     def expected(item: WorkItem) -> bool:
         with database.read() as db:
-            return threads.is_expected(db, item.thread_id)
+            return siblings.is_expected(db, item.thread_id)
 
     first, second = claim(database, 2)
     claimed = {first.thread_id, second.thread_id}
     everyone = {f"thr_{number:04d}" for number in range(4)}
-    assert set(siblings()) == everyone - claimed
+    assert set(found()) == everyone - claimed
     claim(database, 2)
-    assert set(siblings()) == everyone
+    assert set(found()) == everyone
     assert expected(first)
     arm(database, first)
-    assert first.thread_id not in siblings(), "its DELETE may have left"
+    assert first.thread_id not in found(), "its DELETE may have left"
     assert not expected(first)
     settle(database, first, ItemState.WAITING)
-    assert first.thread_id not in siblings(), "nobody has settled what became of it"
+    assert first.thread_id not in found(), "nobody has settled what became of it"
     assert not expected(first)
-    assert second.thread_id in siblings()
+    assert second.thread_id in found()
     assert expected(second)
 
 
@@ -360,7 +360,7 @@ def test_a_thread_is_expected_as_long_as_no_delete_of_its_own_may_have_worked(
     with database.write() as db:
         threads.set_state(db, item.thread_id, ThreadState.PARKED)
     with database.read() as db:
-        assert threads.is_expected(db, item.thread_id) is expected
+        assert siblings.is_expected(db, item.thread_id) is expected
 
 
 def test_more_attempts_can_be_looked_for_than_a_statement_has_parameters(database: Database) -> None:

@@ -23,6 +23,7 @@ Lacking: TypeAlias = tuple[str, str]
 _INTENDED, _ANSWERED = EntryType.DELETE_INTENDED.value, EntryType.DELETE_ANSWERED.value
 _PREREAD, _REREAD = EntryType.THREAD_PREREAD.value, EntryType.THREAD_REREAD.value
 
+_ABSENT = Class.OBJECT_ABSENT.value
 _UNRECORDED = frozenset({Class.NONE.value, Class.UNSENT.value})
 # A pre-read that says nothing leaves no entry.
 _SILENT = frozenset({Class.NONE.value, Class.THROTTLED.value})
@@ -54,6 +55,11 @@ class Recorded:
     def is_begun(self) -> bool:
         """Whether something followed its intent."""
         return bool(self.answer or self.afters or self.proven or self.over)
+
+    def read_absent(self, *, later: bool) -> bool:
+        """Whether an entry is here of a read that found the thread absent, before the grade or ``later``."""
+        reads = self.later if later else self.afters
+        return any(word == _ABSENT for word, _ in reads) or (not later and _ABSENT in self.prereads)
 
 
 NOTHING = Recorded()

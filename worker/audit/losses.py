@@ -10,7 +10,7 @@ from worker.audit.entry import EntryType
 ABSENCE: Final = "absence"
 """What either kind of read may tell: when a thread was absent. The other things are types of entries."""
 
-_FREE: Final = 3
+_FREE: Final = 4
 _ALONE: Final = {
     one.value: 1 << bit
     for bit, one in enumerate(
@@ -29,7 +29,7 @@ _ALONE: Final = {
 _READS: Final = _ALONE[EntryType.THREAD_PREREAD.value] | _ALONE[EntryType.THREAD_REREAD.value]
 
 LOST: Final[Mapping[str, int]] = {**_ALONE, ABSENCE: _READS}
-"""By what may be lacking: bits of a thread's flags, of which the lowest three are its trail's own."""
+"""By what may be lacking: bits of a thread's flags, of which the lowest four are its trail's own."""
 
 LOST_OF_ATTEMPTS: Final = _ALONE[EntryType.DELETE_INTENDED.value] | _READS
 """The entries by which an attempt becomes a thread's newest."""

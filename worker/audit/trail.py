@@ -50,7 +50,7 @@ _BEFORE, _DELETE, _AFTER, _LATER = (
     Step.AFTER.value,
     Step.REREAD.value,
 )
-_REGISTERED, _DELETED, _WITHDRAWN = 1, 2, 4
+_REGISTERED, _DELETED, _WITHDRAWN, _UNTOLD = 1, 2, 4, 8
 _DAY_SECONDS = 24 * 60 * 60
 _MOST_INTENTS = 2**16 - 1
 
@@ -155,13 +155,13 @@ class Trail:
         lost = self.partial or self._flags[thread] & LOST[_REGISTRATION]
         if kind == _REGISTRATION or not self.whole or self.single or lost:
             return ()
-        # Told once.
-        self._flags[thread] |= _REGISTERED
+        self._flags[thread] |= _REGISTERED | _UNTOLD
         return ("no registration of the thread stands before its first entry",)
 
     def _register(self, _index: int, thread: int, _body: Body) -> Sequence[str]:
-        again = self._flags[thread] & _REGISTERED
-        self._flags[thread] |= _REGISTERED
+        # Where its first entry has no registration before it, that was told once.
+        again = self._flags[thread] & (_REGISTERED | _UNTOLD) == _REGISTERED
+        self._flags[thread] = self._flags[thread] & ~_UNTOLD | _REGISTERED
         return ("the thread was registered before",) if again else ()
 
     def _withdraw(self, _index: int, thread: int, _body: Body) -> Sequence[str]:
@@ -316,7 +316,10 @@ class Trail:
             *lacking_later(known, reread),
         ]
         if beside.absent_at not in {None, self._last_absent[thread]}:
-            lacking.append((ABSENCE, "the absent read is shown with an instant that no entry tells"))
+            # Where the read is here, it is no other one that is gone.
+            is_here = bool(known) and known[-1].read_absent(later=reread is not None)
+            what = "the absent read is shown with an instant that no entry tells"
+            lacking.append(("" if is_here else ABSENCE, what))
         # Asked of every grade, so that no control outlives the grade that it supports.
         if not self._is_controlled(body, tried, reread, control, beside) and found in _NEEDS_CONTROL:
             if self._controls.lost:

@@ -79,6 +79,8 @@ class Desk:
     stopped: set[Pair]
     refused: set[Pair]
     stopping: Callable[[], bool]
+    # Of each thread whether another one that nobody works on could be its control.
+    supported: Callable[[Sequence[Thread]], Awaitable[Sequence[bool]]]
     # Which chosen children of a thread are kept, as the database has it now.
     keeping: Callable[[Thread, Sequence[str]], Awaitable[Keeping]]
 

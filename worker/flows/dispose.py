@@ -21,7 +21,7 @@ from worker.flows.desk import Course, Desk
 from worker.flows.observed import read_observation
 from worker.flows.patience import LeaseShort
 from worker.flows.verdict import Verdict, backoff
-from worker.model.ids import jitter
+from worker.model.ids import ItemId, jitter
 from worker.model.thread import ThreadState
 from worker.model.work import ItemState, WorkItem
 from worker.pacing.base import CoolingDown, PacerUnavailable
@@ -31,6 +31,9 @@ from worker.telemetry import traces
 
 MOST_ABANDONED = 5
 """After so many claims in a row that ended without a word the next one parks the thread untouched."""
+
+FEW = 25
+"""Of so many of a pair one stays back in any case: more are on their way at once (grouping)."""
 
 _WORKABLE = frozenset({ThreadState.LIVE, ThreadState.ACKNOWLEDGED})
 
@@ -42,7 +45,7 @@ async def dispose(desk: Desk) -> Counter[str]:
     it runs out, and are then claimed again.
     """
     batch = desk.batch
-    keepers = _keepers(batch)
+    keepers = await _keepers(desk)
     for item in batch.items:
         if item.id in desk.graded:
             desk.controls.expect(_pair(batch, item))
@@ -61,11 +64,20 @@ def _pair(batch: Batch, item: WorkItem) -> Pair:
     return item.project, batch.threads[item.thread_id].thread.kind.value
 
 
-def _keepers(batch: Batch) -> set[str]:
-    """Return one item of each pair that stays back until the others are graded: it can support them."""
+async def _keepers(desk: Desk) -> set[ItemId]:
+    """Return one item of each pair that stays back until the others are graded: it can support them.
+
+    Not of many where another thread can, which nobody works on: that one would be read first, and who stays
+    back works alone while the process waits. Should it go before it is read, whoever is left without a
+    control waits for one. Of few, the one that stays back is not deleted once their control failed.
+    """
+    batch = desk.batch
     sizes = Counter(_pair(batch, item) for item in batch.items)
-    last = {_pair(batch, item): item.id for item in batch.items}
-    return {item_id for pair, item_id in last.items() if sizes[pair] > 1}
+    last = {_pair(batch, item): item for item in batch.items}
+    keepers = {item.id for pair, item in last.items() if sizes[pair] > 1}
+    many = [item for pair, item in last.items() if sizes[pair] > FEW]
+    free = await desk.supported([batch.threads[one.thread_id].thread for one in many]) if many else ()
+    return keepers - {item.id for item, is_free in zip(many, free, strict=True) if is_free}
 
 
 async def _one(desk: Desk, item: WorkItem, *, order: float, keep_back: bool) -> str:

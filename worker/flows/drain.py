@@ -17,7 +17,7 @@ from worker.flows.dispose import dispose
 from worker.flows.grouping import Grouper
 from worker.flows.rest import keep_rest, pauses
 from worker.flows.settle import record_answers, settle
-from worker.flows.tools import Tools, asker_of, find_kept, find_siblings, is_expected
+from worker.flows.tools import Tools, asker_of, find_kept, find_siblings, find_supported, is_expected
 from worker.model.errors import TenureError
 from worker.model.evidence import Observation, Step
 from worker.model.thread import Thread
@@ -120,6 +120,7 @@ def _desk(tools: Tools, batch: Batch) -> Desk:
         stopped=set(),
         refused=set(),
         stopping=tools.stopping,
+        supported=find_supported(tools),
         keeping=find_kept(tools),
     )
 

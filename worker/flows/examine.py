@@ -20,7 +20,7 @@ from worker.model.thread import Kind, Thread
 from worker.pacing.lane import Rank
 from worker.policy.document import Project
 from worker.providers.profiles import profile
-from worker.store import threads
+from worker.store import siblings
 
 # As many as a control tries: one that a person deleted by hand says nothing about the route.
 _MOST_READS = 5
@@ -75,7 +75,7 @@ def _registered(tools: Tools, project: Project) -> list[list[Thread]]:
     now = tools.clock.now()
     with tools.database.read() as db:
         found = [
-            threads.siblings(
+            siblings.find(
                 db,
                 Thread(
                     id=ThreadId(""),

@@ -37,6 +37,9 @@ _BLOCKED_FOR = timedelta(hours=1)
 _PAGE = 1000
 # Ticks that waited in the queue come one right after another; those on time lie further apart than this part.
 _TICKS_APART = 4
+# A beat whose clock is behind takes no slot before one that another has begun; by more than this they do not
+# differ, so that a slot further ahead is that of a clock that was wrong.
+_CLOCKS_APART = timedelta(hours=1)
 # Few at a time: looks share the workers' places with deletions.
 _LOOKS_PER_TICK = 2
 
@@ -167,7 +170,9 @@ def due_orders(database: Database, *, now: datetime, grace: timedelta) -> list[O
     with database.read() as db:
         bundle = bundle_in_force(db)
         since = bundles.enforced_since(db)
-        newest = {one.name: sweeps.newest_slot(db, one.name, until=now) for one in bundle.policies}
+        newest = {
+            one.name: sweeps.newest_slot(db, one.name, until=now + _CLOCKS_APART) for one in bundle.policies
+        }
         erasing = not _erasures_are_blocked(db, now) and _erasures_are_due(db, now)
     orders = [Order(policy=ERASURE, slot=now)] if erasing else []
     for policy in bundle.policies:

@@ -20,7 +20,7 @@ from worker.pacing.base import shared_rate
 from worker.pacing.lane import Lane
 from worker.policy.document import Project
 from worker.providers.base import Provider
-from worker.store import protections, threads
+from worker.store import protections, siblings
 from worker.store.engine import Database
 
 _MOST_SEATS = 64
@@ -84,7 +84,20 @@ def find_siblings(tools: Tools) -> FindSiblings:
     async def find(thread: Thread, exclude: Collection[str], limit: int) -> Sequence[Thread]:
         def look() -> list[Thread]:
             with tools.database.read() as db:
-                return threads.siblings(db, thread, exclude=exclude, limit=limit)
+                return siblings.find(db, thread, exclude=exclude, limit=limit)
+
+        return await asyncio.to_thread(look)
+
+    return find
+
+
+def find_supported(tools: Tools) -> Callable[[Sequence[Thread]], Awaitable[Sequence[bool]]]:
+    """Return how a batch finds whether a thread that nobody works on could be a control."""
+
+    async def find(of: Sequence[Thread]) -> Sequence[bool]:
+        def look() -> list[bool]:
+            with tools.database.read() as db:
+                return [siblings.has_free(db, one) for one in of]
 
         return await asyncio.to_thread(look)
 
@@ -97,7 +110,7 @@ def is_expected(tools: Tools) -> IsExpected:
     async def look(thread: Thread) -> bool:
         def ask() -> bool:
             with tools.database.read() as db:
-                return threads.is_expected(db, thread.id)
+                return siblings.is_expected(db, thread.id)
 
         return await asyncio.to_thread(ask)
 

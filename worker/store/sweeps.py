@@ -97,8 +97,8 @@ def unfinished(db: Connection, *, begun_before: datetime) -> list[Sweep]:
 def newest_slot(db: Connection, policy: str, *, until: datetime) -> datetime | None:
     """Return the newest scheduled slot of a policy up to then that was begun; manual sweeps do not count.
 
-    What lies ahead was begun while a clock was ahead. The slots before it come all the same, and it is not
-    begun twice.
+    What lies further ahead was begun while a clock was ahead. The slots before it come all the same, and it
+    is not begun twice.
     """
     # Slots are whole minutes, so both are written alike, and compare as the instants do.
     latest = rfc3339(until.replace(microsecond=0))

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, String, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, String, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from worker.model.chosen import SENT
 from worker.model.evidence import Grade
 from worker.model.ids import ThreadId
 from worker.model.thread import Account, Kind, Thread, ThreadState
-from worker.model.work import OPEN_ITEM_STATES, ItemState, Stage
+from worker.model.work import OPEN_ITEM_STATES
 from worker.store import references
 from worker.store.among import among
 from worker.store.inserting import insert_new
-from worker.store.tables import attempt, thread, work_item
+from worker.store.tables import thread, work_item
 from worker.store.thread_rows import to_thread
 
 # SQLite allows a bounded number of parameters in one statement.
@@ -251,67 +250,6 @@ def population(db: Connection, clause: ColumnElement[bool]) -> int:
     """Count live threads that match, whatever their age."""
     query = select(func.count()).select_from(thread).where(thread.c.state == ThreadState.LIVE, clause)
     return db.execute(query).scalar_one()
-
-
-def siblings(db: Connection, of: Thread, *, exclude: Collection[str], limit: int) -> list[Thread]:
-    """Return live threads of the same kind, project and account: known-present reads for a control.
-
-    None is on its way out: other workers delete too, and a sibling that went meanwhile would look like a
-    failed control. Those that a worker has claimed come in only where there is no other.
-    """
-    account = of.account or _NOWHERE
-    query = (
-        select(thread)
-        .where(
-            thread.c.state == ThreadState.LIVE,
-            thread.c.project == of.project,
-            thread.c.kind == of.kind.value,
-            thread.c.provider == account.provider,
-            thread.c.base_url == account.base_url,
-            thread.c.organization == account.organization,
-            thread.c.provider_project == account.provider_project,
-            thread.c.id.not_in(sorted({of.id, *exclude})),
-            ~_has_open_item(_IS_ARMED),
-        )
-        # Ids rise with the time of registration: the newest first, from the primary key.
-        .order_by(thread.c.id.desc())
-        .limit(limit)
-    )
-    rows = db.execute(query.where(~_has_open_item(work_item.c.state == ItemState.CLAIMED))).all()
-    return [to_thread(row) for row in rows or db.execute(query).all()]
-
-
-def is_expected(db: Connection, thread_id: ThreadId) -> bool:
-    """Whether a thread that was live and armed by nobody could still be expected at its provider since then.
-
-    An intent is committed before its DELETE leaves. So a read that had its answer before this look, and found
-    gone what no DELETE of Tenure's can have left for, found one that somebody else deleted, or that the key
-    does not see: also where a worker has parked it by now, or a person has withdrawn it.
-    """
-    still = and_(thread.c.state == ThreadState.LIVE, ~_has_open_item(_IS_ARMED))
-    never_sent = and_(thread.c.state != ThreadState.DELETED, ~_MAY_BE_DELETED)
-    query = select(thread.c.id).where(thread.c.id == thread_id, or_(still, never_sent))
-    return db.execute(query).first() is not None
-
-
-# A DELETE of it may have left: what it left behind is known when the item is settled.
-_IS_ARMED = select(attempt.c.item_id).where(attempt.c.item_id == work_item.c.id).exists()
-
-# By an own attempt at the thread itself: without an answer, or with one after which it may be gone.
-_MAY_BE_DELETED = (
-    select(attempt.c.item_id)
-    .where(
-        attempt.c.thread_id == thread.c.id,
-        attempt.c.stage == Stage.CONTAINER.value,
-        or_(attempt.c.answer.is_(None), attempt.c.answer.in_([one.value for one in sorted(SENT)])),
-    )
-    .exists()
-)
-
-
-def _has_open_item(*which: ColumnElement[bool]) -> ColumnElement[bool]:
-    mine = (work_item.c.thread_id == thread.c.id, work_item.c.state.in_(OPEN_ITEM_STATES))
-    return select(work_item.c.id).where(*mine, *which).exists()
 
 
 def set_state(
