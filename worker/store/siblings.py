@@ -34,7 +34,8 @@ def find(db: Connection, of: Thread, *, exclude: Collection[str], limit: int) ->
 def has_free(db: Connection, of: Thread) -> bool:
     """Whether `find` finds one that no worker has claimed, for a thread that is claimed itself."""
     free = select(thread.c.id).where(*_are_siblings(of), ~_has_open_item(_IS_CLAIMED))
-    return db.execute(free.limit(1)).first() is not None
+    # The newest are the last to go, so that there is none to pass by.
+    return db.execute(free.order_by(thread.c.id.desc()).limit(1)).first() is not None
 
 
 def _are_siblings(of: Thread) -> Sequence[ColumnElement[bool]]:
