@@ -15,8 +15,8 @@ from tests.bench.measure import COLUMNS, Run
 from tests.bench.report import Section
 from tests.bench.stage import Setting, Stage
 
-# Ten batches, so that each of two processes works off five: of an odd number one would do the last alone.
-COUNT = int(os.environ.get("BENCH_SPEED", "2000"))
+# Twenty batches, ten for each of two processes: of few, or of an odd number, one would do the last alone.
+COUNT = int(os.environ.get("BENCH_SPEED", "4000"))
 RUNS = int(os.environ.get("BENCH_SPEED_RUNS", "3"))
 # The sequential loop needs more than 150 ms for each.
 FEW = max(20, COUNT // 20)
