@@ -8,17 +8,15 @@ import pytest
 from sqlalchemy import Column, Table, select, update
 
 from worker.model.clock import SystemClock
-from worker.store import answers, coverages, exports, mending, rests
-from worker.store.answers import Claim
+from worker.store import coverages, exports, mending, rests
 from worker.store.engine import Database, lease_clock
 from worker.store.exports import ExportState, StoredExport
-from worker.store.tables import coverage_look, export, fact, kept_answer
+from worker.store.tables import coverage_look, export, fact
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 # Each row that lasts, and the column that says how long.
 LASTING: dict[str, tuple[Table, Column[datetime]]] = {
     "an export under way": (export, export.c.lease_until),
-    "a request under way": (kept_answer, kept_answer.c.lease_until),
     "a place of a credential": (fact, fact.c.at),
     "a look at a project": (coverage_look, coverage_look.c.next_at),
 }
@@ -37,8 +35,6 @@ def held(database: Database) -> Database:
             ),
         )
         assert exports.claim(db, now=now, lease=lease) is not None
-        claim = Claim(row="r", id="c")
-        assert answers.add(db, claim, digest="d", now=now, lease=lease, until=now + DAY)
         assert rests.enter(db, "env:KEY", most=1, length=lease, now=now) is not None
         assert coverages.take(db, "p", now=now, until=now + lease) is not None
         # No lease, and nothing that a clock ends.

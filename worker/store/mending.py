@@ -2,7 +2,8 @@
 
 Leases and places are dated by the clock that ends them. Where that clock is set back, what a dead process
 held would last for the step as well. Whoever still works ends no earlier than it counts itself: it holds
-nothing for longer than this, and counts from before now.
+nothing for longer than this, and counts from before now. Requests with a key are left out: their leases have
+no index, a beat looks every few seconds, and whoever finds a key taken may send another one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, update
 
 from worker.store import rests
 from worker.store.engine import changed, lease_clock
-from worker.store.tables import coverage_look, export, fact, kept_answer, thread
+from worker.store.tables import coverage_look, export, fact, thread
 from worker.store.work import LONGEST_LEASE
 
 
@@ -22,7 +23,6 @@ def mend(db: Connection, now: datetime, *, look_every: timedelta, reverify_after
     at = lease_clock(db, now)
     lease = at + LONGEST_LEASE
     cut = _cut(db, export, export.c.lease_until, lease)
-    cut += _cut(db, kept_answer, kept_answer.c.lease_until, lease)
     cut += _cut(db, fact, fact.c.at, lease, rests.is_place())
     cut += _cut(db, thread, thread.c.reverify_at, at + max(reverify_after, LONGEST_LEASE))
     # Looks are dated by the machines that take them.
