@@ -16,8 +16,10 @@ from worker.model.clock import SystemClock
 from worker.model.evidence import Class, Observation, Step
 from worker.model.thread import Kind
 from worker.pacing.base import Bucket, CoolingDown, Later, PacerUnavailable, Reservation
-from worker.pacing.lane import Lane, Rank
+from worker.pacing.lane import Lane
 from worker.pacing.memory import MemoryPacer
+from worker.pacing.seats import Seats
+from worker.pacing.waiters import Rank
 from worker.providers.base import Provider
 
 BUCKET = Bucket(key="b", per_second=1000, burst=100)
@@ -67,7 +69,7 @@ def asker(
         provider=cast("Provider", server),
         reads=lane,
         writes=lane,
-        seats=asyncio.Semaphore(seats),
+        seats=Seats(seats),
         clock=CLOCK,
         timeout=5,
         nothing_leaves_after=CLOCK.monotonic() + lease,
@@ -147,30 +149,85 @@ def test_an_answer_is_kept_where_the_pacer_cannot_be_told_of_its_pause() -> None
     asyncio.run(scenario())
 
 
-def test_requests_that_waited_for_a_seat_do_not_leave_together() -> None:
-    """A provider hangs while slots pass; when it answers again, each request has a slot of its own time."""
-    narrow = replace(BUCKET, late_seconds=0.0)
+class Counting(MemoryPacer):
+    """A pacer that counts the slots that it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    async def reserve(self, bucket: Bucket) -> Reservation | Later:
+        self.asked += 1
+        return await super().reserve(bucket)
+
+
+def test_whoever_will_find_no_seat_takes_no_slot() -> None:
+    """A slow provider: slots that were taken meanwhile would be late, and taken from everybody else."""
 
     async def scenario() -> None:
-        asked_of: list[int] = []
-        every_slot_is_taken = asyncio.Event()
+        pacer, server = Counting(), Server()
+        server.go_on.clear()
+        one = asker(server, pacer=pacer, seats=2)
+        reading = [asyncio.create_task(read(one)) for _ in range(6)]
+        while server.asked < 2:  # noqa: ASYNC110 - the fake has no event for it
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (pacer.asked, server.asked) == (2, 2)
+        server.go_on.set()
+        await asyncio.gather(*reading)
+        assert (pacer.asked, server.asked) == (6, 6)
 
-        class Counting(MemoryPacer):
-            async def reserve(self, bucket: Bucket) -> Reservation | Later:
-                asked_of.append(1)
-                if len(asked_of) == 5:
-                    every_slot_is_taken.set()
-                return await super().reserve(bucket)
+    asyncio.run(scenario())
 
+
+def test_a_request_whose_slot_passed_while_it_waited_for_its_seat_takes_another() -> None:
+    """Its seat went to a DELETE. Many that are late would leave together."""
+    narrow = replace(BUCKET, late_seconds=0.0)
+
+    class Slow(Counting):
+        answers = asyncio.Event()
+
+        async def reserve(self, bucket: Bucket) -> Reservation | Later:
+            told = await super().reserve(bucket)
+            await self.answers.wait()
+            return told
+
+    async def scenario() -> None:
+        pacer, server = Slow(), Server()
+        one = asker(server, pacer=pacer, bucket=narrow, seats=1)
+        reading = asyncio.create_task(read(one))
+        while not pacer.asked:  # noqa: ASYNC110 - the fake has no event for it
+            await asyncio.sleep(0)
+        async with one.seats.taken(Rank.DELETE, 0):
+            pacer.answers.set()
+            while not len(one.seats._to_sit):  # noqa: ASYNC110 - nor have the seats
+                await asyncio.sleep(0)
+            asked = pacer.asked
+            assert server.asked == 0
+        await reading
+        assert server.asked == 1
+        assert pacer.asked > asked
+
+    asyncio.run(scenario())
+
+
+def test_a_process_that_stops_waits_for_no_seat() -> None:
+    async def scenario() -> None:
+        stop = asyncio.Event()
         server = Server()
         server.go_on.clear()
-        one = asker(server, pacer=Counting(), bucket=narrow, seats=1)
-        waiting = [asyncio.create_task(read(one)) for _ in range(5)]
-        await every_slot_is_taken.wait()
-        server.go_on.set()
-        await asyncio.gather(*waiting)
-        assert server.asked == 5
-        assert len(asked_of) >= 5 + 4
+        one = replace(asker(server, seats=1), patience=Patience(stop.is_set, CLOCK))
+        async with one.patience.watched():
+            sitting, waiting = (asyncio.create_task(read(one)) for _ in range(2))
+            while not server.asked:  # noqa: ASYNC110 - the fake has no event for it
+                await asyncio.sleep(0)
+            stop.set()
+            with pytest.raises(LeaseShort):
+                await waiting
+            server.go_on.set()
+            await sitting
+        assert server.asked == 1
 
     asyncio.run(scenario())
 

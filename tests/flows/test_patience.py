@@ -18,7 +18,7 @@ from worker.flows.turn import turn
 from worker.model.clock import SystemClock
 from worker.model.thread import Kind, ThreadState
 from worker.model.work import ItemState
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 
 DAY = timedelta(days=1)
 
@@ -33,7 +33,7 @@ class HandClock(SystemClock):
 
 
 async def _wait_for_ever(patience: Patience, rank: Rank) -> None:
-    async with patience.bound(rank):
+    async with patience.bound(rank, 60.0):
         await asyncio.get_running_loop().create_future()
 
 
@@ -88,7 +88,7 @@ def test_a_wait_that_ends_already_keeps_the_stop_from_no_other() -> None:
 
 def test_a_time_out_of_somebody_else_is_not_taken_for_the_stop() -> None:
     async def fails() -> None:
-        async with Patience(lambda: False, HandClock()).bound(Rank.READ):
+        async with Patience(lambda: False, HandClock()).bound(Rank.READ, 60.0):
             raise TimeoutError
 
     with pytest.raises(TimeoutError):

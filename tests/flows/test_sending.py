@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from types import SimpleNamespace
 from typing import cast
 
@@ -18,8 +18,10 @@ from worker.flows.sending import ARMED_FOR_SECONDS, Arming
 from worker.model.clock import SystemClock
 from worker.model.decision import Decision
 from worker.pacing.base import Bucket
-from worker.pacing.lane import Lane, Rank, Slot
+from worker.pacing.lane import Lane, Slot
 from worker.pacing.memory import MemoryPacer
+from worker.pacing.seats import Seats
+from worker.pacing.waiters import Rank, Waiters
 from worker.providers.base import Provider
 
 BUCKET = Bucket(key="b", per_second=10, burst=1)
@@ -43,8 +45,8 @@ class Watched(Lane):
 
     given: list[Slot]
 
-    async def slot(self, rank: Rank, order: float) -> Slot:
-        found = await super().slot(rank, order)
+    async def _slot(self, waiters: Waiters[Slot], rank: Rank, order: float) -> Slot:
+        found = await super()._slot(waiters, rank, order)
         self.given = [*getattr(self, "given", []), found]
         return found
 
@@ -76,7 +78,7 @@ class Place:
             provider=cast("Provider", None),
             reads=self.lane,
             writes=self.lane,
-            seats=asyncio.Semaphore(1),
+            seats=Seats(1),
             clock=self.clock,
             timeout=5,
             nothing_leaves_after=self.clock.at + lease,
@@ -86,15 +88,15 @@ class Place:
         self.arming = Arming(desk=cast("Desk", desk), intent=lambda: cast("Intent", None))
 
     async def leave(self, *, seat_is_taken_for: float = 0.0) -> bool:
-        """Let a DELETE leave, behind somebody who keeps the seat that long after the slot began."""
-        if seat_is_taken_for:
-            await self.asker.seats.acquire()
-        leaving = asyncio.create_task(self._leave())
-        if seat_is_taken_for:
-            while not self.asker.seats._waiters and not leaving.done():  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0)
-            self.clock.at += seat_is_taken_for
-            self.asker.seats.release()
+        """Let a DELETE leave, behind somebody who keeps the seat that long after it asks for it."""
+        async with AsyncExitStack() as stack:
+            if seat_is_taken_for:
+                await stack.enter_async_context(self.asker.seats.taken(Rank.DELETE, 0))
+            leaving = asyncio.create_task(self._leave())
+            if seat_is_taken_for:
+                while not len(self.asker.seats._to_sit) and not leaving.done():  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0)
+                self.clock.at += seat_is_taken_for
         return await leaving
 
     async def _leave(self) -> bool:
@@ -113,6 +115,36 @@ def test_it_leaves_at_a_slot_and_under_a_fresh_arming(takes: float, waits: float
         place = Place(takes)
         assert await place.leave(seat_is_taken_for=waits)
         assert len(place.arm.times) == (2 if waits > ARMED_FOR_SECONDS - takes else 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("takes", [0.02, 0.3, 1.5])
+def test_where_slots_begin_at_once_it_is_armed_first_and_takes_one(takes: float) -> None:
+    """Taken before, its slot would be over, and somebody else's as well where the limit is near."""
+
+    async def scenario() -> None:
+        place = Place(takes)
+        assert place.lane.is_open
+        assert await place.leave()
+        assert len(place.lane.given) == 1
+        assert place.lane.given[0].taken >= 1000.0 + takes
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("takes", [0.02, 0.3])
+def test_where_slots_are_to_be_waited_for_it_is_armed_meanwhile(takes: float) -> None:
+    async def scenario() -> None:
+        place = Place(takes)
+        for order in range(5):
+            await place.lane.slot_ahead(Rank.READ, order)
+        assert not place.lane.is_open
+        assert await place.leave()
+        [ours] = place.lane.given[5:]
+        assert ours.taken < ours.at
+        # It left at its slot: arming took none of the time behind it.
+        assert place.clock.at == pytest.approx(ours.at)
 
     asyncio.run(scenario())
 

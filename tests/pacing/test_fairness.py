@@ -11,8 +11,9 @@ from itertools import count
 import pytest
 
 from worker.pacing.base import HORIZON_SECONDS, Bucket
-from worker.pacing.lane import Lane, Rank
+from worker.pacing.lane import Lane
 from worker.pacing.memory import MemoryPacer
+from worker.pacing.waiters import Rank
 
 START = 1000.0
 # So often every task that can go on has done so.

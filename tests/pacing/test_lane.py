@@ -15,10 +15,10 @@ from worker.pacing.lane import (
     LOOK_AHEAD_SECONDS,
     LOOK_EVERY_SECONDS,
     Lane,
-    Rank,
     Slot,
 )
 from worker.pacing.memory import MemoryPacer
+from worker.pacing.waiters import Rank
 
 BUCKET = Bucket(key="b", per_second=10)
 Answer = Reservation | Later | Exception
@@ -160,7 +160,7 @@ def test_the_most_urgent_goes_first_then_the_lowest_order_then_the_first_to_come
 def test_a_slot_begins_at_its_time() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.25)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         assert (slot.at, clock.at) == (101.25, 100.0)
         await slot.wait()
         assert clock.at == 101.25
@@ -174,7 +174,7 @@ def test_beyond_the_horizon_the_lane_waits_and_asks_again() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         for answer in (Later(wait=40), Later(wait=0.5), Reservation(wait=2)):
             pacer.answers.put_nowait(answer)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         # After each refusal a little later, and less so the more of them there were.
         assert clock.slept == [pytest.approx(40.05), pytest.approx(0.525)]
         assert pacer.asked == 3
@@ -190,7 +190,7 @@ def test_a_slot_that_is_kept_for_a_read_goes_to_a_delete_that_comes_in_time() ->
         pacer.grant(2.0)
         await settle()
         assert clock.slept == [pytest.approx(1.9)]
-        urgent = await lane.slot(Rank.DELETE, 0)
+        urgent = await lane.slot_ahead(Rank.DELETE, 0)
         assert urgent.at == 102.0
         assert not read.done()
         clock.awake.set()
@@ -203,7 +203,7 @@ def test_a_slot_that_is_kept_for_a_read_goes_to_a_delete_that_comes_in_time() ->
 def test_a_slot_for_a_delete_is_given_as_soon_as_it_is_reserved() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(0.4, 0.45, 1.5)
-        slots = [await lane.slot(Rank.DELETE, order) for order in range(3)]
+        slots = [await lane.slot_ahead(Rank.DELETE, order) for order in range(3)]
         assert [one.at for one in slots] == [100.4, 100.45, 101.5]
         assert clock.slept == []
 
@@ -213,8 +213,8 @@ def test_a_slot_for_a_delete_is_given_as_soon_as_it_is_reserved() -> None:
 def test_the_next_slot_is_reserved_when_the_last_one_is_half_a_second_ahead() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.5, 0.6)
-        assert (await lane.slot(Rank.DELETE, 0)).at == 101.5
-        assert (await lane.slot(Rank.DELETE, 1)).at == pytest.approx(101.6)
+        assert (await lane.slot_ahead(Rank.DELETE, 0)).at == 101.5
+        assert (await lane.slot_ahead(Rank.DELETE, 1)).at == pytest.approx(101.6)
         assert clock.slept == [pytest.approx(1.0)]
 
     scenario(body)
@@ -223,7 +223,7 @@ def test_the_next_slot_is_reserved_when_the_last_one_is_half_a_second_ahead() ->
 def test_a_delete_gets_a_slot_that_leaves_time_to_arm_it_and_reads_get_those_before() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         reads = [asyncio.create_task(lane.slot(Rank.READ, order)) for order in range(3)]
-        delete = asyncio.create_task(lane.slot(Rank.DELETE, 9))
+        delete = asyncio.create_task(lane.slot_ahead(Rank.DELETE, 9))
         await settle()
         pacer.grant(0.0, 0.2, 0.4, 0.6)
         assert (await delete).at == pytest.approx(100.0 + 0.4)
@@ -236,8 +236,27 @@ def test_a_delete_gets_a_slot_that_leaves_time_to_arm_it_and_reads_get_those_bef
 def test_a_delete_that_alone_wants_a_slot_has_the_next_one() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(0.0)
-        assert (await lane.slot(Rank.DELETE, 0)).at == 100.0
+        assert (await lane.slot_ahead(Rank.DELETE, 0)).at == 100.0
         assert (pacer.asked, clock.slept) == (1, [])
+
+    scenario(body)
+
+
+def test_a_lane_is_open_where_the_next_slot_begins_before_a_delete_can_be_armed() -> None:
+    async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
+        assert lane.is_open
+        # Ten a second: after this one the next begins in 0.3 s, and after the other in 0.5 s.
+        pacer.grant(0.2, 0.4)
+        await lane.slot_ahead(Rank.DELETE, 0)
+        assert lane.is_open
+        await lane.slot_ahead(Rank.DELETE, 0)
+        assert not lane.is_open
+        clock.at += 0.2
+        assert lane.is_open
+        await lane.cool_down(3.0)
+        assert not lane.is_open
+        clock.at += 2.9
+        assert lane.is_open
 
     scenario(body)
 
@@ -261,8 +280,8 @@ def test_no_more_slots_are_kept_in_hand_than_are_wanted_nor_further_ahead_than_h
 
 def test_who_is_cancelled_before_the_grant_leaves_it_to_the_next() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
-        first = asyncio.create_task(lane.slot(Rank.DELETE, 0))
-        second = asyncio.create_task(lane.slot(Rank.DELETE, 1))
+        first = asyncio.create_task(lane.slot_ahead(Rank.DELETE, 0))
+        second = asyncio.create_task(lane.slot_ahead(Rank.DELETE, 1))
         await settle()
         first.cancel()
         pacer.grant(0.5)
@@ -278,15 +297,15 @@ def test_who_is_cancelled_after_the_grant_but_before_he_saw_it_leaves_it_to_the_
         granted: list[Slot] = []
 
         async def want() -> None:
-            granted.append(await lane.slot(Rank.DELETE, 0))
+            granted.append(await lane.slot_ahead(Rank.DELETE, 0))
 
         first = asyncio.create_task(want())
         await settle()
-        second = asyncio.create_task(lane.slot(Rank.DELETE, 1))
+        second = asyncio.create_task(lane.slot_ahead(Rank.DELETE, 1))
         pacer.grant(0.5)
         # Step by step, until the slot is given and nobody has seen it.
         for _ in range(20):
-            if lane._deletes[0].order == 1:
+            if (next_one := lane._to_arm.first()) is not None and next_one.order == 1:
                 break
             await asyncio.sleep(0)
         first.cancel()
@@ -298,7 +317,7 @@ def test_who_is_cancelled_after_the_grant_but_before_he_saw_it_leaves_it_to_the_
 
 def test_a_slot_that_nobody_wanted_serves_the_next_who_comes_in_time() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
-        gone = asyncio.create_task(lane.slot(Rank.DELETE, 0))
+        gone = asyncio.create_task(lane.slot_ahead(Rank.DELETE, 0))
         await settle()
         gone.cancel()
         pacer.grant(1.0)
@@ -312,14 +331,14 @@ def test_a_slot_that_nobody_wanted_serves_the_next_who_comes_in_time() -> None:
 
 def test_a_slot_that_nobody_wanted_in_time_is_not_used_late() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
-        gone = asyncio.create_task(lane.slot(Rank.DELETE, 0))
+        gone = asyncio.create_task(lane.slot_ahead(Rank.DELETE, 0))
         await settle()
         gone.cancel()
         pacer.grant(1.0)
         await settle()
         clock.at += 5
         pacer.grant(0.2)
-        assert (await lane.slot(Rank.DELETE, 0)).at == pytest.approx(105.2)
+        assert (await lane.slot_ahead(Rank.DELETE, 0)).at == pytest.approx(105.2)
         assert pacer.asked == 2
 
     scenario(body)
@@ -334,7 +353,7 @@ def test_everybody_who_waits_hears_that_there_is_no_permit_and_the_lane_goes_on(
         heard = await asyncio.gather(*waiting, return_exceptions=True)
         assert heard == [problem] * len(Rank)
         pacer.grant(0.0)
-        assert (await lane.slot(Rank.DELETE, 0)).at == clock.at
+        assert (await lane.slot_ahead(Rank.DELETE, 0)).at == clock.at
 
     scenario(body)
 
@@ -342,7 +361,7 @@ def test_everybody_who_waits_hears_that_there_is_no_permit_and_the_lane_goes_on(
 def test_a_slot_that_a_pause_overtakes_is_not_used_and_another_is_taken_after_it() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         await lane.cool_down(3.0)
         assert pacer.told == [3.0]
         assert not await slot.wait()
@@ -357,7 +376,7 @@ def test_a_slot_that_a_pause_overtakes_is_not_used_and_another_is_taken_after_it
 def test_a_pause_that_another_process_began_is_seen_before_a_waiting_slot_is_used() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         pacer.paused = 2.0
         assert not await slot.wait()
         assert pacer.looks == 1
@@ -368,7 +387,7 @@ def test_a_pause_that_another_process_began_is_seen_before_a_waiting_slot_is_use
 def test_the_pacers_word_is_asked_for_ahead_so_that_its_way_makes_no_request_late() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         pacer.look_seconds = LOOK_AHEAD_SECONDS * 0.9
         assert await slot.wait()
         assert pacer.looks == 1
@@ -382,7 +401,7 @@ def test_the_pacers_word_is_fresh_when_the_slot_begins() -> None:
 
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.0, 1.0 + LOOK_EVERY_SECONDS)
-        slots = [await lane.slot(Rank.DELETE, 0) for _ in range(2)]
+        slots = [await lane.slot_ahead(Rank.DELETE, 0) for _ in range(2)]
         for slot in slots:
             assert await slot.wait()
         # The first one's word is too old by the time at which the second begins.
@@ -394,7 +413,7 @@ def test_the_pacers_word_is_fresh_when_the_slot_begins() -> None:
 def test_a_slot_that_begins_after_the_pause_is_good() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         await lane.cool_down(1.0)
         assert await slot.wait()
 
@@ -414,7 +433,7 @@ def test_slots_that_are_used_at_once_cost_no_second_question() -> None:
 def test_without_the_pacers_word_a_slot_that_waited_is_no_permit() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         pacer.paused = PacerUnavailable("gone")
         with pytest.raises(PacerUnavailable):
             await slot.wait()
@@ -433,7 +452,7 @@ def test_a_pacer_that_missed_a_pause_hears_of_it_before_it_is_asked_again() -> N
         clock.at += 10
         pacer.told = []
         pacer.grant(25.0)
-        await lane.slot(Rank.DELETE, 0)
+        await lane.slot_ahead(Rank.DELETE, 0)
         assert pacer.told == [20.0]
 
     scenario(body)
@@ -455,7 +474,7 @@ def test_a_pause_that_the_pacer_misses_while_it_is_told_of_another_is_told_next(
 
         pacer.cool_down = cool_down  # type: ignore[method-assign]
         pacer.grant(25.0, 35.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         # Asked again after 24.5 s: what is left of the second one by then.
         assert told == [5.0, 30.0, 5.5]
         assert not slot.overtaken
@@ -467,7 +486,7 @@ def test_a_pause_that_the_pacer_misses_while_it_is_told_of_another_is_told_next(
 def test_a_pause_of_no_length_voids_nothing(seconds: float) -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(0.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         await lane.cool_down(seconds)
         assert await slot.wait()
         assert pacer.told == []
@@ -478,8 +497,8 @@ def test_a_pause_of_no_length_voids_nothing(seconds: float) -> None:
 def test_a_slot_that_is_given_back_serves_whoever_waits() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.0)
-        slot = await lane.slot(Rank.DELETE, 0)
-        other = asyncio.create_task(lane.slot(Rank.DELETE, 1))
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
+        other = asyncio.create_task(lane.slot_ahead(Rank.DELETE, 1))
         await settle()
         slot.give_back()
         assert (await other).at == slot.at
@@ -490,13 +509,13 @@ def test_a_slot_that_is_given_back_serves_whoever_waits() -> None:
 def test_who_is_cancelled_while_his_slot_is_ahead_leaves_it_to_the_next() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(1.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         clock.awake.clear()
         waiting = asyncio.create_task(slot.wait())
         await settle()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert (await lane.slot(Rank.DELETE, 1)).at == slot.at
+        assert (await lane.slot_ahead(Rank.DELETE, 1)).at == slot.at
         assert pacer.asked == 1
 
     scenario(body)
@@ -506,13 +525,13 @@ def test_who_is_cancelled_while_his_slot_is_ahead_leaves_it_to_the_next() -> Non
 def test_a_slot_is_spent_a_moment_after_it_began_or_when_a_pause_began(late_seconds: float) -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(0.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         clock.at += late_seconds - 0.001
         assert not slot.spent
         clock.at += 0.01
         assert slot.spent
         pacer.grant(0.0)
-        fresh = await lane.slot(Rank.DELETE, 0)
+        fresh = await lane.slot_ahead(Rank.DELETE, 0)
         assert not fresh.spent
         await lane.cool_down(1.0)
         assert fresh.spent
@@ -523,10 +542,10 @@ def test_a_slot_is_spent_a_moment_after_it_began_or_when_a_pause_began(late_seco
 def test_a_held_slot_that_is_too_late_for_its_bucket_is_given_to_nobody() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(0.0)
-        (await lane.slot(Rank.DELETE, 0)).give_back()
+        (await lane.slot_ahead(Rank.DELETE, 0)).give_back()
         clock.at += 0.08
         pacer.grant(0.0)
-        assert (await lane.slot(Rank.DELETE, 0)).at == clock.at
+        assert (await lane.slot_ahead(Rank.DELETE, 0)).at == clock.at
 
     scenario(body, bucket=replace(BUCKET, late_seconds=0.06))
 
@@ -608,7 +627,7 @@ def test_a_refusal_holds_no_slot_back_that_was_granted_beside_it() -> None:
 def test_a_slot_is_overtaken_by_a_pause_and_not_by_time() -> None:
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         pacer.grant(0.0)
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         clock.at += 9.0
         assert not slot.overtaken
         await lane.cool_down(1.0)
@@ -624,7 +643,7 @@ def test_a_slot_begins_by_the_pacers_clock_but_not_before_its_answer(told: float
     async def body(lane: Lane, pacer: HandPacer, clock: HandClock) -> None:
         since = clock.at - 0.2
         pacer.answers.put_nowait(Reservation(wait=told + 0.2, since=since))
-        slot = await lane.slot(Rank.DELETE, 0)
+        slot = await lane.slot_ahead(Rank.DELETE, 0)
         assert slot.at == pytest.approx(clock.at + begins)
         assert not slot.spent
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from worker.flows.patience import LeaseShort, Patience
+from worker.flows.patience import Patience, time_short
 from worker.flows.pauses import Pauses
 from worker.model.clock import Clock
 from worker.model.evidence import Class, Observation, Step
 from worker.model.thread import Kind, Thread
 from worker.pacing.base import CoolingDown
-from worker.pacing.lane import Lane, Rank, Slot
+from worker.pacing.lane import Lane, Slot
+from worker.pacing.seats import Seats
+from worker.pacing.waiters import Rank
 from worker.providers.base import ChildPage, ListPage, Named, Provider
 from worker.telemetry.meters import count
 
@@ -28,7 +29,7 @@ class Asker:
     provider: Provider
     reads: Lane
     writes: Lane
-    seats: asyncio.Semaphore
+    seats: Seats
     clock: Clock
     timeout: float
     nothing_leaves_after: float
@@ -94,32 +95,37 @@ class Asker:
 
         Raises LeaseShort, PacerUnavailable or CoolingDown.
         """
-        slot = await self.permit(lane, rank, order)
-        async with self.seats:
+        slot = await self._in_time(rank, self._coming(lane, rank, order))
+        async with self.seats.taken(rank, order, came=True):
             if slot.spent:
                 # It waited for its seat. Used now, it would leave in a crowd of such, or in a pause that the
                 # answer before it asked for. The seat is kept.
-                slot = await self.permit(lane, rank, order)
+                slot = await self._in_time(rank, self._waited(lane.permit(rank, order)))
             self._check_time(rank)
             yield slot
 
     async def slot(self, lane: Lane, rank: Rank, order: float) -> Slot:
-        """Return a slot that lies ahead; raises what `turn` raises."""
-        return await self._in_time(rank, lane.slot(rank, order))
+        """Return the next slot, a moment before it begins; raises what `turn` raises."""
+        return await self._in_time(rank, self._waited(lane.slot(rank, order)))
 
-    async def permit(self, lane: Lane, rank: Rank, order: float) -> Slot:
-        """Return a slot that has begun; raises what `turn` raises."""
-        return await self._in_time(rank, lane.permit(rank, order))
+    async def slot_ahead(self, lane: Lane, rank: Rank, order: float) -> Slot:
+        """Return a slot that leaves time to arm; raises what `turn` raises."""
+        return await self._in_time(rank, self._waited(lane.slot_ahead(rank, order)))
 
-    async def _in_time(self, rank: Rank, slot: Coroutine[object, object, Slot]) -> Slot:
-        """Wait no longer for a slot than a request of its rank may leave; raises LeaseShort."""
-        began = self.clock.monotonic()
-        left = max(0, self.nothing_leaves_after - began)
+    async def _coming(self, lane: Lane, rank: Rank, order: float) -> Slot:
+        """Return a slot that has begun, for somebody who will find a seat soon."""
+        await self.seats.come(rank, order)
         try:
-            async with self.patience.bound(rank), asyncio.timeout(left):
-                found = await slot
-        except TimeoutError:
-            raise _time_short() from None
+            return await self._waited(lane.permit(rank, order))
+        except BaseException:
+            self.seats.turn_back()
+            raise
+
+    async def _waited(self, slot: Awaitable[Slot]) -> Slot:
+        """Wait for a slot, and note the pause that is there instead."""
+        began = self.clock.monotonic()
+        try:
+            found = await slot
         except CoolingDown as e:
             self.pauses.left = max(self.pauses.left, e.seconds)
             raise
@@ -132,6 +138,12 @@ class Asker:
         count(lambda to: to.permit_wait.observe(waited))
         return found
 
+    async def _in_time(self, rank: Rank, slot: Coroutine[object, object, Slot]) -> Slot:
+        """Wait no longer for a slot than a request of its rank may leave; raises LeaseShort."""
+        left = max(0, self.nothing_leaves_after - self.clock.monotonic())
+        async with self.patience.bound(rank, left):
+            return await slot
+
     def time_left(self) -> bool:
         """Whether a DELETE may still leave: under this lease, from a process that goes on."""
         return not self.patience.is_stopping and self._lease_lasts()
@@ -141,7 +153,7 @@ class Asker:
 
     def _check_time(self, rank: Rank) -> None:
         if not self._lease_lasts() or self.patience.is_over(rank):
-            raise _time_short()
+            raise time_short()
 
     async def heed(self, seen: Observation, lane: Lane) -> Observation:
         """Let the whole credential pause where the provider asked for it: by a 429, or a 503 with a time."""
@@ -153,7 +165,3 @@ class Asker:
             count(lambda to: to.cooldown_seconds.inc(pause))
             await lane.cool_down(pause)
         return seen
-
-
-def _time_short() -> LeaseShort:
-    return LeaseShort("The lease is nearly over, or the process stops.", repair="The item is claimed again.")

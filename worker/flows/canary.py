@@ -16,7 +16,7 @@ from worker.flows.tools import Tools, asker_of
 from worker.model.evidence import Class, Control, Observation, Step
 from worker.model.thread import Kind
 from worker.pacing.base import CoolingDown
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 from worker.policy.document import Project
 from worker.providers.profiles import profile
 from worker.store import canaries

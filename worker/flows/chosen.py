@@ -22,7 +22,7 @@ from worker.model.evidence import Children, Class, Control, Observation, Step
 from worker.model.thread import Kind
 from worker.model.work import Stage
 from worker.pacing.base import CoolingDown, PacerUnavailable
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 
 # Within one pass the children that were left are looked at again this often.
 _ROUNDS_IN_A_PASS = 2

@@ -22,7 +22,7 @@ from worker.model.evidence import Children, Class, Control, Observation, Step
 from worker.model.ids import jitter
 from worker.model.work import ItemState, Stage
 from worker.pacing.base import CoolingDown, PacerUnavailable
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 from worker.policy.document import OnPartial
 from worker.providers.profiles import profile
 

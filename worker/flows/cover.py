@@ -21,7 +21,7 @@ from worker.model.errors import TenureError
 from worker.model.evidence import Class
 from worker.model.thread import Kind
 from worker.pacing.base import CoolingDown, PacerUnavailable
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 from worker.policy.document import Project
 from worker.providers.base import Listed, ListPage
 from worker.store import canaries, coverages, threads, work

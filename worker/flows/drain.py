@@ -22,7 +22,7 @@ from worker.model.errors import TenureError
 from worker.model.evidence import Observation, Step
 from worker.model.thread import Thread
 from worker.model.work import ItemState, WorkItem
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 from worker.store import stops, work
 from worker.telemetry import log, raise_alert, traces
 

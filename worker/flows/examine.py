@@ -17,7 +17,7 @@ from worker.model.errors import TenureError
 from worker.model.evidence import Class, Observation, Step
 from worker.model.ids import ThreadId
 from worker.model.thread import Kind, Thread
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 from worker.policy.document import Project
 from worker.providers.profiles import profile
 from worker.store import siblings

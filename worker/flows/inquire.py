@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from worker.flows.tools import Tools
 from worker.model.errors import TenureError
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 from worker.policy.document import Project, Provider
 from worker.providers.keys import resolve_key
 from worker.providers.organization import RetentionSetting, read_retention_setting

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from worker.model.clock import Clock
 from worker.model.errors import TenureError
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 
 FINISH_SECONDS = 3.0
 """How long after the stop a request may leave that completes what was begun.
@@ -26,6 +26,11 @@ class LeaseShort(TenureError):
     """Too little time is left to send anything: of the lease, or of the process."""
 
     code = "lease_short"
+
+
+def time_short() -> LeaseShort:
+    """Return what says that there is none."""
+    return LeaseShort("The lease is nearly over, or the process stops.", repair="The item is claimed again.")
 
 
 class Patience:
@@ -48,9 +53,9 @@ class Patience:
         return self._clock.monotonic() >= self._note_stop() + self._seconds(rank)
 
     @asynccontextmanager
-    async def bound(self, rank: Rank) -> AsyncIterator[None]:
-        """Bound a wait for a permit; raises LeaseShort when the process stops meanwhile."""
-        bound = asyncio.timeout(None)
+    async def bound(self, rank: Rank, seconds: float) -> AsyncIterator[None]:
+        """Wait in it no longer than that, and no longer than the process does; raises LeaseShort."""
+        bound = asyncio.timeout(seconds)
         try:
             async with bound:
                 self._waits[bound] = rank
@@ -60,8 +65,7 @@ class Patience:
         except TimeoutError:
             if not bound.expired():
                 raise
-            problem = "The process stops."
-            raise LeaseShort(problem, repair="The item is claimed again.") from None
+            raise time_short() from None
         finally:
             self._waits.pop(bound, None)
 
@@ -81,10 +85,11 @@ class Patience:
             self._shorten(bound, rank)
 
     def _shorten(self, bound: asyncio.Timeout, rank: Rank) -> None:
-        left = self._note_stop() + self._seconds(rank) - self._clock.monotonic()
-        if bound.expired():
+        ends = bound.when()
+        if bound.expired() or ends is None:
             return  # it ends already, and a bound that does takes no new time
-        bound.reschedule(asyncio.get_running_loop().time() + max(0.0, left))
+        left = self._note_stop() + self._seconds(rank) - self._clock.monotonic()
+        bound.reschedule(min(ends, asyncio.get_running_loop().time() + max(0.0, left)))
 
     def _note_stop(self) -> float:
         if self._stopped_at is None:

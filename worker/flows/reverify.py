@@ -34,7 +34,7 @@ from worker.model.clock import parse_rfc3339
 from worker.model.evidence import Class, Control, Grade, Observation, Reread, Step, fold, grade
 from worker.model.thread import Thread, ThreadState
 from worker.pacing.base import CoolingDown, PacerUnavailable
-from worker.pacing.lane import Rank
+from worker.pacing.waiters import Rank
 from worker.policy.document import Project
 from worker.providers.profiles import profile
 from worker.store import log, references, reverifying, threads, work

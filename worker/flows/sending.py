@@ -13,7 +13,8 @@ from worker.flows.patience import LeaseShort
 from worker.model.evidence import Class, Observation, Step
 from worker.model.work import Stage
 from worker.pacing.base import CoolingDown, PacerUnavailable
-from worker.pacing.lane import Rank, Slot
+from worker.pacing.lane import Slot
+from worker.pacing.waiters import Rank
 
 ARMED_FOR_SECONDS = 5.0
 _CONFLICT = 409
@@ -56,39 +57,42 @@ class Arming:
         LeaseShort, PacerUnavailable or CoolingDown, also after arming.
         """
         asker = self.desk.asker
-        slot = await asker.slot(asker.writes, Rank.DELETE, order)
+        slot = None
+        if not asker.writes.is_open:
+            # Where slots begin at once, one that was taken before arming would be over after it.
+            slot = await asker.slot_ahead(asker.writes, Rank.DELETE, order)
         if not await self._is_ready(slot):
             yield False
             return
         # The seat comes before the last look: a DELETE that waited for one after it could leave unarmed, and
         # behind a hold that has answered.
-        async with asker.seats:
-            while slot.spent or self._is_old():
+        async with asker.seats.taken(Rank.DELETE, order):
+            while slot is None or slot.spent or self._is_old():
                 # Whoever waited for its seat, or for another arming, is late: many late ones would leave
-                # together. The next slot lies ahead, so that there is time to arm; the seat is kept.
-                if slot.spent:
-                    slot = await asker.slot(asker.writes, Rank.DELETE, order)
+                # together. The seat is kept.
+                if slot is None or slot.spent:
+                    next_slot = asker.slot_ahead if self._is_old() else asker.slot
+                    slot = await next_slot(asker.writes, Rank.DELETE, order)
                 if not await self._is_ready(slot):
                     yield False
                     return
             yield asker.time_left()
 
-    async def _is_ready(self, slot: Slot) -> bool:
-        """Arm while the slot lies ahead, and wait for it; False where nothing may leave at it."""
+    async def _is_ready(self, slot: Slot | None) -> bool:
+        """Arm, where there is a slot while it lies ahead, and wait for it; False where nothing may leave."""
         if self.verdict is None:
             self.verdict = await self.desk.arm.submit(self.intent())
         else:
             self.verdict = await armed_in_time(self.desk, self.intent(), self.verdict)
-        if not isinstance(self.verdict, Armed):
-            slot.give_back()
-            return False
-        if not self.was_armed:
+        armed = isinstance(self.verdict, Armed)
+        if armed and not self.was_armed:
             self.was_armed = True
             self.on_armed()
-        if not self.desk.asker.time_left():
+        if armed and self.desk.asker.time_left():
+            return slot is None or await slot.wait()
+        if slot is not None:
             slot.give_back()
-            return False
-        return await slot.wait()
+        return False
 
     def _is_old(self) -> bool:
         return isinstance(self.verdict, Armed) and _is_old(self.desk, self.verdict)

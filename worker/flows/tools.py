@@ -18,6 +18,7 @@ from worker.model.thread import Thread
 from worker.model.work import Lease
 from worker.pacing.base import shared_rate
 from worker.pacing.lane import Lane
+from worker.pacing.seats import Seats
 from worker.policy.document import Project
 from worker.providers.base import Provider
 from worker.store import protections, siblings
@@ -69,7 +70,7 @@ def asker_of(
         provider=tools.provider_for(project),
         reads=reads,
         writes=writes,
-        seats=asyncio.Semaphore(min(_MOST_SEATS, max(one.concurrency for one in projects))),
+        seats=Seats(min(_MOST_SEATS, max(one.concurrency for one in projects))),
         clock=tools.clock,
         timeout=tools.lease.request_timeout.total_seconds(),
         nothing_leaves_after=nothing_leaves_after,

@@ -7,12 +7,9 @@ DELETE gets one that leaves time to arm it. Taken late, slots would bunch up at 
 from __future__ import annotations
 
 import asyncio
-import heapq
 from bisect import insort
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
-from itertools import count
 from typing import assert_never
 
 from worker.model.clock import Clock
@@ -24,6 +21,7 @@ from worker.pacing.base import (
     PacerUnavailable,
     Reservation,
 )
+from worker.pacing.waiters import Rank, Waiters
 
 LEAD_SECONDS = 0.1
 """A slot is given to a read only this long before it begins, so that a DELETE can still have it."""
@@ -46,15 +44,6 @@ LOOK_AHEAD_SECONDS = 0.03
 _MOST_COURTESY_SECONDS = 0.25
 
 Sleep = Callable[[float], Awaitable[None]]
-
-
-class Rank(IntEnum):
-    """What goes first: a DELETE completes what was begun, a control ends others' wait, a look can wait."""
-
-    DELETE = 0
-    CONTROL = 1
-    READ = 2
-    LOOK = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,23 +80,13 @@ class Slot:
         self.lane.take_back(self)
 
 
-@dataclass(order=True, slots=True)
-class _Waiter:
-    rank: Rank
-    order: float
-    number: int
-    given: asyncio.Future[Slot] = field(compare=False)
-
-
 class Lane:
     """Belongs to one loop. Slots go by rank, then by the lowest ``order``, then first come."""
 
     def __init__(self, pacer: Pacer, bucket: Bucket, clock: Clock, *, sleep: Sleep = asyncio.sleep) -> None:
         self._pacer, self._bucket, self._clock, self._sleep = pacer, bucket, clock, sleep
-        # A DELETE waits for another slot than the rest, so neither stands in the other's way.
-        self._deletes: list[_Waiter] = []
-        self._others: list[_Waiter] = []
-        self._numbers = count()
+        # Who has to arm first waits for another slot than the rest, so neither stands in the other's way.
+        self._to_arm, self._others = Waiters[Slot](), Waiters[Slot]()
         # By the time at which they begin.
         self._held: list[Slot] = []
         self._reaches = 0.0
@@ -121,13 +100,25 @@ class Lane:
         self._asking: asyncio.Task[None] | None = None
         self._woken: asyncio.Future[None] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a slot that is taken now begins so soon that it would be over before a DELETE is armed."""
+        next_at = max(self._reaches + 1 / self._bucket.per_second, self._paused_until)
+        return self._left(next_at) < ARMING_SECONDS
+
     async def slot(self, rank: Rank, order: float) -> Slot:
-        """Return a slot that lies up to two seconds ahead; whoever is cancelled takes none.
+        """Return the next slot, a moment before it begins; whoever is cancelled takes none.
 
         Raises PacerUnavailable or CoolingDown, to everybody who waits at that moment.
         """
-        waiter = _Waiter(rank, order, next(self._numbers), asyncio.get_running_loop().create_future())
-        heapq.heappush(self._deletes if rank is Rank.DELETE else self._others, waiter)
+        return await self._slot(self._others, rank, order)
+
+    async def slot_ahead(self, rank: Rank, order: float) -> Slot:
+        """Return a slot that leaves time to arm, up to two seconds ahead; else as `slot`."""
+        return await self._slot(self._to_arm, rank, order)
+
+    async def _slot(self, waiters: Waiters[Slot], rank: Rank, order: float) -> Slot:
+        waiter = waiters.add(rank, order)
         self._hand_over()
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
@@ -135,7 +126,8 @@ class Lane:
         try:
             return await waiter.given
         except asyncio.CancelledError:
-            self._give_back(waiter)
+            if waiter.was_given:
+                self.take_back(waiter.given.result())
             raise
 
     async def permit(self, rank: Rank, order: float) -> Slot:
@@ -256,10 +248,10 @@ class Lane:
             self._untold_until = 0.0
 
     def _somebody_waits(self) -> bool:
-        return _first(self._deletes) is not None or _first(self._others) is not None
+        return self._to_arm.first() is not None or self._others.first() is not None
 
     def _wanted(self) -> int:
-        return sum(not one.given.done() for one in (*self._deletes, *self._others))
+        return len(self._to_arm) + len(self._others)
 
     def _wants_more(self) -> bool:
         """Whether another slot will be used, and none was reserved far enough ahead yet."""
@@ -301,14 +293,14 @@ class Lane:
     def _hand_over(self) -> None:
         """Give held slots to those who may have them now, the first first."""
         self._drop_stale()
-        while _first(self._deletes) and (slot := self._slot_to_arm_for()):
-            self._give(self._deletes, slot)
-        while _first(self._others) and (slot := self._slot_that_begins()):
+        while self._to_arm.first() and (slot := self._slot_to_arm_for()):
+            self._give(self._to_arm, slot)
+        while self._others.first() and (slot := self._slot_that_begins()):
             self._give(self._others, slot)
 
-    def _give(self, waiters: list[_Waiter], slot: Slot) -> None:
+    def _give(self, waiters: Waiters[Slot], slot: Slot) -> None:
         self._held.remove(slot)
-        heapq.heappop(waiters).given.set_result(slot)
+        waiters.give(slot)
 
     def _slot_to_arm_for(self) -> Slot | None:
         now = self._clock.monotonic()
@@ -322,26 +314,9 @@ class Lane:
         begins = self._held and self._left(self._held[0].at - LEAD_SECONDS) <= 0
         return self._held[0] if begins else None
 
-    def _give_back(self, waiter: _Waiter) -> None:
-        """Keep the slot of a waiter who was cancelled after it was given and before he saw it."""
-        given = waiter.given
-        if not given.done() or given.cancelled() or given.exception() is not None:
-            return
-        self.take_back(given.result())
-
     def _fail(self, problem: Exception) -> None:
-        waiters = [*self._deletes, *self._others]
-        self._deletes, self._others = [], []
-        for waiter in waiters:
-            if not waiter.given.done():
-                waiter.given.set_exception(problem)
-
-
-def _first(waiters: list[_Waiter]) -> _Waiter | None:
-    """Return the first who still waits."""
-    while waiters and waiters[0].given.done():
-        heapq.heappop(waiters)
-    return waiters[0] if waiters else None
+        self._to_arm.fail(problem)
+        self._others.fail(problem)
 
 
 def _begins(slot: Slot) -> float:
