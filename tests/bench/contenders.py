@@ -36,19 +36,22 @@ from worker.store.tables import work_item
 from worker.telemetry import set_up_logging
 from worker.wiring import wire
 
-CONCURRENCY = 64
 CRON_BATCH = 100
 _IDLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Who deletes what: ``ids`` is a file of ids. Tenure has ``drains`` at once, for ``longest`` seconds."""
+    """Who deletes what: ``ids`` is a file of ids.
+
+    Loops that verify have ``at_once`` threads under way, Tenure so many ``drains`` for ``longest`` seconds.
+    """
 
     name: str
     base_url: str
     key: str
     ids: str
+    at_once: int = 64
     drains: int = 2
     longest: float = 600.0
 
@@ -59,7 +62,7 @@ class Order:
 
 
 def bare(order: Order) -> list[str]:
-    """Read, delete and read with one AsyncOpenAI on Tenure's own transport, 64 threads at once."""
+    """Read, delete and read with one AsyncOpenAI on Tenure's own transport, many threads at once."""
 
     async def one(client: AsyncOpenAI, thread_id: str) -> bool:
         await client.beta.threads.retrieve(thread_id)
@@ -102,7 +105,7 @@ async def _on_tenures_transport(
                 if await one(client, thread_id):
                     done.append(thread_id)
 
-        await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+        await asyncio.gather(*(work() for _ in range(order.at_once)))
     return done
 
 

@@ -50,7 +50,7 @@ spec:
   base_url: {base_url}
   api_key: {{env: TENURE_KEY_BENCH}}
   rate: {rate}
-  concurrency: 64
+  concurrency: {concurrency}
 """
 
 
@@ -64,9 +64,10 @@ class Place:
     environment: dict[str, str]
     clock: SystemClock = field(default_factory=SystemClock)
 
-    def put_in_force(self, base_url: str, rate: str = UNLIMITED) -> None:
+    def put_in_force(self, base_url: str, rate: str = UNLIMITED, concurrency: int = 64) -> None:
         """Activate the one policy and the one project."""
-        (self.folder / "policies.yaml").write_text(_POLICIES.format(base_url=base_url, rate=rate))
+        told = _POLICIES.format(base_url=base_url, rate=rate, concurrency=concurrency)
+        (self.folder / "policies.yaml").write_text(told)
         source = Source(folder=self.folder, key_globs=("TENURE_KEY_*",))
         done = activate(self.database, source, actor="bench tenure/0", clock=self.clock)
         assert done.changed, done.loaded.findings

@@ -1,6 +1,7 @@
-"""Verified deletions per second without a limit, beside loops that send the same requests.
+"""Verified deletions per second, beside loops that send the same requests.
 
-`BENCH_SPEED` is how many threads each run deletes, `BENCH_SPEED_RUNS` how often each runs, in turn.
+`BENCH_SPEED` is how many threads each run deletes without a limit, `BENCH_SPEED_RUNS` how often each runs, in
+turn; `BENCH_SLOW` how many under a provider that is slow, once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from statistics import median
 
 import pytest
 
-from tests.bench.measure import COLUMNS, Run
+from tests.bench.measure import COLUMNS, Provider, Run
 from tests.bench.report import Section
 from tests.bench.stage import Setting, Stage
 
@@ -20,6 +21,9 @@ COUNT = int(os.environ.get("BENCH_SPEED", "4000"))
 RUNS = int(os.environ.get("BENCH_SPEED_RUNS", "3"))
 # The sequential loop needs more than 150 ms for each.
 FEW = max(20, COUNT // 20)
+# Four batches, two for each of two processes.
+SLOW_COUNT = int(os.environ.get("BENCH_SLOW", "800"))
+SLOW_SECONDS, AT_ONCE = 0.4, 16
 _NAMES = {
     "bare": "AsyncOpenAI loop, 64 at once",
     "bare_raw": "the same, answers left as they came",
@@ -42,8 +46,10 @@ def test_verified_deletions_beside_loops_that_send_the_same_requests(
     runs: dict[str, list[Run]] = defaultdict(list)
     for _ in range(RUNS):
         for name, what in _NAMES.items():
-            runs[name].append(stage.run(name, what, Setting(count=COUNT)))
-    runs["sequential"].append(stage.run("sequential", "sequential OpenAI loop", Setting(count=FEW)))
+            runs[name].append(stage.run(name, what, Setting(count=COUNT, plain=True)))
+    runs["sequential"].append(
+        stage.run("sequential", "sequential OpenAI loop", Setting(count=FEW, plain=True))
+    )
     for one in (run for some in runs.values() for run in some):
         assert (one.left, one.false) == (0, 0), one
         assert one.claimed == one.wanted, one
@@ -70,3 +76,36 @@ def _report(runs: dict[str, list[Run]], servers: list[str]) -> None:
     )
     section.table(COLUMNS, [one.row for some in runs.values() for one in some])
     section.write()
+
+
+def test_as_many_requests_are_under_way_at_a_slow_provider_as_may_be(
+    stage: Stage, servers: list[str]
+) -> None:
+    setting = Setting(
+        count=SLOW_COUNT,
+        provider=Provider(latency_ms=1000 * SLOW_SECONDS),
+        plain=True,
+        rate="{limit: 50/s, burst: 5, share: 1.0}",
+        at_once=AT_ONCE,
+        concurrency=AT_ONCE // 2,
+    )
+    loop = stage.run("bare", f"AsyncOpenAI loop, {AT_ONCE} at once", setting)
+    tenure = stage.run("pool", f"Tenure, two processes, {AT_ONCE // 2} at once each", setting)
+    for one in (loop, tenure):
+        assert (one.left, one.false, one.claimed) == (0, 0, one.wanted), one
+    section = Section(name="seats", servers=servers)
+    section.aim("Tenure / AsyncOpenAI loop, as many at once", tenure.rate / loop.rate)
+    possible = AT_ONCE / SLOW_SECONDS
+    section.aim("the loop's requests, of those possible", 100 * _requested(loop) / possible, unit=" %")
+    section.aim("Tenure's requests, of those possible", 100 * _requested(tenure) / possible, unit=" %")
+    section.say(
+        f"{SLOW_COUNT:,} threads, {1000 * SLOW_SECONDS:.0f} ms for each answer, {AT_ONCE} requests at once: "
+        f"{possible:.0f} a second are possible, where Tenure's project allows 50. One run each; Tenure's "
+        "time holds the beginning and end of each batch, when few of its threads are under way."
+    )
+    section.table(COLUMNS, [loop.row, tenure.row])
+    section.write()
+
+
+def _requested(one: Run) -> float:
+    return one.requests / one.seconds
