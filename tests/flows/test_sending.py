@@ -17,7 +17,8 @@ from worker.flows.patience import LeaseShort, Patience
 from worker.flows.sending import ARMED_FOR_SECONDS, Arming
 from worker.model.clock import SystemClock
 from worker.model.decision import Decision
-from worker.pacing.base import Bucket
+from worker.model.evidence import Class, Observation, Step
+from worker.pacing.base import Bucket, CoolingDown
 from worker.pacing.lane import Lane, Slot
 from worker.pacing.memory import MemoryPacer
 from worker.pacing.seats import Seats
@@ -70,7 +71,9 @@ class Committing:
 class Place:
     """One batch's desk with one seat."""
 
-    def __init__(self, takes: float, says: ArmVerdict | None = None, lease: float = 225) -> None:
+    def __init__(
+        self, takes: float, says: ArmVerdict | None = None, lease: float = 225, *, stops: bool = False
+    ) -> None:
         self.clock = Hands()
         self.lane = Watched(MemoryPacer(self.clock.monotonic), BUCKET, self.clock, sleep=self.clock.sleep)
         self.arm = Committing(self.clock, takes, says)
@@ -82,7 +85,7 @@ class Place:
             clock=self.clock,
             timeout=5,
             nothing_leaves_after=self.clock.at + lease,
-            patience=Patience(lambda: False, self.clock),
+            patience=Patience(lambda: stops, self.clock),
         )
         desk = SimpleNamespace(asker=self.asker, arm=self.arm, clock=self.clock)
         self.arming = Arming(desk=cast("Desk", desk), intent=lambda: cast("Intent", None))
@@ -129,6 +132,25 @@ def test_where_slots_begin_at_once_it_is_armed_first_and_takes_one(takes: float)
         assert await place.leave()
         assert len(place.lane.given) == 1
         assert place.lane.given[0].taken >= 1000.0 + takes
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("why", ["the lease is over", "the process stops", "the batch is given up"])
+def test_nothing_is_armed_where_nothing_will_leave_any_more(why: str) -> None:
+    """Where slots begin at once, nobody who waits for one has said so before."""
+
+    async def scenario() -> None:
+        over = why == "the lease is over"
+        place = Place(0.02, lease=0 if over else 225, stops=why == "the process stops")
+        if why == "the batch is given up":
+            refused = Observation(step=Step.BEFORE, seen=Class.THROTTLED, at=place.clock.now(), subject="s")
+            for at in range(4):
+                place.asker.pauses.heard(refused, 1.0, float(at))
+        assert place.lane.is_open
+        with pytest.raises((LeaseShort, CoolingDown)):
+            await place.leave()
+        assert place.arm.times == []
 
     asyncio.run(scenario())
 

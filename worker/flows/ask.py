@@ -101,7 +101,7 @@ class Asker:
                 # It waited for its seat. Used now, it would leave in a crowd of such, or in a pause that the
                 # answer before it asked for. The seat is kept.
                 slot = await self._in_time(rank, self._waited(lane.permit(rank, order)))
-            self._check_time(rank)
+            self._check_lease(rank)
             yield slot
 
     async def slot(self, lane: Lane, rank: Rank, order: float) -> Slot:
@@ -151,7 +151,12 @@ class Asker:
     def _lease_lasts(self) -> bool:
         return self.clock.monotonic() < self.nothing_leaves_after
 
-    def _check_time(self, rank: Rank) -> None:
+    def check(self, rank: Rank) -> None:
+        """Raise LeaseShort or CoolingDown where nothing of this rank will leave any more."""
+        self._check_lease(rank)
+        self.pauses.check()
+
+    def _check_lease(self, rank: Rank) -> None:
         if not self._lease_lasts() or self.patience.is_over(rank):
             raise time_short()
 

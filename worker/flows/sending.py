@@ -58,8 +58,10 @@ class Arming:
         """
         asker = self.desk.asker
         slot = None
-        if not asker.writes.is_open:
-            # Where slots begin at once, one that was taken before arming would be over after it.
+        if asker.writes.is_open:
+            # A slot that was taken before arming would be over after it; but nothing is armed in vain.
+            asker.check(Rank.DELETE)
+        else:
             slot = await asker.slot_ahead(asker.writes, Rank.DELETE, order)
         if not await self._is_ready(slot):
             yield False
