@@ -118,11 +118,14 @@ class Fleet:
         return str(self.call("GET", f"/v1/threads/{thread_id}")["evidence"]["grade"])
 
     def slow_down(self, rate: str) -> None:
-        """Let the project's account send at this rate; before the first process starts."""
+        """Let the project's account send at this rate, and sweep only when told; before the first start.
+
+        A sweep of the schedule that came between registrations would take a part, and the guard would hold
+        the other part back.
+        """
         policies = self.folder / "policies" / "policies.yaml"
-        policies.write_text(
-            policies.read_text().replace("limit: 1000/s, burst: 50", f"limit: {rate}, burst: 1")
-        )
+        slow = policies.read_text().replace("limit: 1000/s, burst: 50", f"limit: {rate}, burst: 1")
+        policies.write_text(slow.replace('cron: "* * * * *"', 'cron: "0 0 1 1 *"'))
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a role and its children without any warning."""

@@ -88,7 +88,10 @@ def _begin_to_delete(fleet: Fleet) -> list[str]:
     fleet.call("POST", "/v1/sweeps", {"policy": "all-30d"})
     fleet.sandbox.wait_for(lambda seen: sum(one.method == "DELETE" for one in seen) >= 5, timeout=60)
     # On a busy machine one worker process may have claimed its batch and the other not yet.
-    fleet.eventually(lambda: _items(fleet)[ItemState.CLAIMED] >= _THREADS // 4, within=30)
+    try:
+        fleet.eventually(lambda: _items(fleet)[ItemState.CLAIMED] >= _THREADS // 4, within=30)
+    except pytest.fail.Exception:
+        pytest.fail(f"{_items(fleet)}\n{fleet.logs()}")
     return ids
 
 
