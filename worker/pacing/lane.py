@@ -123,12 +123,7 @@ class Lane:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         self._wake()  # one more slot may be wanted
-        try:
-            return await waiter.given
-        except asyncio.CancelledError:
-            if waiter.was_given:
-                self.take_back(waiter.given.result())
-            raise
+        return await waiter.wait(self.take_back)
 
     async def permit(self, rank: Rank, order: float) -> Slot:
         """Return a slot that has begun; where a pause began meanwhile, another one after it.

@@ -1,17 +1,16 @@
 """Seats: how many requests of one batch are under way at most, and who may ask for a slot meanwhile.
 
 A slot that is taken while every seat is taken, too, is late when one comes free, and has to be taken anew. So
-only as many come, to ask for a slot, as will find a seat; the most urgent come first. A DELETE has its slot
-before it is armed, and does not come: it takes the next seat, before whoever has.
+only as many come, to ask for a slot, as will find a seat; the most urgent come first. A DELETE does not come:
+it is armed when it wants a seat, most often with a slot, and takes the next one before whoever has come.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from worker.pacing.waiters import Rank, Waiter, Waiters
+from worker.pacing.waiters import Rank, Waiters
 
 
 class Seats:
@@ -27,14 +26,9 @@ class Seats:
         """Return once a seat is to be expected; `taken` must follow, or `turn_back`."""
         waiter = self._to_come.add(rank, order)
         self._seat()
-        try:
-            await waiter.given
-        except asyncio.CancelledError:
-            if waiter.was_given:
-                self.turn_back()
-            raise
+        await waiter.wait(self.turn_back)
 
-    def turn_back(self) -> None:
+    def turn_back(self, _: None = None) -> None:
         """Let another come instead of one who will take no seat."""
         self._coming -= 1
         self._seat()
@@ -45,21 +39,13 @@ class Seats:
         waiter = self._to_sit.add(rank, order)
         self._coming -= came
         self._seat()
-        await self._given(waiter)
+        await waiter.wait(self._stand_up)
         try:
             yield
         finally:
             self._stand_up()
 
-    async def _given(self, waiter: Waiter[None]) -> None:
-        try:
-            await waiter.given
-        except asyncio.CancelledError:
-            if waiter.was_given:
-                self._stand_up()
-            raise
-
-    def _stand_up(self) -> None:
+    def _stand_up(self, _: None = None) -> None:
         self._free += 1
         self._seat()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
@@ -30,10 +31,14 @@ class Waiter(Generic[T]):
     number: int
     given: asyncio.Future[T] = field(compare=False)
 
-    @property
-    def was_given(self) -> bool:
-        """Whether it was given what it waits for, also where it was cancelled before it saw that."""
-        return self.given.done() and not self.given.cancelled() and self.given.exception() is None
+    async def wait(self, give_back: Callable[[T], None]) -> T:
+        """Return what is given; ``give_back`` takes it from who is cancelled before he saw it."""
+        try:
+            return await self.given
+        except asyncio.CancelledError:
+            if self.given.done() and not self.given.cancelled() and self.given.exception() is None:
+                give_back(self.given.result())
+            raise
 
 
 class Waiters(Generic[T]):
