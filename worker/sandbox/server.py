@@ -29,7 +29,6 @@ _BACKLOG = 512
 _TICK_SECONDS = 0.1
 _GRACE_SECONDS = 2.0
 _STOP_SECONDS = 10.0
-_LATE_TURNS = 5
 
 
 class SandboxDown(RuntimeError):
@@ -171,14 +170,11 @@ class _Server(uvicorn.Server):
         except TimeoutError:
             for task in tuple(self.server_state.tasks):
                 task.cancel("the sandbox stops")
-        # Whoever was at the door when it closed is let in within a few turns of the loop, and cut as well.
-        for _ in range(_LATE_TURNS):
-            await asyncio.sleep(0)
-        # What a client does not read would keep its connection open for ever.
-        for connection in tuple(self.server_state.connections):
-            cast("Any", connection).transport.abort()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._emptied(), _GRACE_SECONDS)
+            # What a client does not read would keep its connection open for ever.
+            for connection in tuple(self.server_state.connections):
+                cast("Any", connection).transport.abort()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied(), _GRACE_SECONDS)
 
     async def _emptied(self) -> None:
         while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - plain sets
