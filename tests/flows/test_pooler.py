@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -49,6 +51,22 @@ def test_this_pooler_gives_each_transaction_another_session(pooled: tuple[Pooler
             connection.commit()
     database.dispose()
     assert len(set(seen)) == 3
+
+
+def test_this_pooler_leaves_nothing_open(postgres_url: str) -> None:
+    """What it left open broke whichever test came next: clients that go just before it stops."""
+    url = make_url(postgres_url)
+    gc.collect()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(20):
+            with pooler(url.host or "127.0.0.1", url.port or 5432) as made:
+                behind = url.set(drivername="postgresql", host="127.0.0.1", port=made.address)
+                plain = behind.render_as_string(hide_password=False)
+                for client in [psycopg.connect(plain) for _ in range(2)]:
+                    client.close()
+        gc.collect()
+    assert [str(one.message) for one in told if issubclass(one.category, ResourceWarning)] == []
 
 
 def test_two_upgrades_at_once_behind_a_pooler_leave_no_lock_behind(pooled: tuple[Pooler, str]) -> None:

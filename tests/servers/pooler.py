@@ -38,10 +38,12 @@ class Pooler:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client until it goes."""
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            self.idle.append(await self._introduce(reader, writer))
-            await self._pass_on(reader, writer)
-        writer.close()
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                self.idle.append(await self._introduce(reader, writer))
+                await self._pass_on(reader, writer)
+        finally:
+            writer.close()
 
     async def _introduce(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Session:
         start = await _first(reader)
@@ -118,6 +120,8 @@ def pooler(host: str, port: int) -> Iterator[Pooler]:
             rest.cancel()
             with suppress(asyncio.CancelledError):
                 loop.run_until_complete(rest)
+        # A connection that is closed has its socket until the next turn of the loop.
+        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 
     task = loop.create_task(run())
